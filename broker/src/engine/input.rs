@@ -1,0 +1,63 @@
+//! Input: everything that can happen to the engine.
+//!
+//! A new kind of thing that happens is a new variant here, and a new verb file that decides.
+
+use super::effect::Forward;
+use super::policy::Policy;
+use certs::VerifiedDevice;
+use protocol::packet::{Connect, Packet};
+use std::sync::Arc;
+
+/// One network connection, from its acceptance to its end. Never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A verified device has sent its CONNECT. The first input of every connection.
+    Connect(Box<Arrival>),
+    /// An open connection has sent a packet. CONNECT and PINGREQ never come this way.
+    Packet {
+        /// Who sent it.
+        connection: ConnectionId,
+        /// What it sent, its topic alias resolved.
+        packet: Packet,
+    },
+    /// A connection ended without DISCONNECT: the network failed, the keep-alive ran out, or the
+    /// peer broke the protocol and `net` has told it so. The will is due.
+    Lost {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// A connection has sent all it was given, after [`Outgoing::AskDrained`] had asked.
+    ///
+    /// [`Outgoing::AskDrained`]: super::Outgoing::AskDrained
+    Drained {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// Another shard has a message for our sessions.
+    Forward(Forward),
+    /// A policy was loaded; it judges everything from here on.
+    Policy(Arc<Policy>),
+    /// Time has passed: [`Engine::deadline`] is reached.
+    ///
+    /// [`Engine::deadline`]: super::Engine::deadline
+    Tick,
+    /// The broker stops: every connection is told so (0x8B) and closed, in good order.
+    Shutdown,
+}
+
+/// A device at the door.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The connection it came on.
+    pub connection: ConnectionId,
+    /// Who it is. Only the identity gate can make one.
+    pub device: VerifiedDevice,
+    /// What it asks for.
+    pub connect: Connect,
+    /// Differs in every arrival and cannot be guessed: the engine has no randomness of its own.
+    pub nonce: u64,
+}

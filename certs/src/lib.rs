@@ -1,0 +1,1 @@
+//! What a certificate means to Countersign.
