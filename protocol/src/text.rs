@@ -87,7 +87,7 @@ impl fmt::Display for Text {
 }
 
 /// Why some bytes are not a UTF-8 encoded string of MQTT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidText {
     /// Ill-formed UTF-8, surrogates included [MQTT-1.5.4-1].
     #[error("not well-formed UTF-8")]
@@ -107,7 +107,10 @@ mod tests {
     #[track_caller]
     fn check(bytes: &'static [u8], expected: Result<&str, InvalidText>) {
         let text = Text::from_bytes(Bytes::from_static(bytes));
-        assert_eq!(text.as_ref().map(Text::as_str), expected.as_ref().map(|text| *text));
+        assert_eq!(
+            text.as_ref().map(Text::as_str),
+            expected.as_ref().map(|text| *text)
+        );
     }
 
     #[test]

@@ -26,7 +26,11 @@ pub struct AckWords {
 impl Ack {
     /// An acknowledgement without words.
     pub fn new(packet_id: PacketId, reason: ReasonCode) -> Self {
-        Self { packet_id, reason, words: None }
+        Self {
+            packet_id,
+            reason,
+            words: None,
+        }
     }
 
     /// All went well.

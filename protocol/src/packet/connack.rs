@@ -18,7 +18,10 @@ pub struct Connack {
 
 /// The properties of a CONNACK; an absent one is at the default the specification gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a property of its own on the wire")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own on the wire"
+)]
 pub struct ConnackProperties {
     /// The expiry the server uses where it differs from what was asked for.
     pub session_expiry_interval: Option<u32>,
@@ -80,6 +83,10 @@ impl Default for ConnackProperties {
 impl Connack {
     /// A refusal without further words.
     pub fn refused(reason: ReasonCode) -> Self {
-        Self { session_present: false, reason, properties: ConnackProperties::default() }
+        Self {
+            session_present: false,
+            reason,
+            properties: ConnackProperties::default(),
+        }
     }
 }
