@@ -1,1 +1,19 @@
-//! What a certificate means to Countersign.
+//! What a certificate means to Countersign: who its holder is, and whether that still counts.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: octets and the time are arguments.
+//! No other crate reads what stands in a certificate.
+
+mod certificate;
+mod device_id;
+mod escape;
+mod refusal;
+mod revocation;
+mod subject;
+
+pub use certificate::{BasicConstraints, Certificate, CommonName, Purpose, Serial, Usage};
+pub use device_id::{DeviceId, InvalidDeviceId};
+pub use refusal::Refusal;
+pub use revocation::{
+    Admission, RevocationSet, VerifiedDevice, admit, check_issuer, is_still_admitted,
+};
+pub use subject::{InvalidSpiffeId, Kind, Subject, TrustDomain, parse_spiffe_uri, spiffe_uri};
