@@ -6,14 +6,20 @@
 mod certificate;
 mod device_id;
 mod escape;
+mod extensions;
 mod refusal;
 mod revocation;
+mod serial;
 mod subject;
+#[cfg(test)]
+mod testing;
 
-pub use certificate::{BasicConstraints, Certificate, CommonName, Purpose, Serial, Usage};
+pub use certificate::{Certificate, CommonName};
 pub use device_id::{DeviceId, InvalidDeviceId};
+pub use extensions::{BasicConstraints, Extensions, Purpose, Usage};
 pub use refusal::Refusal;
 pub use revocation::{
     Admission, RevocationSet, VerifiedDevice, admit, check_issuer, is_still_admitted,
 };
+pub use serial::Serial;
 pub use subject::{InvalidSpiffeId, Kind, Subject, TrustDomain, parse_spiffe_uri, spiffe_uri};

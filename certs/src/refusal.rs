@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::certificate::Purpose;
+use crate::extensions::Purpose;
 use crate::subject::InvalidSpiffeId;
 
 /// Why a peer is refused.
