@@ -4,7 +4,9 @@
 //!
 //! - [`packet`] is the one model of all packets, for both versions and both directions.
 //! - [`topic`] holds what may be published to and what may be subscribed to.
+//! - [`delivery`] is what outlives a connection: packet ids, what is in flight, the QoS 2 memory.
 
+pub mod delivery;
 mod error;
 pub mod packet;
 mod reason_code;
