@@ -11,7 +11,7 @@ use rustls_pki_types::UnixTime;
 use x509_parser::certificate::{TbsCertificate, X509Certificate};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 use crate::escape::escaped;
 use crate::extensions::Extensions;
@@ -101,6 +101,16 @@ impl CommonName {
                 .map_or(Self::Unreadable, |n| Self::One(n.into())),
         }
     }
+}
+
+/// Verifies that the key of `issuer` signed the certificate `der`.
+pub(crate) fn verify_signature(der: &[u8], issuer: &Certificate) -> Result<(), Refusal> {
+    let (_, x509) =
+        X509Certificate::from_der(der).map_err(|_| Refusal::Malformed("not X.509 DER"))?;
+    let (_, key) = SubjectPublicKeyInfo::from_der(&issuer.public_key)
+        .map_err(|_| Refusal::Malformed("the key of its issuer is broken"))?;
+    x509.verify_signature(Some(&key))
+        .map_err(|_| Refusal::BadSignature)
 }
 
 /// Times before 1970 are as good as 1970: nothing was valid then that is valid now.

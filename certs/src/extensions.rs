@@ -6,7 +6,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Deserialize;
 use x509_parser::certificate::TbsCertificate;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::asn1_rs::Oid;
@@ -125,18 +124,15 @@ pub enum BasicConstraints {
 }
 
 /// A purpose of extended key usage (RFC 5280 §4.2.1.12).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A TLS server.
     ServerAuth,
     /// A TLS client.
     ClientAuth,
     /// `anyExtendedKeyUsage`: whatever the issuer forgot to think of.
-    #[serde(skip)]
     Any,
     /// Another one, by its object identifier.
-    #[serde(skip)]
     Other(Box<str>),
 }
 
@@ -152,8 +148,7 @@ impl fmt::Display for Purpose {
 }
 
 /// A bit of key usage (RFC 5280 §4.2.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
     /// Signing other things than certificates and revocation lists: a TLS handshake.
     DigitalSignature,

@@ -4,22 +4,30 @@
 //! No other crate reads what stands in a certificate.
 
 mod certificate;
+mod csr;
 mod device_id;
 mod escape;
 mod extensions;
+mod holder;
+mod profile;
 mod refusal;
 mod revocation;
 mod serial;
+mod status;
 mod subject;
 #[cfg(test)]
 mod testing;
 
 pub use certificate::{Certificate, CommonName};
+pub use csr::{InvalidRequest, PublicKey};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use extensions::{BasicConstraints, Extensions, Purpose, Usage};
+pub use holder::{Holder, UnfitName};
+pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
 pub use revocation::{
     Admission, RevocationSet, VerifiedDevice, admit, check_issuer, is_still_admitted,
 };
 pub use serial::Serial;
+pub use status::{IllegalTransition, RevocationReason, Status};
 pub use subject::{InvalidSpiffeId, Kind, Subject, TrustDomain, parse_spiffe_uri, spiffe_uri};

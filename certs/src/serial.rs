@@ -51,6 +51,11 @@ impl Serial {
         Ok(Self(serial))
     }
 
+    /// Whether it has all 20 octets, as [`Serial::from_random`] makes it.
+    pub fn is_full_length(&self) -> bool {
+        self.as_octets().len() == Self::LEN
+    }
+
     /// The octets, most significant first, without leading zeros.
     pub fn as_octets(&self) -> &[u8] {
         let zeros = self.0.iter().take_while(|octet| **octet == 0).count();

@@ -1,0 +1,273 @@
+//! Certificate signing requests (PKCS #10, RFC 2986): the public key in them, and nothing else.
+//!
+//! Whatever name, extension or attribute a request asks for is not even read: who the requester is
+//! was settled before, and what the certificate says is for its profile to say.
+
+use std::fmt;
+
+use rcgen::{PublicKeyData, SignatureAlgorithm, SubjectPublicKeyInfo};
+use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::pem::PemObject;
+use thiserror::Error;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
+    OID_SIG_ED25519,
+};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
+
+/// A request with a post-quantum key has 4 kB; PEM adds a third.
+const REQUEST_LEN_MAX: usize = 16 * 1024;
+
+/// A public key whose holder has proved to have the private one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey(SubjectPublicKeyInfo);
+
+impl PublicKey {
+    /// Takes the public key of the request in `octets`, which may be PEM or DER.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] when there is no request, no proof of possession, or no key we certify.
+    pub fn from_request(octets: &[u8]) -> Result<Self, InvalidRequest> {
+        if octets.len() > REQUEST_LEN_MAX {
+            return Err(InvalidRequest::TooLong(octets.len()));
+        }
+        let pem = CertificateSigningRequestDer::from_pem_slice(octets);
+        let der = pem.as_ref().map_or(octets, |der| der.as_ref());
+        let (rest, request) =
+            X509CertificationRequest::from_der(der).map_err(|_| InvalidRequest::Malformed)?;
+        if !rest.is_empty() {
+            return Err(InvalidRequest::Malformed);
+        }
+        let key = &request.certification_request_info.subject_pki;
+        check_key(key)?;
+        request
+            .verify_signature()
+            .map_err(|_| InvalidRequest::NoProofOfPossession)?;
+        SubjectPublicKeyInfo::from_der(key.raw)
+            .map(Self)
+            .map_err(|_| InvalidRequest::Malformed)
+    }
+
+    /// The subject public key info, as it will stand in the certificate.
+    pub fn to_der(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+}
+
+/// Only what every TLS library on a small device can verify, and only whole points on the curve.
+fn check_key(key: &ParsedKey<'_>) -> Result<(), InvalidRequest> {
+    let curve = key
+        .algorithm
+        .parameters
+        .as_ref()
+        .and_then(|any| any.as_oid().ok());
+    let algorithm = &key.algorithm.algorithm;
+    let len = key.subject_public_key.data.len();
+    let expected = if *algorithm == OID_SIG_ED25519 {
+        32
+    } else if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_EC_P256) {
+        65
+    } else if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_NIST_EC_P384) {
+        97
+    } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
+        return Err(InvalidRequest::Rsa);
+    } else {
+        return Err(InvalidRequest::UnknownAlgorithm);
+    };
+    if len == expected {
+        Ok(())
+    } else {
+        Err(InvalidRequest::KeyLength(len))
+    }
+}
+
+/// Why nothing is taken from a certificate signing request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidRequest {
+    /// It is longer than any request with a key that we certify.
+    #[error("the request has {0} octets, at most {REQUEST_LEN_MAX} are read")]
+    TooLong(usize),
+    /// It is not PKCS #10.
+    #[error("it is not a certificate signing request (PKCS #10, PEM or DER)")]
+    Malformed,
+    /// Its signature is not one of the private key.
+    #[error("the request is not signed by its own key, so nobody proved to have it")]
+    NoProofOfPossession,
+    /// Its key is an RSA key.
+    #[error("RSA keys are not certified; make a P-256, P-384 or Ed25519 key")]
+    Rsa,
+    /// Its key is of a sort that we do not know.
+    #[error("only P-256, P-384 and Ed25519 keys are certified")]
+    UnknownAlgorithm,
+    /// Its key is not a whole one.
+    #[error("the public key has {0} octets, which is not the length of an uncompressed one")]
+    KeyLength(usize),
+}
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({:?})", self.0.algorithm())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateSigningRequest, CustomExtension, DnType,
+        IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512,
+        PKCS_ED25519, PKCS_RSA_SHA256, SigningKey,
+    };
+
+    use super::*;
+    use crate::certificate::Certificate;
+    use crate::extensions::BasicConstraints as Constraints;
+    use crate::holder::Holder;
+    use crate::profile::{Profile, Role};
+    use crate::serial::Serial;
+    use crate::testing::{NOT_BEFORE, at, uri};
+
+    fn request(key: &impl SigningKey) -> CertificateSigningRequest {
+        CertificateParams::default().serialize_request(key).unwrap()
+    }
+
+    #[test]
+    fn the_key_of_an_honest_request_is_taken_from_pem_and_der() {
+        for algorithm in [
+            &PKCS_ECDSA_P256_SHA256,
+            &PKCS_ECDSA_P384_SHA384,
+            &PKCS_ED25519,
+        ] {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            let request = request(&key);
+            let from_der = PublicKey::from_request(request.der()).unwrap();
+            assert_eq!(from_der.to_der(), key.subject_public_key_info());
+            let pem = request.pem().unwrap();
+            assert_eq!(PublicKey::from_request(pem.as_bytes()), Ok(from_der));
+        }
+    }
+
+    /// A request that asked for `CN=admin, CA:TRUE, DNS:broker.local` was once given all of it.
+    #[test]
+    fn nothing_but_its_key_comes_from_a_request() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "admin");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.subject_alt_names = vec![uri("spiffe://fleet.example/app/admin")];
+        params.custom_extensions = vec![CustomExtension::from_oid_content(&[1, 3, 9], vec![5, 0])];
+        let key = KeyPair::generate().unwrap();
+        let request = params.serialize_request(&key).unwrap();
+
+        let key = PublicKey::from_request(request.der()).unwrap();
+        let profile = Profile::of(Role::Broker).unwrap();
+        let names = ["broker.example".try_into().unwrap()];
+        let validity = profile.validity(at(NOT_BEFORE), None);
+        let serial = Serial::from_random([1; 20]);
+        let params = profile
+            .params(Holder::Server(&names), serial, validity)
+            .unwrap();
+        let authority = KeyPair::generate().unwrap();
+        let issuer = rcgen::Issuer::new(CertificateParams::default(), authority);
+        let made = Certificate::read(params.signed_by(&key, &issuer).unwrap().der()).unwrap();
+
+        assert_eq!(&*made.subject, "CN=broker.example");
+        assert_eq!(made.extensions.basic_constraints, Constraints::EndEntity);
+        assert!(made.extensions.uri_names.is_empty());
+        assert_eq!(*made.public_key, *key.to_der());
+    }
+
+    /// `openssl req -new -newkey rsa:512`, a key too short for our own library to make.
+    const RSA_512: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHJMHUCAQAwEDEOMAwGA1UEAwwFZGV2LTEwXDANBgkqhkiG9w0BAQEFAANLADBI
+AkEAvdYXPOgwiKGTXN458zR+khYhrHVskoUvHlgXe/iVAaHYiOaxxOX4UDt9FhEq
+8cK8VnjqcCRLJibTSwHyuOYpmwIDAQABoAAwDQYJKoZIhvcNAQELBQADQQCDi+qg
+//j8okWtImiEXNpt8gABbTAJPDvwwOExWUT9JrqN0jslgZU2yNG+vYTXyY9yIafS
+zeXVW9jeXOGY7pbn
+-----END CERTIFICATE REQUEST-----
+";
+
+    #[test]
+    fn keys_that_are_not_certified_are_refused_in_words() {
+        let rsa = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+        assert_eq!(
+            PublicKey::from_request(request(&rsa).der()),
+            Err(InvalidRequest::Rsa)
+        );
+        assert_eq!(
+            PublicKey::from_request(RSA_512.as_bytes()),
+            Err(InvalidRequest::Rsa)
+        );
+        let p521 = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).unwrap();
+        let refused = PublicKey::from_request(request(&p521).der());
+        assert_eq!(refused, Err(InvalidRequest::UnknownAlgorithm));
+    }
+
+    /// Shows the public key of one pair and signs with another.
+    struct Thief(KeyPair, KeyPair);
+
+    impl PublicKeyData for Thief {
+        fn der_bytes(&self) -> &[u8] {
+            self.0.der_bytes()
+        }
+        fn algorithm(&self) -> &'static SignatureAlgorithm {
+            self.0.algorithm()
+        }
+    }
+
+    impl SigningKey for Thief {
+        fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+            self.1.sign(message)
+        }
+    }
+
+    #[test]
+    fn a_key_without_proof_of_possession_is_refused() {
+        let thief = Thief(KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let refused = PublicKey::from_request(request(&thief).der());
+        assert_eq!(refused, Err(InvalidRequest::NoProofOfPossession));
+    }
+
+    #[test]
+    fn a_request_changed_or_cut_anywhere_yields_no_other_key() {
+        let good = request(&KeyPair::generate().unwrap()).der().to_vec();
+        let key = PublicKey::from_request(&good).unwrap();
+        for index in 0..good.len() {
+            let mut changed = good.clone();
+            changed[index] ^= 1;
+            // The count of unused bits in the signature says nothing and is not signed.
+            let found = PublicKey::from_request(&changed).ok();
+            assert!(found.is_none_or(|found| found == key), "octet {index}");
+            assert!(
+                PublicKey::from_request(&good[..index]).is_err(),
+                "cut at {index}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_large_request_is_refused_unread() {
+        let large = vec![0x30; 1 << 20];
+        assert_eq!(
+            PublicKey::from_request(&large),
+            Err(InvalidRequest::TooLong(1 << 20))
+        );
+        let chatter = [b"x".repeat(8_000), good_pem()].concat();
+        assert!(PublicKey::from_request(&chatter).is_ok());
+    }
+
+    fn good_pem() -> Vec<u8> {
+        let pem = request(&KeyPair::generate().unwrap()).pem().unwrap();
+        format!("\n{pem}").into_bytes()
+    }
+}
