@@ -88,6 +88,16 @@ impl<'t> Document<'t> {
             .any(|entry| entry.table == *table && entry.path.last().is_some_and(|last| last == key))
     }
 
+    /// Whether something is wrong with what stands under `key`, or within it.
+    pub(crate) fn is_wrong(&self, key: &str) -> bool {
+        self.mistakes.iter().any(|mistake| {
+            mistake
+                .key
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
     /// The line of `at`, counted from 1.
     pub(crate) fn line(&self, at: &Range<usize>) -> usize {
         1 + self

@@ -65,7 +65,7 @@ pub(super) fn parse(file_name: &str, text: &str) -> Result<Vec<Rule>, Vec<Mistak
 }
 
 fn rules(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Vec<Rule> {
-    if file.rule.0.is_empty() && !document.is_left_out(&ROOT, "rule") {
+    if file.rule.0.is_empty() && !document.is_wrong("rule") {
         document.mistake_of_all("", "no rules; write at least one `[[rule]]`");
     }
     let groups = groups(file.group, document);
@@ -79,9 +79,6 @@ fn rules(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Vec<
     rules.extend(file.rule.0.into_iter().map(|table| reader.rule(table)));
     rules
 }
-
-/// Where the table stands that is the whole file.
-const ROOT: Range<usize> = 0..0;
 
 type Groups = BTreeMap<String, Vec<Selector>>;
 

@@ -97,6 +97,11 @@ impl SubscribePermit {
         &self.filter
     }
 
+    /// Whether anything is withheld: otherwise nobody has to ask for each message.
+    pub fn is_partial(&self) -> bool {
+        !self.withheld.is_empty()
+    }
+
     /// Whether a message on `topic`, although the filter matches it, must not be delivered.
     pub fn withholds(&self, topic: &TopicName) -> bool {
         self.withheld.iter().any(|clause| clause.matches(topic))
