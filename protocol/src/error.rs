@@ -89,6 +89,9 @@ pub enum ProtocolError {
     /// A PUBLISH with neither a topic name nor a topic alias [MQTT 5.0 §3.3.2.1].
     #[error("the PUBLISH has neither topic name nor topic alias")]
     TopicMissing,
+    /// A subscription identifier in a client's PUBLISH [MQTT-3.3.4-6].
+    #[error("a client's PUBLISH has a subscription identifier")]
+    SubscriptionIdFromClient,
     /// *Session present* beside an error [MQTT-3.2.2-6].
     #[error("a session is said to be present in a CONNACK that refuses")]
     SessionPresentWithError,
@@ -159,6 +162,7 @@ impl ProtocolError {
             | Self::SubscriptionOptions
             | Self::NoLocalOnShared
             | Self::TopicMissing
+            | Self::SubscriptionIdFromClient
             | Self::SessionPresentWithError
             | Self::WrongDirection
             | Self::ConnectNotFirst

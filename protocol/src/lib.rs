@@ -4,14 +4,18 @@
 //!
 //! - [`packet`] is the one model of all packets, for both versions and both directions.
 //! - [`topic`] holds what may be published to and what may be subscribed to.
-//! - [`delivery`] is what outlives a connection: packet ids, what is in flight, the QoS 2 memory.
+//! - [`wire`] turns bytes into packets and packets into bytes.
+//! - [`connection`] is what dies with the socket: framing, keep-alive, topic aliases.
+//! - [`delivery`] is what outlives it: packet ids, what is in flight, the QoS 2 memory.
 
+pub mod connection;
 pub mod delivery;
 mod error;
 pub mod packet;
 mod reason_code;
 mod text;
 pub mod topic;
+pub mod wire;
 
 pub use error::ProtocolError;
 pub use reason_code::ReasonCode;

@@ -39,6 +39,14 @@ impl Text {
         Ok(Self(text))
     }
 
+    /// Looks at a string that is not kept.
+    pub(crate) fn check(bytes: &[u8]) -> Result<&str, InvalidText> {
+        check_len(bytes.len())?;
+        let text = std::str::from_utf8(bytes).map_err(|_| InvalidText::NotUtf8)?;
+        check_content(text)?;
+        Ok(text)
+    }
+
     /// The string itself.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,8 +1,10 @@
 //! CONNECT: a client asks for a session [MQTT 5.0 §3.1].
 
+use super::property::{AuthenticationParts, Forwarding};
 use super::{ForwardedProperties, QoS, UserProperties, Version};
-use crate::Text;
 use crate::topic::TopicName;
+use crate::wire::{Properties, PropertyId, Reader, Writer};
+use crate::{ProtocolError, Text};
 use bytes::Bytes;
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -92,4 +94,249 @@ pub struct Will {
     pub message_expiry_interval: Option<u32>,
     /// What travels with the message unaltered.
     pub forwarded: ForwardedProperties,
+}
+
+impl Connect {
+    /// Reads a CONNECT, and the rest of it in the version that it names.
+    pub(crate) fn read(body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
+        let version = Version::read(body)?;
+        body.version = version;
+        let flags = ConnectFlags::read(body)?;
+        let keep_alive = body.u16()?;
+        let properties = ConnectProperties::read(body.properties()?)?;
+        let client_id = body.text()?;
+        if version == Version::V311 && client_id.is_empty() && !flags.clean_start {
+            return Err(ProtocolError::ClientIdMissing);
+        }
+        let connect = Self {
+            version,
+            clean_start: flags.clean_start,
+            keep_alive,
+            client_id,
+            will: flags
+                .will
+                .map(|flags| Will::read(flags, body))
+                .transpose()?,
+            username: flags.username.then(|| body.text()).transpose()?,
+            password: flags.password.then(|| body.binary()).transpose()?,
+            properties,
+        };
+        Ok(connect.with_session_of_311())
+    }
+
+    /// In 3.1.1 one flag says how the session begins and when it ends.
+    fn with_session_of_311(mut self) -> Self {
+        if self.version == Version::V311 && !self.clean_start {
+            self.properties.session_expiry_interval = u32::MAX;
+        }
+        self
+    }
+
+    /// Writes a CONNECT in its own version.
+    pub(crate) fn write(&self, body: &mut Writer<'_>) {
+        body.version = self.version;
+        self.version.write(body);
+        ConnectFlags::of(self).write(body);
+        body.u16(self.keep_alive);
+        body.properties(|block| self.properties.write(block));
+        body.text(&self.client_id);
+        if let Some(will) = &self.will {
+            will.write(body);
+        }
+        if let Some(username) = &self.username {
+            body.text(username);
+        }
+        if let Some(password) = &self.password {
+            body.binary(password);
+        }
+    }
+}
+
+/// The connect flags [MQTT 5.0 §3.1.2.3].
+struct ConnectFlags {
+    username: bool,
+    password: bool,
+    will: Option<WillFlags>,
+    clean_start: bool,
+}
+
+#[derive(Clone, Copy)]
+struct WillFlags {
+    qos: QoS,
+    retain: bool,
+}
+
+impl ConnectFlags {
+    const USERNAME: u8 = 0b1000_0000;
+    const PASSWORD: u8 = 0b0100_0000;
+    const WILL_RETAIN: u8 = 0b0010_0000;
+    const WILL_QOS: u8 = 0b0001_1000;
+    const WILL: u8 = 0b0000_0100;
+    const CLEAN_START: u8 = 0b0000_0010;
+    const RESERVED: u8 = 0b0000_0001;
+
+    fn read(body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
+        let bits = body.u8()?;
+        if bits & Self::RESERVED != 0 {
+            return Err(ProtocolError::ConnectFlags);
+        }
+        let flags = Self {
+            username: bits & Self::USERNAME != 0,
+            password: bits & Self::PASSWORD != 0,
+            will: Self::will(bits)?,
+            clean_start: bits & Self::CLEAN_START != 0,
+        };
+        if body.version == Version::V311 && flags.password && !flags.username {
+            return Err(ProtocolError::PasswordWithoutUsername);
+        }
+        Ok(flags)
+    }
+
+    /// Without a will there is nothing to retain, and its QoS is 0 [MQTT-3.1.2-11]
+    /// [MQTT-3.1.2-13].
+    fn will(bits: u8) -> Result<Option<WillFlags>, ProtocolError> {
+        if bits & Self::WILL == 0 {
+            let is_clear = bits & (Self::WILL_QOS | Self::WILL_RETAIN) == 0;
+            return is_clear.then_some(None).ok_or(ProtocolError::ConnectFlags);
+        }
+        let qos = QoS::from_bits((bits & Self::WILL_QOS) >> 3);
+        Ok(Some(WillFlags {
+            qos: qos.ok_or(ProtocolError::QosReserved)?,
+            retain: bits & Self::WILL_RETAIN != 0,
+        }))
+    }
+
+    fn of(connect: &Connect) -> Self {
+        Self {
+            username: connect.username.is_some(),
+            password: connect.password.is_some(),
+            will: connect.will.as_ref().map(|will| WillFlags {
+                qos: will.qos,
+                retain: will.retain,
+            }),
+            clean_start: connect.clean_start,
+        }
+    }
+
+    fn write(&self, body: &mut Writer<'_>) {
+        let bit = |is_set: bool, mask: u8| if is_set { mask } else { 0 };
+        let will = self.will.map_or(0, |will| {
+            Self::WILL | will.qos.bits() << 3 | bit(will.retain, Self::WILL_RETAIN)
+        });
+        body.u8(bit(self.username, Self::USERNAME)
+            | bit(self.password, Self::PASSWORD)
+            | bit(self.clean_start, Self::CLEAN_START)
+            | will);
+    }
+}
+
+impl ConnectProperties {
+    fn read(mut properties: Properties<'_>) -> Result<Self, ProtocolError> {
+        let mut read = Self::default();
+        let mut authentication = AuthenticationParts::default();
+        while let Some(id) = properties.next()? {
+            match id {
+                PropertyId::SessionExpiryInterval => {
+                    read.session_expiry_interval = properties.u32()?;
+                }
+                PropertyId::ReceiveMaximum => read.receive_maximum = properties.non_zero_u16()?,
+                PropertyId::MaximumPacketSize => {
+                    read.maximum_packet_size = Some(properties.non_zero_u32()?);
+                }
+                PropertyId::TopicAliasMaximum => read.topic_alias_maximum = properties.u16()?,
+                PropertyId::RequestResponseInformation => {
+                    read.request_response_information = properties.flag()?;
+                }
+                PropertyId::RequestProblemInformation => {
+                    read.request_problem_information = properties.flag()?;
+                }
+                PropertyId::UserProperty => properties.user(&mut read.user_properties)?,
+                PropertyId::AuthenticationMethod => {
+                    authentication.method = Some(properties.text()?);
+                }
+                PropertyId::AuthenticationData => authentication.data = Some(properties.binary()?),
+                _ => return Err(id.not_allowed()),
+            }
+        }
+        read.authentication = authentication.join()?;
+        Ok(read)
+    }
+
+    fn write(&self, block: &mut Writer<'_>) {
+        if self.session_expiry_interval != 0 {
+            block
+                .property(PropertyId::SessionExpiryInterval)
+                .u32(self.session_expiry_interval);
+        }
+        if self.receive_maximum != NonZeroU16::MAX {
+            block
+                .property(PropertyId::ReceiveMaximum)
+                .u16(self.receive_maximum.get());
+        }
+        let size_max = self.maximum_packet_size.map(NonZeroU32::get);
+        block.optional_u32(PropertyId::MaximumPacketSize, size_max);
+        if self.topic_alias_maximum != 0 {
+            block
+                .property(PropertyId::TopicAliasMaximum)
+                .u16(self.topic_alias_maximum);
+        }
+        if self.request_response_information {
+            block
+                .property(PropertyId::RequestResponseInformation)
+                .flag(true);
+        }
+        if !self.request_problem_information {
+            block
+                .property(PropertyId::RequestProblemInformation)
+                .flag(false);
+        }
+        block.user_properties(&self.user_properties);
+        if let Some(authentication) = &self.authentication {
+            authentication.write(block);
+        }
+    }
+}
+
+impl Will {
+    fn read(flags: WillFlags, body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
+        let mut delay_interval = 0;
+        let mut message_expiry_interval = None;
+        let mut properties = body.properties()?;
+        let mut forwarding = Forwarding::new(&properties);
+        while let Some(id) = properties.next()? {
+            match id {
+                PropertyId::WillDelayInterval => delay_interval = properties.u32()?,
+                PropertyId::MessageExpiryInterval => {
+                    message_expiry_interval = Some(properties.u32()?);
+                }
+                _ => forwarding.take(id, &mut properties)?,
+            }
+        }
+        Ok(Self {
+            qos: flags.qos,
+            retain: flags.retain,
+            topic: body.topic_name()?,
+            payload: body.binary()?,
+            delay_interval,
+            message_expiry_interval,
+            forwarded: forwarding.finish(&properties),
+        })
+    }
+
+    fn write(&self, body: &mut Writer<'_>) {
+        body.properties(|block| {
+            if self.delay_interval != 0 {
+                block
+                    .property(PropertyId::WillDelayInterval)
+                    .u32(self.delay_interval);
+            }
+            block.optional_u32(
+                PropertyId::MessageExpiryInterval,
+                self.message_expiry_interval,
+            );
+            block.raw(self.forwarded.as_bytes());
+        });
+        body.text(self.topic.as_str());
+        body.binary(&self.payload);
+    }
 }

@@ -1,9 +1,17 @@
 //! PUBLISH: an application message on its way [MQTT 5.0 §3.3].
+//!
+//! It is the packet that speed depends on: its parts are shares in the frame, and it is written
+//! from parts without being put together first.
 
-use super::{ForwardedProperties, PacketId, QoS};
+use super::property::Forwarding;
+use super::{ForwardedProperties, PacketId, QoS, Version};
+use crate::ProtocolError;
 use crate::topic::TopicName;
-use bytes::Bytes;
-use std::num::NonZeroU32;
+use crate::wire::{
+    Direction, Header, Kind, PACKET_SIZE_MAX, Properties, PropertyId, Reader, TooLarge, varint,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use std::num::{NonZeroU16, NonZeroU32};
 
 /// A subscription identifier: 1 to 268,435,455 [MQTT 5.0 §3.8.2.1.2].
 pub type SubscriptionId = NonZeroU32;
@@ -29,4 +37,256 @@ pub struct Publish {
     pub forwarded: ForwardedProperties,
     /// The application's bytes.
     pub payload: Bytes,
+}
+
+/// How a topic name is put on the wire [MQTT 5.0 §3.3.2.3.4]; 3.1.1 knows the name alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// By its name.
+    None,
+    /// By its name, and the number shall stand for it from here on.
+    New(NonZeroU16),
+    /// By the number alone, which the peer knows.
+    Known(NonZeroU16),
+}
+
+/// A PUBLISH that is about to be written, made of what others own.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishHead<'a> {
+    /// As [`Publish::dup`].
+    pub dup: bool,
+    /// As [`Publish::qos`].
+    pub qos: QoS,
+    /// As [`Publish::retain`].
+    pub retain: bool,
+    /// Present above QoS 0, and only there.
+    pub packet_id: Option<PacketId>,
+    /// As [`Publish::topic`].
+    pub topic: &'a TopicName,
+    /// What stands for it, or shall.
+    pub alias: Alias,
+    /// As [`Publish::message_expiry_interval`].
+    pub message_expiry_interval: Option<u32>,
+    /// As [`Publish::subscription_ids`].
+    pub subscription_ids: &'a [SubscriptionId],
+    /// As [`Publish::forwarded`].
+    pub forwarded: &'a ForwardedProperties,
+    /// As [`Publish::payload`].
+    pub payload: &'a [u8],
+}
+
+const DUP: u8 = 0b1000;
+const RETAIN: u8 = 0b0001;
+
+impl Publish {
+    /// Reads all but the payload, which is what remains.
+    #[inline]
+    pub(crate) fn read_head(
+        body: &mut Reader<'_>,
+        flags: u8,
+        resolve: impl FnOnce(Option<TopicName>, Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
+    ) -> Result<Self, ProtocolError> {
+        let dup = flags & DUP != 0;
+        let qos = QoS::from_bits(flags >> 1 & 0b11).ok_or(ProtocolError::QosReserved)?;
+        if dup && qos == QoS::AtMostOnce {
+            return Err(ProtocolError::DupAtQos0);
+        }
+        let name = match body.text()? {
+            empty if empty.is_empty() => None,
+            name => Some(TopicName::from_text(name)?),
+        };
+        let packet_id = match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(body.packet_id()?),
+        };
+        let properties = PublishProperties::read(body)?;
+        Ok(Self {
+            dup,
+            qos,
+            retain: flags & RETAIN != 0,
+            topic: resolve(name, properties.topic_alias)?,
+            packet_id,
+            message_expiry_interval: properties.message_expiry_interval,
+            subscription_ids: properties.subscription_ids,
+            forwarded: properties.forwarded,
+            payload: Bytes::new(),
+        })
+    }
+
+    /// The same, to be written under its name.
+    pub fn head(&self) -> PublishHead<'_> {
+        PublishHead {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            packet_id: self.packet_id,
+            topic: &self.topic,
+            alias: Alias::None,
+            message_expiry_interval: self.message_expiry_interval,
+            subscription_ids: &self.subscription_ids,
+            forwarded: &self.forwarded,
+            payload: &self.payload,
+        }
+    }
+}
+
+#[derive(Default)]
+struct PublishProperties {
+    message_expiry_interval: Option<u32>,
+    topic_alias: Option<NonZeroU16>,
+    subscription_ids: Vec<SubscriptionId>,
+    forwarded: ForwardedProperties,
+}
+
+impl PublishProperties {
+    #[inline]
+    fn read(body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
+        let direction = body.direction;
+        let properties = body.properties()?;
+        if properties.block().is_empty() {
+            return Ok(Self::default());
+        }
+        Self::read_block(properties, direction)
+    }
+
+    fn read_block(
+        mut properties: Properties<'_>,
+        direction: Direction,
+    ) -> Result<Self, ProtocolError> {
+        let mut read = Self::default();
+        let mut forwarding = Forwarding::new(&properties);
+        while let Some(id) = properties.next()? {
+            match id {
+                PropertyId::MessageExpiryInterval => {
+                    read.message_expiry_interval = Some(properties.u32()?);
+                }
+                PropertyId::TopicAlias => {
+                    let alias = NonZeroU16::new(properties.u16()?);
+                    read.topic_alias = Some(alias.ok_or(ProtocolError::TopicAliasInvalid)?);
+                }
+                PropertyId::SubscriptionIdentifier if direction == Direction::ToServer => {
+                    return Err(ProtocolError::SubscriptionIdFromClient);
+                }
+                PropertyId::SubscriptionIdentifier => {
+                    read.subscription_ids.push(properties.subscription_id()?);
+                }
+                _ => forwarding.take(id, &mut properties)?,
+            }
+        }
+        read.forwarded = forwarding.finish(&properties);
+        Ok(read)
+    }
+}
+
+impl PublishHead<'_> {
+    /// How many bytes it takes on the wire, all counted; `usize::MAX` where it has no place there.
+    pub fn encoded_len(&self, version: Version) -> usize {
+        self.header(version, PACKET_SIZE_MAX)
+            .map_or(usize::MAX, |header| header.packet_len())
+    }
+
+    /// Writes the packet. The payload is copied once.
+    ///
+    /// # Errors
+    /// If the packet is longer than the protocol allows. Nothing is written then.
+    pub fn write(&self, version: Version, out: &mut BytesMut) -> Result<(), TooLarge> {
+        self.write_within(version, PACKET_SIZE_MAX, out)
+    }
+
+    /// Writes the packet, if it takes no more than `size_max` bytes [MQTT-3.1.2-24].
+    ///
+    /// # Errors
+    /// If it takes more. Nothing is written then.
+    #[inline]
+    pub fn write_within(
+        &self,
+        version: Version,
+        size_max: NonZeroU32,
+        out: &mut BytesMut,
+    ) -> Result<(), TooLarge> {
+        debug_assert_eq!(self.qos == QoS::AtMostOnce, self.packet_id.is_none());
+        let header = self.header(version, size_max)?;
+        out.reserve(header.packet_len());
+        out.put_slice(header.bytes());
+        let name = self.name(version).as_bytes();
+        // A `Text` is never longer than its length can say.
+        out.put_u16(u16::try_from(name.len()).unwrap_or_default());
+        out.put_slice(name);
+        if let Some(id) = self.packet_id {
+            out.put_u16(id.get());
+        }
+        if version == Version::V5 {
+            self.write_properties(out);
+        }
+        out.put_slice(self.payload);
+        Ok(())
+    }
+
+    fn write_properties(&self, out: &mut BytesMut) {
+        let len = u32::try_from(self.properties_len()).unwrap_or(varint::MAX);
+        put_varint(out, len);
+        if len == 0 {
+            return;
+        }
+        if let Some(seconds) = self.message_expiry_interval {
+            out.put_u8(PropertyId::MessageExpiryInterval.byte());
+            out.put_u32(seconds);
+        }
+        if let Alias::New(number) | Alias::Known(number) = self.alias {
+            out.put_u8(PropertyId::TopicAlias.byte());
+            out.put_u16(number.get());
+        }
+        for id in self.subscription_ids {
+            out.put_u8(PropertyId::SubscriptionIdentifier.byte());
+            put_varint(out, id.get());
+        }
+        out.put_slice(self.forwarded.as_bytes());
+    }
+
+    #[inline]
+    fn header(&self, version: Version, size_max: NonZeroU32) -> Result<Header, TooLarge> {
+        let dup = if self.dup { DUP } else { 0 };
+        let retain = if self.retain { RETAIN } else { 0 };
+        // Without an identifier the receiver would take the next bytes for one.
+        let qos = self.packet_id.map_or(QoS::AtMostOnce, |_| self.qos);
+        let first = Kind::Publish.first_byte() | dup | qos.bits() << 1 | retain;
+        Header::new(first, self.body_len(version), size_max)
+    }
+
+    /// All behind the fixed header.
+    pub(crate) fn body_len(&self, version: Version) -> usize {
+        let id_len = if self.packet_id.is_some() { 2 } else { 0 };
+        let properties_len = match version {
+            Version::V311 => 0,
+            Version::V5 => {
+                let len = self.properties_len();
+                u32::try_from(len).map_or(4, varint::len) + len
+            }
+        };
+        2 + self.name(version).len() + id_len + properties_len + self.payload.len()
+    }
+
+    fn properties_len(&self) -> usize {
+        let expiry_len = self.message_expiry_interval.map_or(0, |_| 5);
+        let alias_len = match self.alias {
+            Alias::None => 0,
+            Alias::New(_) | Alias::Known(_) => 3,
+        };
+        let ids = self.subscription_ids.iter();
+        let ids_len: usize = ids.map(|id| 1 + varint::len(id.get())).sum();
+        expiry_len + alias_len + ids_len + self.forwarded.len()
+    }
+
+    /// The name as it is written: nothing, where an alias says it.
+    fn name(&self, version: Version) -> &str {
+        match (version, self.alias) {
+            (Version::V5, Alias::Known(_)) => "",
+            (Version::V311, _) | (Version::V5, Alias::None | Alias::New(_)) => self.topic.as_str(),
+        }
+    }
+}
+
+fn put_varint(out: &mut BytesMut, value: u32) {
+    let bytes = varint::bytes(value);
+    out.put_slice(bytes.get(..varint::len(value)).unwrap_or_default());
 }

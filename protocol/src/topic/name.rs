@@ -25,13 +25,19 @@ impl TopicName {
     /// # Errors
     /// If it is empty [MQTT-4.7.3-1] or has a wildcard [MQTT-3.3.2-2].
     pub fn from_text(text: Text) -> Result<Self, InvalidTopic> {
+        Self::check(&text)?;
+        Ok(Self(text))
+    }
+
+    /// Looks at a topic name that is not kept.
+    pub(crate) fn check(text: &str) -> Result<(), InvalidTopic> {
         if text.is_empty() {
             return Err(InvalidTopic::Empty);
         }
         if text.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
             return Err(InvalidTopic::WildcardInName);
         }
-        Ok(Self(text))
+        Ok(())
     }
 
     /// The name itself.

@@ -1,0 +1,196 @@
+//! Bytes to packets and packets to bytes, one packet at a time.
+//!
+//! What is read is valid in full, so that nobody behind has to ask again; how each packet looks
+//! is said beside it, in `packet`.
+
+mod frame;
+mod properties;
+mod reader;
+pub(crate) mod varint;
+mod version;
+mod writer;
+
+pub use frame::Frame;
+
+pub(crate) use frame::{Header, Kind};
+pub(crate) use properties::{Properties, PropertyId};
+pub(crate) use reader::Reader;
+pub(crate) use writer::Writer;
+
+use crate::ProtocolError;
+use crate::packet::{
+    Ack, Auth, Connack, Connect, Disconnect, Packet, Publish, Suback, Subscribe, Unsuback,
+    Unsubscribe, Version,
+};
+use crate::topic::TopicName;
+use bytes::BytesMut;
+use std::num::{NonZeroU16, NonZeroU32};
+use writer::Words;
+
+/// The way a packet travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// A client sent it.
+    ToServer,
+    /// A server sent it.
+    ToClient,
+}
+
+/// The packet cannot be sent: it would be longer than its receiver or the protocol allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the packet would be longer than allowed")]
+pub struct TooLarge;
+
+/// The longest packet that a fixed header can announce, in bytes.
+pub const PACKET_SIZE_MAX: NonZeroU32 =
+    NonZeroU32::MIN.saturating_add(varint::MAX + FIXED_HEADER_MAX - 1);
+
+/// The first byte and the longest remaining length.
+const FIXED_HEADER_MAX: u32 = 5;
+
+/// Reads a packet on its own: there is no topic alias that it could mean. A CONNECT is read in
+/// the version it names.
+///
+/// # Errors
+/// If the packet is not valid.
+pub fn read(frame: Frame, version: Version) -> Result<Packet, ProtocolError> {
+    read_with(frame, version, |name, alias| match (name, alias) {
+        (_, Some(_)) => Err(ProtocolError::TopicAliasInvalid),
+        (None, None) => Err(ProtocolError::TopicMissing),
+        (Some(name), None) => Ok(name),
+    })
+}
+
+/// As [`read`], where `resolve` makes a topic name from what a PUBLISH says of it.
+#[inline]
+pub(crate) fn read_with(
+    frame: Frame,
+    version: Version,
+    resolve: impl FnOnce(Option<TopicName>, Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
+) -> Result<Packet, ProtocolError> {
+    if frame.kind != Kind::Connect {
+        frame.check_length(version)?;
+    }
+    let mut reader = Reader::new(&frame.body, version, frame.direction);
+    let body = &mut reader;
+    let packet = match frame.kind {
+        Kind::Publish => {
+            let mut publish = Publish::read_head(body, frame.flags, resolve)?;
+            let payload_len = body.rest().len();
+            publish.payload = frame.into_tail(payload_len);
+            return Ok(Packet::Publish(publish));
+        }
+        Kind::Connect => {
+            let connect = Connect::read(body)?;
+            frame.check_length(connect.version)?;
+            Packet::Connect(Box::new(connect))
+        }
+        Kind::Connack => Packet::Connack(Box::new(Connack::read(body)?)),
+        Kind::Puback => Packet::Puback(Ack::read_received(body)?),
+        Kind::Pubrec => Packet::Pubrec(Ack::read_received(body)?),
+        Kind::Pubrel => Packet::Pubrel(Ack::read_released(body)?),
+        Kind::Pubcomp => Packet::Pubcomp(Ack::read_released(body)?),
+        Kind::Subscribe => Packet::Subscribe(Box::new(Subscribe::read(body)?)),
+        Kind::Suback => Packet::Suback(Box::new(Suback::read(body)?)),
+        Kind::Unsubscribe => Packet::Unsubscribe(Box::new(Unsubscribe::read(body)?)),
+        Kind::Unsuback => Packet::Unsuback(Box::new(Unsuback::read(body)?)),
+        Kind::Pingreq => Packet::Pingreq,
+        Kind::Pingresp => Packet::Pingresp,
+        Kind::Disconnect => Packet::Disconnect(Box::new(Disconnect::read(body)?)),
+        Kind::Auth => Packet::Auth(Box::new(Auth::read(body)?)),
+    };
+    reader.finish()?;
+    Ok(packet)
+}
+
+/// Writes a packet.
+///
+/// What 3.1.1 cannot say is left out; errors take the nearest of its codes. That a server of
+/// 3.1.1 sends no DISCONNECT is up to the caller.
+///
+/// # Errors
+/// If the packet is longer than the protocol allows, or has binary data of more than 65,535
+/// bytes, or is an AUTH, for which 3.1.1 has no room at all. Nothing is written then.
+pub fn write(packet: &Packet, version: Version, out: &mut BytesMut) -> Result<(), TooLarge> {
+    write_within(packet, version, PACKET_SIZE_MAX, out)
+}
+
+/// Writes a packet of at most `size_max` bytes; to that end the user properties, and then the
+/// reason string, of an acknowledgement or a DISCONNECT are left out [MQTT-3.2.2-19]
+/// [MQTT-3.2.2-20] [MQTT-3.14.2-3] [MQTT-3.14.2-4].
+///
+/// # Errors
+/// As [`write`], and if the packet is still longer.
+pub fn write_within(
+    packet: &Packet,
+    version: Version,
+    size_max: NonZeroU32,
+    out: &mut BytesMut,
+) -> Result<(), TooLarge> {
+    if let Packet::Publish(publish) = packet {
+        return publish.head().write_within(version, size_max, out);
+    }
+    let first = kind(packet).first_byte();
+    let (words, header) = Words::FALLBACKS
+        .into_iter()
+        .find_map(|words| {
+            let header = Header::new(first, body_len(packet, version, words), size_max);
+            Some((words, header.ok()?))
+        })
+        .ok_or(TooLarge)?;
+    out.reserve(header.packet_len());
+    out.extend_from_slice(header.bytes());
+    write_body(packet, &mut Writer::new(version, words, out));
+    Ok(())
+}
+
+/// How many bytes [`write`] would write; `usize::MAX` where it fails.
+pub fn encoded_len(packet: &Packet, version: Version) -> usize {
+    let body_len = match packet {
+        Packet::Publish(publish) => publish.head().body_len(version),
+        _ => body_len(packet, version, Words::All),
+    };
+    Header::new(0, body_len, PACKET_SIZE_MAX).map_or(usize::MAX, |header| header.packet_len())
+}
+
+fn body_len(packet: &Packet, version: Version, words: Words) -> usize {
+    Writer::measure(version, words, |body| write_body(packet, body))
+}
+
+fn write_body(packet: &Packet, body: &mut Writer<'_>) {
+    match packet {
+        // Written by its head, without a detour.
+        Packet::Publish(_) | Packet::Pingreq | Packet::Pingresp => {}
+        Packet::Connect(connect) => connect.write(body),
+        Packet::Connack(connack) => connack.write(body),
+        Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack) | Packet::Pubcomp(ack) => {
+            ack.write(body);
+        }
+        Packet::Subscribe(subscribe) => subscribe.write(body),
+        Packet::Suback(suback) => suback.write(body),
+        Packet::Unsubscribe(unsubscribe) => unsubscribe.write(body),
+        Packet::Unsuback(unsuback) => unsuback.write(body),
+        Packet::Disconnect(disconnect) => disconnect.write(body),
+        Packet::Auth(auth) => auth.write(body),
+    }
+}
+
+fn kind(packet: &Packet) -> Kind {
+    match packet {
+        Packet::Connect(_) => Kind::Connect,
+        Packet::Connack(_) => Kind::Connack,
+        Packet::Publish(_) => Kind::Publish,
+        Packet::Puback(_) => Kind::Puback,
+        Packet::Pubrec(_) => Kind::Pubrec,
+        Packet::Pubrel(_) => Kind::Pubrel,
+        Packet::Pubcomp(_) => Kind::Pubcomp,
+        Packet::Subscribe(_) => Kind::Subscribe,
+        Packet::Suback(_) => Kind::Suback,
+        Packet::Unsubscribe(_) => Kind::Unsubscribe,
+        Packet::Unsuback(_) => Kind::Unsuback,
+        Packet::Pingreq => Kind::Pingreq,
+        Packet::Pingresp => Kind::Pingresp,
+        Packet::Disconnect(_) => Kind::Disconnect,
+        Packet::Auth(_) => Kind::Auth,
+    }
+}
