@@ -3,10 +3,11 @@
 //! The shard carries effects out in their order: records first, then what does not wait for
 //! them, then, once the records are durable, the rest.
 
+use super::close_reason::CloseReason;
 use super::input::ConnectionId;
 use super::message::{Delivery, Message};
 use super::record::Record;
-use protocol::packet::{Disconnect, Packet};
+use protocol::packet::Packet;
 use std::sync::Arc;
 
 /// Something to do.
@@ -31,8 +32,8 @@ pub struct Speech {
     pub after: After,
 }
 
-/// What a speech waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a speech waits for. The greater, the longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum After {
     /// Nothing: it promises nothing.
     Nothing,
@@ -51,9 +52,9 @@ pub enum Outgoing {
     ///
     /// [`Input::Drained`]: super::Input::Drained
     AskDrained,
-    /// Say this where the version can, then close. The engine has already let go of the
-    /// connection and ignores what it still sends.
-    Close(Option<Box<Disconnect>>),
+    /// Say [`CloseReason::disconnect`] where the version can, then close. The engine has already
+    /// let go of the connection and ignores what it still sends.
+    Close(CloseReason),
 }
 
 /// A message on its way to the sessions of the other shards.
@@ -61,4 +62,6 @@ pub enum Outgoing {
 pub struct Forward {
     /// The message, its permit given by the shard it came to.
     pub message: Arc<Message>,
+    /// When it may be handed over.
+    pub after: After,
 }

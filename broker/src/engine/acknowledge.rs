@@ -1,0 +1,119 @@
+//! PUBACK, PUBREC, PUBREL, PUBCOMP: how deliveries go on and end [MQTT 5.0 §4.3].
+//!
+//! What an acknowledgement promises is durable before it is said.
+
+use super::record::Record;
+use super::session::{Pending, Session, SessionId};
+use super::{After, Engine};
+use protocol::ReasonCode;
+use protocol::delivery::{Pubrec, Release};
+use protocol::packet::{Ack, Packet, PacketId};
+
+impl Engine {
+    /// The client has a QoS 1 message, or refuses it: there is no other end.
+    pub(super) fn puback(&mut self, id: SessionId, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let Ok(pending) = session.outbound.puback(ack.packet_id) else {
+            self.counters.unknown_acknowledgements += 1;
+            return;
+        };
+        session.in_flight_ended(&pending);
+        self.settle(id, pending.number);
+        self.pump(id);
+    }
+
+    /// The client has a QoS 2 message, or refuses it.
+    pub(super) fn pubrec(&mut self, id: SessionId, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        match session.outbound.pubrec(ack.packet_id, ack.reason) {
+            Pubrec::Received(pending) => {
+                session.in_flight_ended(&pending);
+                if let (Some(session), Some(message)) = (self.lasting(id), pending.number) {
+                    let packet_id = ack.packet_id;
+                    self.record(Record::Received {
+                        session,
+                        message,
+                        packet_id,
+                    });
+                }
+                self.release(id, Ack::success(ack.packet_id));
+            }
+            Pubrec::Repeated => self.release(id, Ack::success(ack.packet_id)),
+            Pubrec::Refused(pending) => {
+                // Nobody else gets it, shared or not [MQTT-4.8.2-6].
+                session.in_flight_ended(&pending);
+                self.settle(id, pending.number);
+            }
+            Pubrec::Unknown => {
+                self.counters.unknown_acknowledgements += 1;
+                self.release(
+                    id,
+                    Ack::new(ack.packet_id, ReasonCode::PacketIdentifierNotFound),
+                );
+            }
+        }
+        self.pump(id);
+    }
+
+    fn release(&mut self, id: SessionId, pubrel: Ack) {
+        self.answer(id, Packet::Pubrel(pubrel), After::record(self.lasting(id)));
+    }
+
+    /// The client has released a QoS 2 message of its own: another may have its identifier.
+    pub(super) fn pubrel(&mut self, id: SessionId, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let packet_id = ack.packet_id;
+        let reason = match session.inbound.pubrel(packet_id) {
+            Release::Known => {
+                self.record_released(id, packet_id);
+                ReasonCode::Success
+            }
+            Release::Unknown => ReasonCode::PacketIdentifierNotFound,
+        };
+        let pubcomp = Packet::Pubcomp(Ack::new(packet_id, reason));
+        self.answer(id, pubcomp, After::record(self.lasting(id)));
+    }
+
+    fn record_released(&mut self, id: SessionId, packet_id: PacketId) {
+        if let Some(session) = self.lasting(id) {
+            self.record(Record::Released { session, packet_id });
+        }
+    }
+
+    /// The client has completed a QoS 2 delivery.
+    pub(super) fn pubcomp(&mut self, id: SessionId, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let packet_id = ack.packet_id;
+        if session.outbound.pubcomp(packet_id).is_err() {
+            self.counters.unknown_acknowledgements += 1;
+            return;
+        }
+        if let Some(session) = self.lasting(id) {
+            self.record(Record::Completed { session, packet_id });
+        }
+        self.pump(id);
+    }
+
+    /// Says something to a session's client, if it is there.
+    pub(super) fn answer(&mut self, id: SessionId, packet: Packet, after: After) {
+        let connection = self.sessions.get(id).and_then(Session::connection);
+        if let Some(connection) = connection {
+            self.say(connection, packet, after);
+        }
+    }
+}
+
+impl Session {
+    /// A message that was in flight no longer takes room.
+    fn in_flight_ended(&mut self, pending: &Pending) {
+        self.in_flight_bytes -= pending.message.payload().len();
+    }
+}

@@ -1,0 +1,96 @@
+//! Close reason: why the engine lets go of a connection.
+//!
+//! Each says itself in words, for the log, and knows what the client is told.
+
+use super::policy::ClientIdRefused;
+use protocol::packet::Disconnect;
+use protocol::topic::TopicName;
+use protocol::{ProtocolError, ReasonCode, Text};
+
+/// Why a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The client has said that it goes.
+    #[error("the client disconnected")]
+    Disconnected,
+    /// Its CONNECT was refused, and a CONNACK has told it so.
+    #[error("the session was refused: {0}")]
+    Refused(#[from] ConnectRefusal),
+    /// A newer connection of the same device has the session.
+    #[error("a newer connection took the session over")]
+    TakenOver,
+    /// A 3.1.1 client published what it may not: there is no other way to tell it.
+    #[error("the client may not publish to {0}")]
+    PublishDenied(TopicName),
+    /// A 3.1.1 client published what is beyond a limit.
+    #[error("publishing to {topic} is refused with {reason:?}")]
+    PublishRefused {
+        /// Where it published.
+        topic: TopicName,
+        /// What a 5.0 client would have been told.
+        reason: ReasonCode,
+    },
+    /// The client broke the protocol towards its session.
+    #[error("the client broke the protocol: {0}")]
+    Broke(ProtocolError),
+    /// A new policy does not permit the client id.
+    #[error("the policy no longer permits this client id")]
+    PolicyChanged,
+    /// The broker stops.
+    #[error("the broker stops")]
+    Shutdown,
+}
+
+/// Why a device gets no session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectRefusal {
+    /// The certificate is the only proof we take.
+    #[error("authentication methods are not supported: the certificate is the identity")]
+    AuthenticationMethod,
+    /// The client id is none that this device may use.
+    #[error("client id {client_id:?}: {cause}")]
+    ClientId {
+        /// What it asked for.
+        client_id: Text,
+        /// What it may.
+        cause: ClientIdRefused,
+    },
+    /// The will's topic is none it may publish to.
+    #[error("the client may not publish its will to {0}")]
+    WillDenied(TopicName),
+    /// The will's topic has too many levels.
+    #[error("the will's topic has too many levels")]
+    WillLevels,
+    /// The device has as many sessions as it may.
+    #[error("the device has too many sessions")]
+    TooManySessions,
+}
+
+impl CloseReason {
+    /// What the client is told, if there is anything to say.
+    pub fn disconnect(&self) -> Option<Box<Disconnect>> {
+        let reason = match self {
+            // It knows.
+            Self::Disconnected | Self::Refused(_) => return None,
+            Self::TakenOver => ReasonCode::SessionTakenOver,
+            Self::PublishDenied(_) | Self::PolicyChanged => ReasonCode::NotAuthorized,
+            Self::PublishRefused { reason, .. } => *reason,
+            Self::Broke(error) => error.reason_code(),
+            Self::Shutdown => ReasonCode::ServerShuttingDown,
+        };
+        Some(Box::new(Disconnect::new(reason)))
+    }
+}
+
+impl ConnectRefusal {
+    /// What the client is told in CONNACK.
+    pub fn reason_code(&self) -> ReasonCode {
+        match self {
+            Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::ClientId { .. } => ReasonCode::ClientIdentifierNotValid,
+            Self::WillDenied(_) => ReasonCode::NotAuthorized,
+            Self::WillLevels => ReasonCode::TopicNameInvalid,
+            Self::TooManySessions => ReasonCode::QuotaExceeded,
+        }
+    }
+}

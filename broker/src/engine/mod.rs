@@ -1,0 +1,212 @@
+//! The engine: all of MQTT as a deterministic state machine, inputs and a time in, effects out.
+//!
+//! It does no I/O and reads no clock. The same inputs at the same times give the same effects,
+//! in the same order. Nothing a peer sends makes it panic or hold more than its limits say.
+
+mod acknowledge;
+mod close_reason;
+mod connect;
+mod counters;
+mod deadlines;
+mod deliver;
+mod disconnect;
+mod effect;
+mod forward;
+mod input;
+mod limits;
+mod message;
+pub mod policy;
+mod policy_change;
+mod publish;
+mod record;
+mod retain;
+mod route;
+mod router;
+mod session;
+mod session_end;
+mod statistics;
+mod subscribe;
+#[cfg(test)]
+mod test_world;
+mod tick;
+mod time;
+mod unsubscribe;
+
+pub use close_reason::{CloseReason, ConnectRefusal};
+pub use counters::Counters;
+pub use effect::{After, Effect, Forward, Outgoing, Speech};
+pub use input::{Arrival, ConnectionId, Input};
+pub use limits::Limits;
+pub use message::{Delivery, Message, SubscriptionIds};
+pub use record::{MessageNumber, Record, SessionNumber, Target};
+pub use router::Grant;
+pub use session::SessionKey;
+pub use time::Time;
+
+use ahash::RandomState;
+use deadlines::Deadlines;
+use policy::Policy;
+use protocol::packet::Packet;
+use protocol::ProtocolError;
+use route::Scratch;
+use router::{Retained, Router};
+use session::{SessionId, Sessions};
+use statistics::Statistics;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+/// Which of how many shards an engine decides for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardPlace {
+    /// From 0.
+    pub index: u32,
+    /// At least 1.
+    pub count: u32,
+}
+
+/// The heart of one shard.
+#[derive(Debug)]
+pub struct Engine {
+    limits: Limits,
+    policy: Arc<Policy>,
+    shard: ShardPlace,
+    /// The time of the input being handled.
+    now: Time,
+    /// The time of the first one.
+    started: Option<Time>,
+    sessions: Sessions,
+    router: Router,
+    retained: Retained,
+    deadlines: Deadlines,
+    statistics: Statistics,
+    counters: Counters,
+    next_session: u64,
+    next_message: NonZeroU64,
+    effects: Vec<Effect>,
+    scratch: Scratch,
+}
+
+impl Engine {
+    /// An engine without sessions. `seed` keys the hash tables, whose texts come from peers; it
+    /// shows in no effect.
+    pub fn new(limits: Limits, policy: Arc<Policy>, shard: ShardPlace, seed: u64) -> Self {
+        let place = u64::from(shard.index);
+        let hasher = RandomState::with_seeds(seed, !seed, place, seed.rotate_left(32));
+        Self {
+            sessions: Sessions::new(hasher.clone()),
+            router: Router::new(hasher.clone()),
+            retained: Retained::new(&limits, hasher),
+            limits,
+            policy,
+            shard,
+            now: Time::default(),
+            started: None,
+            deadlines: Deadlines::default(),
+            statistics: Statistics::default(),
+            counters: Counters::default(),
+            next_session: 1,
+            next_message: NonZeroU64::MIN,
+            effects: Vec::new(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Decides what an input means. Its effects wait in [`Self::take_effects`].
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        self.started.get_or_insert(self.now);
+        match input {
+            Input::Connect(arrival) => self.connect(*arrival),
+            Input::Packet { connection, packet } => self.packet(connection, packet),
+            Input::Lost { connection } => self.lost(connection),
+            Input::Drained { connection } => self.drained(connection),
+            Input::Forward(forward) => self.take_forward(forward),
+            Input::Policy(policy) => self.change_policy(policy),
+            Input::Tick => self.tick(),
+            Input::Shutdown => self.shut_down(),
+        }
+    }
+
+    /// Hands over the effects of all inputs handled since the last time, in their order, and
+    /// takes `into`, which must be empty, for the next ones.
+    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
+        debug_assert!(into.is_empty(), "effects would be carried out twice");
+        std::mem::swap(&mut self.effects, into);
+    }
+
+    /// When [`Input::Tick`] is due, if nothing else happens.
+    pub fn deadline(&self) -> Option<Time> {
+        [self.deadlines.next(), self.retained.deadline()].into_iter().flatten().min()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many sessions there are.
+    pub fn sessions_len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many clients are connected.
+    pub fn connected_len(&self) -> usize {
+        self.sessions.connected_len()
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions_len(&self) -> usize {
+        self.router.len()
+    }
+
+    /// How many topics have a retained message.
+    pub fn retained_len(&self) -> usize {
+        self.retained.len()
+    }
+
+    fn packet(&mut self, connection: ConnectionId, packet: Packet) {
+        let Some(id) = self.sessions.of_connection(connection) else { return };
+        match packet {
+            Packet::Publish(publish) => self.publish(id, publish),
+            Packet::Puback(ack) => self.puback(id, &ack),
+            Packet::Pubrec(ack) => self.pubrec(id, &ack),
+            Packet::Pubrel(ack) => self.pubrel(id, &ack),
+            Packet::Pubcomp(ack) => self.pubcomp(id, &ack),
+            Packet::Subscribe(subscribe) => self.subscribe(id, *subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, *unsubscribe),
+            Packet::Disconnect(disconnect) => self.disconnect(id, &disconnect),
+            Packet::Auth(_) => self.broke(id, ProtocolError::AuthNotNegotiated),
+            Packet::Connect(_) => self.broke(id, ProtocolError::ConnectTwice),
+            Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
+                self.broke(id, ProtocolError::WrongDirection);
+            }
+            // Answered where it came in; it changes no session.
+            Packet::Pingreq => {}
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        self.effects.push(Effect::Record(record));
+    }
+
+    fn say(&mut self, connection: ConnectionId, packet: Packet, after: After) {
+        self.speak(connection, Outgoing::Packet(packet), after);
+    }
+
+    fn speak(&mut self, connection: ConnectionId, outgoing: Outgoing, after: After) {
+        self.effects.push(Effect::Speak(Speech { connection, outgoing, after }));
+    }
+
+    /// The record number of a session that has records.
+    fn lasting(&self, id: SessionId) -> Option<SessionNumber> {
+        let session = self.sessions.get(id)?;
+        session.is_lasting().then_some(session.number)
+    }
+}
+
+impl After {
+    /// What speech waits for that depends on a record, if `recorded` there is one.
+    fn record(recorded: Option<impl Sized>) -> Self {
+        if recorded.is_some() { Self::Sync } else { Self::Nothing }
+    }
+}

@@ -1,0 +1,263 @@
+//! Retained messages: the last one of each topic [MQTT 5.0 §3.3.1.3].
+//!
+//! They stand in the order of their levels, so that those a filter matches are found by leaping
+//! over the others, and a search can stop and go on. Count and bytes stay within the limits, for
+//! all and for each device.
+
+use crate::engine::Limits;
+use crate::engine::message::Message;
+use crate::engine::time::Time;
+use ahash::RandomState;
+use certs::Subject;
+use protocol::topic::{TopicFilter, TopicName};
+use std::cmp::Ordering;
+use std::collections::btree_map::{BTreeMap, Range};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// How many messages one step of a search finds at most.
+const FOUND_MAX: usize = 64;
+
+/// How many topics one step of a search looks at, at most.
+const LOOKED_AT_MAX: usize = 1024;
+
+/// A topic name with its slashes as U+0000, which no topic name has: so that byte order keeps
+/// what is below a level together.
+type Key = Box<[u8]>;
+
+/// The retained messages of the broker; every shard holds all of them.
+#[derive(Debug)]
+pub(in crate::engine) struct Retained {
+    messages: BTreeMap<Key, Arc<Message>>,
+    expiries: BTreeSet<(Time, Key)>,
+    by_device: HashMap<Subject, usize, RandomState>,
+    bytes: usize,
+    limits: RetainedLimits,
+}
+
+#[derive(Debug)]
+struct RetainedLimits {
+    len_max: usize,
+    per_device_max: usize,
+    bytes_max: usize,
+}
+
+/// A limit on retained messages is reached; what is kept stays, the newcomer is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no more retained messages are kept")]
+pub(in crate::engine) struct Refusal;
+
+/// A search for the retained messages of a filter, as far as it has come.
+#[derive(Debug)]
+pub(in crate::engine) struct Scan {
+    /// Everything before this key has been looked at; `None` when there is nothing more.
+    from: Option<Vec<u8>>,
+}
+
+/// What to do after a key was looked at.
+enum Leap {
+    /// It matches.
+    Match,
+    /// It does not, nor does any before this.
+    To(Vec<u8>),
+    /// Nor does any behind it.
+    End,
+}
+
+impl Retained {
+    pub(in crate::engine) fn new(limits: &Limits, hasher: RandomState) -> Self {
+        Self {
+            messages: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            by_device: HashMap::with_hasher(hasher),
+            bytes: 0,
+            limits: RetainedLimits {
+                len_max: limits.retained_len_max,
+                per_device_max: limits.retained_per_device_max,
+                bytes_max: limits.retained_bytes_max,
+            },
+        }
+    }
+
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether [`Self::set`] would take a message of this topic and length from this device.
+    ///
+    /// # Errors
+    /// If a limit forbids it.
+    pub(in crate::engine) fn admit(
+        &self,
+        topic: &TopicName,
+        payload_len: usize,
+        device: &Subject,
+    ) -> Result<(), Refusal> {
+        let before = self.messages.get(&*key(topic));
+        let bytes = self.bytes - before.map_or(0, |message| message.payload().len());
+        let is_own = before.is_some_and(|message| message.device() == Some(device));
+        let held = self.by_device.get(device).copied().unwrap_or_default();
+        let is_full = before.is_none() && self.messages.len() >= self.limits.len_max
+            || !is_own && held >= self.limits.per_device_max
+            || bytes.saturating_add(payload_len) > self.limits.bytes_max;
+        if is_full { Err(Refusal) } else { Ok(()) }
+    }
+
+    /// Keeps a message in place of the one before.
+    pub(in crate::engine) fn set(&mut self, message: Arc<Message>) {
+        let key = key(message.topic());
+        self.remove(&key);
+        self.bytes += message.payload().len();
+        if let Some(device) = message.device() {
+            *self.by_device.entry(device.clone()).or_default() += 1;
+        }
+        if let Some(at) = message.expires_at() {
+            self.expiries.insert((at, key.clone()));
+        }
+        self.messages.insert(key, message);
+    }
+
+    /// Forgets the message of a topic. Whether there was one.
+    pub(in crate::engine) fn clear(&mut self, topic: &TopicName) -> bool {
+        self.remove(&key(topic)).is_some()
+    }
+
+    /// When the next message expires.
+    pub(in crate::engine) fn deadline(&self) -> Option<Time> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out one message whose time is over, if there is one.
+    pub(in crate::engine) fn take_expired(&mut self, now: Time) -> Option<Arc<Message>> {
+        let (at, _) = self.expiries.first()?;
+        if *at > now {
+            return None;
+        }
+        let (_, key) = self.expiries.pop_first()?;
+        self.remove(&key)
+    }
+
+    /// Goes on with a search, for a bounded time: puts what matches into `found`, messages whose
+    /// time is over included.
+    pub(in crate::engine) fn search(
+        &self,
+        filter: &TopicFilter,
+        scan: &mut Scan,
+        found: &mut Vec<Arc<Message>>,
+    ) {
+        let Some(from) = scan.from.take() else { return };
+        let mut entries = self.from(from);
+        for looked_at in 1.. {
+            let Some((key, message)) = entries.next() else {
+                return;
+            };
+            let from = match leap(filter, key) {
+                Leap::Match => {
+                    found.push(Arc::clone(message));
+                    None
+                }
+                Leap::To(from) => Some(from),
+                Leap::End => return,
+            };
+            if looked_at >= LOOKED_AT_MAX || found.len() >= FOUND_MAX {
+                scan.from = Some(from.unwrap_or_else(|| [&**key, &[0]].concat()));
+                return;
+            }
+            if let Some(from) = from {
+                entries = self.from(from);
+            }
+        }
+    }
+
+    fn from(&self, key: Vec<u8>) -> Range<'_, Key, Arc<Message>> {
+        self.messages
+            .range((Bound::Included(key.into_boxed_slice()), Bound::Unbounded))
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<Arc<Message>> {
+        let (key, message) = self.messages.remove_entry(key)?;
+        self.bytes -= message.payload().len();
+        if let Some(at) = message.expires_at() {
+            self.expiries.remove(&(at, key));
+        }
+        if let Some(device) = message.device()
+            && let Some(held) = self.by_device.get_mut(device)
+        {
+            *held -= 1;
+            if *held == 0 {
+                self.by_device.remove(device);
+            }
+        }
+        Some(message)
+    }
+}
+
+impl Scan {
+    /// A search that has not begun.
+    pub(in crate::engine) fn new() -> Self {
+        Self {
+            from: Some(Vec::new()),
+        }
+    }
+
+    /// There is nothing to look at.
+    pub(in crate::engine) fn end(&mut self) {
+        self.from = None;
+    }
+
+    /// Whether there is nothing left to look at.
+    pub(in crate::engine) fn is_done(&self) -> bool {
+        self.from.is_none()
+    }
+}
+
+fn key(topic: &TopicName) -> Key {
+    topic
+        .as_str()
+        .bytes()
+        .map(|byte| if byte == b'/' { 0 } else { byte })
+        .collect()
+}
+
+/// Compares a key with a filter, and says where the next match can be at the earliest.
+fn leap(filter: &TopicFilter, key: &[u8]) -> Leap {
+    // A wildcard in front does not match `$` [MQTT-4.7.2-1].
+    if key.starts_with(b"$") && filter.pattern().starts_with(['+', '#']) {
+        return Leap::To(vec![b'$' + 1]);
+    }
+    let mut start = 0;
+    let mut plus_end = None;
+    for wanted in filter.levels() {
+        if wanted == "#" {
+            return Leap::Match;
+        }
+        let Some(rest) = key.get(start..) else {
+            return Leap::To([key, &[0]].concat());
+        };
+        let level = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        let end = start + level.len();
+        match level.cmp(wanted.as_bytes()) {
+            _ if wanted == "+" => plus_end = Some(end),
+            Ordering::Equal => {}
+            Ordering::Less => return Leap::To([before(key, start), wanted.as_bytes()].concat()),
+            // Only another level in the place of a `+` can lead to a match.
+            Ordering::Greater => return plus_end.map_or(Leap::End, |end| behind(key, end)),
+        }
+        start = end + 1;
+    }
+    if start > key.len() {
+        Leap::Match
+    } else {
+        behind(key, start - 1)
+    }
+}
+
+/// To the first key behind everything below this level.
+fn behind(key: &[u8], level_end: usize) -> Leap {
+    Leap::To([before(key, level_end), &[1]].concat())
+}
+
+fn before(key: &[u8], end: usize) -> &[u8] {
+    key.get(..end).unwrap_or_default()
+}

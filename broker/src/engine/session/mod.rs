@@ -1,0 +1,165 @@
+//! Session: what a client and the broker owe each other [MQTT 5.0 §4.1].
+//!
+//! A session belongs to one device and one client id, and outlives its connection if its expiry
+//! is above 0. Each of its queues has a maximum.
+
+mod connected;
+mod queue;
+mod sessions;
+mod subscriptions;
+mod will;
+
+pub(super) use connected::Connected;
+pub(super) use queue::{Judged, Pending, Queue};
+pub(super) use sessions::Sessions;
+pub(super) use subscriptions::Subscriptions;
+pub(super) use will::SessionWill;
+
+use super::input::ConnectionId;
+use super::limits::Limits;
+use super::policy::Rights;
+use super::record::SessionNumber;
+use super::router::Room;
+use super::time::Time;
+use certs::Subject;
+use protocol::Text;
+use protocol::delivery::{Inbound, Outbound, Resend};
+use protocol::packet::QoS;
+use std::sync::Arc;
+
+/// A session's place in the shard. Used again once the session has ended and nothing names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SessionId(pub(super) usize);
+
+/// Whose session it is: the client id alone names none, two devices may have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// The device, as its certificate says.
+    pub subject: Subject,
+    /// Its client id.
+    pub client_id: Text,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) key: Arc<SessionKey>,
+    /// What the records call it.
+    pub(super) number: SessionNumber,
+    /// What the policy in force lets it do.
+    pub(super) rights: Rights,
+    /// How many seconds it outlives its connection, within the limit.
+    pub(super) expiry: u32,
+    pub(super) presence: Presence,
+    pub(super) will: Option<SessionWill>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound<Pending>,
+    /// The payload bytes in `outbound`.
+    pub(super) in_flight_bytes: usize,
+    pub(super) in_flight_bytes_max: usize,
+    pub(super) queue: Queue,
+}
+
+/// Whether somebody is there.
+#[derive(Debug)]
+pub(super) enum Presence {
+    /// Its client is connected.
+    Here(Box<Connected>),
+    /// Its client is gone, and at this moment the session ends.
+    Away(Time),
+}
+
+impl Session {
+    pub(super) fn new(
+        key: SessionKey,
+        number: SessionNumber,
+        rights: Rights,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            key: Arc::new(key),
+            number,
+            rights,
+            expiry: 0,
+            presence: Presence::Away(Time::default()),
+            will: None,
+            subscriptions: Subscriptions::default(),
+            inbound: Inbound::new(limits.receive_maximum),
+            outbound: Outbound::new(),
+            in_flight_bytes: 0,
+            in_flight_bytes_max: limits.in_flight_bytes_max,
+            queue: Queue::new(limits),
+        }
+    }
+
+    /// Whether it outlives its connection, so that its records are kept.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.expiry > 0
+    }
+
+    pub(super) fn connected(&self) -> Option<&Connected> {
+        match &self.presence {
+            Presence::Here(connected) => Some(connected),
+            Presence::Away(_) => None,
+        }
+    }
+
+    pub(super) fn connected_mut(&mut self) -> Option<&mut Connected> {
+        match &mut self.presence {
+            Presence::Here(connected) => Some(connected),
+            Presence::Away(_) => None,
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        self.connected().map(|connected| connected.id)
+    }
+
+    /// Whether a message above QoS 0 can be sent at once.
+    pub(super) fn has_window(&self) -> bool {
+        self.outbound.has_room() && self.in_flight_bytes < self.in_flight_bytes_max
+    }
+
+    /// What would become of a message of this QoS; `None` if it could not be taken.
+    pub(super) fn room(&self, qos: QoS, payload_len: usize) -> Option<Room> {
+        let is_here = self.connected().is_some();
+        if qos == QoS::AtMostOnce {
+            return is_here.then_some(Room::Now);
+        }
+        if is_here && self.queue.is_empty() && self.has_window() {
+            return Some(Room::Now);
+        }
+        let waiting = self.queue.room_behind(payload_len)?;
+        Some(if is_here {
+            Room::Behind(waiting)
+        } else {
+            Room::Away(waiting)
+        })
+    }
+
+    /// Copies what was in flight out of the read buffers: it may wait for days now.
+    pub(super) fn settle_down(&mut self) {
+        let in_flight: Vec<_> = self
+            .outbound
+            .in_flight()
+            .map(|delivery| match delivery {
+                Resend::Publish {
+                    packet_id,
+                    qos: _,
+                    message,
+                } => (packet_id, Some(message.settled())),
+                Resend::Pubrel { packet_id } => (packet_id, None),
+            })
+            .collect();
+        drop(self.outbound.drain());
+        for (packet_id, pending) in in_flight {
+            match pending {
+                Some(pending) => self
+                    .outbound
+                    .restore_publish(packet_id, pending.qos, pending),
+                None => self.outbound.restore_pubrel(packet_id),
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Queue: the messages that wait for a session, in their order.
+//!
+//! Bounded in messages and bytes: nothing that was taken is dropped, the newcomer is. QoS 0 does
+//! not wait.
+
+use crate::engine::limits::Limits;
+use crate::engine::message::{Message, SubscriptionIds};
+use crate::engine::record::MessageNumber;
+use crate::engine::time::Time;
+use protocol::packet::QoS;
+use protocol::topic::TopicFilter;
+use std::collections::vec_deque::{self, VecDeque};
+use std::sync::Arc;
+
+/// A message a session owes to its client, waiting or in flight.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Pending {
+    pub(in crate::engine) message: Arc<Message>,
+    /// What the records call it, if it is in them.
+    pub(in crate::engine) number: Option<MessageNumber>,
+    pub(in crate::engine) subscription_ids: SubscriptionIds,
+    /// The shared filter it came by.
+    pub(in crate::engine) share: Option<Arc<TopicFilter>>,
+    pub(in crate::engine) qos: QoS,
+    pub(in crate::engine) retain: bool,
+}
+
+impl Pending {
+    /// The same in memory of its own.
+    pub(super) fn settled(&self) -> Self {
+        Self {
+            message: self.message.detached(),
+            ..self.clone()
+        }
+    }
+}
+
+/// The messages that wait.
+#[derive(Debug)]
+pub(in crate::engine) struct Queue {
+    waiting: VecDeque<Pending>,
+    bytes: usize,
+    len_max: usize,
+    bytes_max: usize,
+    /// No message in here expires before this.
+    earliest_expiry: Option<Time>,
+    /// How many, from the front, were taken under an earlier policy: they are judged again.
+    unjudged: usize,
+}
+
+/// There is no room: the newcomer is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Full;
+
+/// How many places an emptied queue keeps.
+const SPARE_ROOM: usize = 16;
+
+impl Queue {
+    pub(in crate::engine) fn new(limits: &Limits) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            len_max: limits.queue_len_max,
+            bytes_max: limits.queue_bytes_max,
+            earliest_expiry: None,
+            unjudged: 0,
+        }
+    }
+
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Behind how many others a message with such a payload would wait; `None` without room.
+    pub(in crate::engine) fn room_behind(&self, payload_len: usize) -> Option<usize> {
+        let fits = self.bytes.saturating_add(payload_len) <= self.bytes_max;
+        (fits && self.waiting.len() < self.len_max).then_some(self.waiting.len())
+    }
+
+    /// Takes a message in, in memory of its own.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub(in crate::engine) fn push(&mut self, pending: Pending) -> Result<(), Full> {
+        let len = pending.message.payload().len();
+        self.room_behind(len).ok_or(Full)?;
+        let expires = pending.message.expires_at();
+        self.earliest_expiry = [self.earliest_expiry, expires].into_iter().flatten().min();
+        self.bytes += len;
+        self.waiting.push_back(Pending {
+            message: pending.message.detached(),
+            ..pending
+        });
+        Ok(())
+    }
+
+    /// Takes the next message out, and whether it was taken in under the policy in force.
+    pub(in crate::engine) fn pop(&mut self) -> Option<(Pending, Judged)> {
+        let pending = self.waiting.pop_front()?;
+        self.bytes -= pending.message.payload().len();
+        if self.waiting.is_empty() {
+            self.waiting.shrink_to(SPARE_ROOM);
+            self.earliest_expiry = None;
+        }
+        if self.unjudged == 0 {
+            return Some((pending, Judged::Already));
+        }
+        self.unjudged -= 1;
+        Some((pending, Judged::Anew))
+    }
+
+    /// The policy has changed: what waits is judged again when its turn comes.
+    pub(in crate::engine) fn judge_anew(&mut self) {
+        self.unjudged = self.waiting.len();
+    }
+
+    /// Whether [`Self::take_expired`] would find something.
+    pub(in crate::engine) fn has_expired(&self, now: Time) -> bool {
+        self.earliest_expiry.is_some_and(|at| at <= now)
+    }
+
+    /// Takes out what is no longer worth delivering [MQTT-3.3.2-5].
+    pub(in crate::engine) fn take_expired(&mut self, now: Time) -> Vec<Pending> {
+        self.take_where(|pending| pending.message.is_expired(now))
+    }
+
+    /// Takes out what came by a shared filter.
+    pub(in crate::engine) fn take_shared(&mut self, filter: &TopicFilter) -> Vec<Pending> {
+        self.take_where(|pending| pending.share.as_deref() == Some(filter))
+    }
+
+    /// Takes all out, in their order.
+    pub(in crate::engine) fn take_all(&mut self) -> vec_deque::IntoIter<Pending> {
+        self.bytes = 0;
+        self.unjudged = 0;
+        self.earliest_expiry = None;
+        std::mem::take(&mut self.waiting).into_iter()
+    }
+
+    fn take_where(&mut self, unwanted: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+        let unjudged = self.unjudged;
+        let mut taken = Vec::new();
+        for (place, pending) in self.take_all().enumerate() {
+            if unwanted(&pending) {
+                taken.push(pending);
+                continue;
+            }
+            self.unjudged += usize::from(place < unjudged);
+            self.bytes += pending.message.payload().len();
+            let expires = pending.message.expires_at();
+            self.earliest_expiry = [self.earliest_expiry, expires].into_iter().flatten().min();
+            self.waiting.push_back(pending);
+        }
+        taken
+    }
+}
+
+/// Whether the policy in force has judged a message's receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Judged {
+    /// When the message was routed.
+    Already,
+    /// It has yet to.
+    Anew,
+}
