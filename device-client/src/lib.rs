@@ -1,1 +1,41 @@
-//! Speaks for one device.
+//! Speaks MQTT over mutual TLS for one device.
+//!
+//! What [`Device::publish`] accepted is answered: by the broker's acknowledgement, or by an error
+//! that says why there is none. Connections come and go underneath; messages, subscriptions and
+//! their order stay.
+//!
+//! ```no_run
+//! use device_client::{Device, Identity, QoS};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Identity::open("certs/dev/devices/dev-1")?;
+//! let device = Device::connect("mqtts://localhost:8883", identity).await?;
+//! let mut commands = device.subscribe("devices/dev-1/commands/#", QoS::AtLeastOnce).await?;
+//! device.publish("devices/dev-1/state", "awake", QoS::AtLeastOnce).await?;
+//! while let Some(command) = commands.next().await {
+//!     println!("{}", command?.topic);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod error;
+mod identity;
+mod message;
+mod outbox;
+mod reason_code;
+mod reconnect;
+mod topic;
+mod wire;
+
+pub use client::{
+    BrokerAddress, BuildError, Builder, Device, InvalidAddress, Link, Receipt, Status, Subscription,
+};
+pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
+pub use identity::{Identity, IdentityError, NoDevice, Validity};
+pub use message::{Message, Properties, Publish, QoS, Will};
+pub use reason_code::ReasonCode;
+pub use reconnect::{Backoff, WhenRefused};
+pub use topic::InvalidTopic;
+pub use wire::Retained;

@@ -1,0 +1,244 @@
+//! The settings of a device, each with the value that suits most.
+
+use std::time::{Duration, Instant};
+
+use rustls::crypto::aws_lc_rs;
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::Device;
+use super::address::{BrokerAddress, InvalidAddress, server_name};
+use super::driver::{Driver, Phase};
+use super::inbox::Inbox;
+use super::status::{Link, Status};
+use crate::error::{ConnectError, PublishError};
+use crate::identity::Identity;
+use crate::message::Will;
+use crate::outbox::Outbox;
+use crate::reconnect::{Backoff, Reconnect, WhenRefused};
+use crate::wire::{FirstSession, RumqttWire, SessionAfter, Settings};
+
+/// Commands on their way to the task of a device; more wait where they are given.
+const COMMANDS_MAX: usize = 32;
+
+/// A pause in which neither side is heard of longer than this is no connection.
+const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Long enough for a broker to restart, or a device to change its network.
+const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_secs(3600);
+
+/// A device to be connected.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is connected before `connect`"]
+pub struct Builder {
+    wire: Settings,
+    backoff: Backoff,
+    when_refused: WhenRefused,
+    connect_within: Duration,
+    outbox_len_max: usize,
+    queue_len_max: usize,
+}
+
+/// Why a device could not be set up or connected.
+#[derive(Clone, Debug, Error)]
+pub enum BuildError {
+    /// The address of the broker is none.
+    #[error("the address of the broker is not valid: {0}")]
+    Address(#[from] InvalidAddress),
+    /// The last will cannot be written.
+    #[error("the last will is not valid: {0}")]
+    Will(PublishError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(ConnectError),
+}
+
+impl Builder {
+    pub(super) fn new(broker: BrokerAddress, identity: Identity) -> Result<Self, InvalidAddress> {
+        let wire = Settings {
+            server_name: broker.server_name()?,
+            broker,
+            client_id: identity.device_id().into(),
+            identity,
+            keep_alive: KEEP_ALIVE_DEFAULT,
+            session_expiry: SESSION_EXPIRY_DEFAULT,
+            first_session: FirstSession::New,
+            will: None,
+            connect_time_max: Duration::from_secs(10),
+            receive_max: 32,
+            in_flight_max: 32,
+            packet_len_max: 1024 * 1024,
+        };
+        Ok(Self {
+            wire,
+            backoff: Backoff::default(),
+            when_refused: WhenRefused::Stop,
+            connect_within: Duration::from_secs(30),
+            outbox_len_max: 1024,
+            queue_len_max: 256,
+        })
+    }
+
+    /// The client id; by default the device id. A broker by default accepts the device id followed
+    /// by `/` or `:` and anything too.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.wire.client_id = client_id.into();
+        self
+    }
+
+    /// The name that the broker's certificate must bear, where it is not the host of its address.
+    ///
+    /// # Errors
+    /// [`BuildError::Address`] when it is neither a host name nor an IP address.
+    pub fn server_name(mut self, name: &str) -> Result<Self, BuildError> {
+        self.wire.server_name = server_name(name)?;
+        Ok(self)
+    }
+
+    /// How long the connection may be silent before it is probed; 30 s by default, in whole seconds,
+    /// from 1 s to 65,535 s.
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        self.wire.keep_alive =
+            interval.clamp(Duration::from_secs(1), Duration::from_secs(u16::MAX.into()));
+        self
+    }
+
+    /// How long the broker keeps our subscriptions and messages while we are away; 1 h by default.
+    pub fn session_expiry(mut self, expiry: Duration) -> Self {
+        self.wire.session_expiry = expiry;
+        self
+    }
+
+    /// Goes on with the session of an earlier run, and leaves it behind for a later one.
+    ///
+    /// Messages that waited at the broker come as soon as we are connected: those of quality of
+    /// service 1 and 2 are held for 5 s for their subscriptions to be made again. Without this, the
+    /// session lives as long as the device, whatever happens to its connections.
+    pub fn resume_session(mut self) -> Self {
+        self.wire.first_session = FirstSession::Resumed;
+        self
+    }
+
+    /// What the broker publishes when we go without a word.
+    ///
+    /// # Errors
+    /// [`BuildError::Will`] when it cannot be written.
+    pub fn will(mut self, will: Will) -> Result<Self, BuildError> {
+        will.publish.check().map_err(BuildError::Will)?;
+        self.wire.will = Some(will);
+        Ok(self)
+    }
+
+    /// How long to wait between attempts to connect.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// What to do about refusals that waiting will not mend; by default to stop.
+    pub fn when_refused(mut self, when_refused: WhenRefused) -> Self {
+        self.when_refused = when_refused;
+        self
+    }
+
+    /// For how long the first connection is attempted; 30 s by default. [`Duration::ZERO`] makes one
+    /// attempt, [`Duration::MAX`] any number.
+    pub fn connect_within(mut self, within: Duration) -> Self {
+        self.connect_within = within;
+        self
+    }
+
+    /// How long one attempt may take; 10 s by default.
+    pub fn attempt_time_max(mut self, limit: Duration) -> Self {
+        self.wire.connect_time_max = limit;
+        self
+    }
+
+    /// How many messages may be accepted and not acknowledged; 1,024 by default. Then `publish`
+    /// waits.
+    pub fn outbox_len_max(mut self, messages: usize) -> Self {
+        self.outbox_len_max = messages.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many messages of quality of service 0 may wait in a subscription; 256 by default. Then
+    /// more are dropped and counted.
+    pub fn queue_len_max(mut self, messages: usize) -> Self {
+        self.queue_len_max = messages.clamp(1, Semaphore::MAX_PERMITS / 2);
+        self
+    }
+
+    /// How many messages of quality of service 1 and 2 the broker may send before the first is taken
+    /// from its subscription; 32 by default. Then it keeps them.
+    pub fn receive_max(mut self, messages: u16) -> Self {
+        self.wire.receive_max = messages.max(1);
+        self
+    }
+
+    /// The longest packet to receive; 1 MiB by default. The broker drops what is longer.
+    pub fn packet_len_max(mut self, bytes: u32) -> Self {
+        self.wire.packet_len_max = bytes.max(1);
+        self
+    }
+
+    /// Connects, in a task of the tokio runtime this is called in.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: at once for one that waiting cannot mend, otherwise when the time for the
+    /// first connection is over.
+    pub async fn connect(self) -> Result<Device, ConnectError> {
+        let (device, driver) = self.split();
+        tokio::spawn(driver.run());
+        let mut status = device.status.clone();
+        let settled = |status: &Status| match status.link {
+            Link::Connecting | Link::Waiting { .. } => false,
+            Link::Connected { .. } | Link::Disconnected | Link::Stopped { .. } => true,
+        };
+        // The driver says how it ended before it goes.
+        let _ = status.wait_for(settled).await;
+        match device.stopped() {
+            Some(cause) => Err(cause),
+            None => Ok(device),
+        }
+    }
+
+    fn split(self) -> (Device, Driver<RumqttWire>) {
+        let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
+        let (say_status, status) = watch::channel(Status::new());
+        let device = Device {
+            commands,
+            status,
+            room: Semaphore::new(self.outbox_len_max).into(),
+            receive_max: self.wire.receive_max,
+            queue_len_max: self.queue_len_max,
+        };
+        // A time too far to be told is no limit.
+        let until = Instant::now().checked_add(self.connect_within);
+        let driver = Driver {
+            commands: receive_commands,
+            outbox: Outbox::new(self.wire.in_flight_max),
+            inbox: Inbox::new(self.wire.receive_max),
+            reconnect: Reconnect::new(self.backoff, self.when_refused, until),
+            status: say_status,
+            chance,
+            session_after: match self.wire.first_session {
+                FirstSession::New => SessionAfter::Ended,
+                FirstSession::Resumed => SessionAfter::Kept,
+            },
+            phase: Phase::Connecting,
+            leaving: None,
+            wire: RumqttWire::new(self.wire),
+        };
+        (device, driver)
+    }
+}
+
+/// Drawn from the source that TLS draws from; without it, the longest wait.
+fn chance() -> u32 {
+    let mut octets = [0xFF; 4];
+    // On failure they stay as they are.
+    let _ = aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut octets);
+    u32::from_ne_bytes(octets)
+}

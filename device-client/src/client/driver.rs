@@ -1,0 +1,413 @@
+//! The task behind a device: takes what the application asks, hands it to the wire, and deals out
+//! what comes.
+//!
+//! It waits for nobody but its own channels: whoever does not read is held back elsewhere. What was
+//! accepted is answered in the end, by the broker or by the reason why the device stopped.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::inbox::{Delivered, Inbox};
+use super::routes::Granted;
+use super::status::{Link, Status};
+use super::subscription::Item;
+use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
+use crate::message::{Publish, QoS};
+use crate::outbox::Outbox;
+use crate::reason_code::ReasonCode;
+use crate::reconnect::{Hope, Reconnect, Verdict};
+use crate::wire::{
+    Event, Failure, Leave, Session, SessionAfter, Subscribe, Ticket, Unsendable, Wire,
+};
+
+/// How long a DISCONNECT may take to leave.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What the application asks.
+#[derive(Debug)]
+pub(super) enum Command {
+    Publish {
+        publish: Publish,
+        done: Done,
+    },
+    Subscribe {
+        request: Subscribe,
+        items: mpsc::Sender<Item>,
+        answer: SubscribeAnswer,
+    },
+    Unsubscribe {
+        route: u32,
+    },
+    Disconnect {
+        within: Duration,
+        answer: oneshot::Sender<Result<(), DisconnectError>>,
+    },
+}
+
+pub(super) type SubscribeAnswer = oneshot::Sender<Result<Granted, SubscribeError>>;
+
+/// Who waits for a message to be acknowledged, and its place in the outbox.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) answer: oneshot::Sender<Result<(), PublishError>>,
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+/// The state of a device, owned by its task.
+pub(super) struct Driver<W> {
+    pub(super) wire: W,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) outbox: Outbox<Done>,
+    pub(super) inbox: Inbox,
+    pub(super) reconnect: Reconnect,
+    pub(super) status: watch::Sender<Status>,
+    /// Drawn evenly from all numbers.
+    pub(super) chance: fn() -> u32,
+    pub(super) session_after: SessionAfter,
+    pub(super) phase: Phase,
+    pub(super) leaving: Option<Leaving>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Connecting,
+    Up,
+    Waiting { until: Instant },
+}
+
+/// The application wants to go.
+pub(super) struct Leaving {
+    until: Instant,
+    closing: bool,
+    answers: Vec<oneshot::Sender<Result<(), DisconnectError>>>,
+}
+
+/// Why a device ends.
+enum End {
+    /// Nobody holds it any more.
+    Abandoned,
+    /// The application asked for it.
+    Left,
+    /// There is no hope of a connection.
+    GivenUp(ConnectError),
+}
+
+impl<W: Wire> Driver<W> {
+    pub(super) async fn run(mut self) {
+        self.wire.connect();
+        let end = loop {
+            if let ControlFlow::Break(end) = self.turn().await {
+                break end;
+            }
+        };
+        self.end(end);
+    }
+
+    /// Hands over what can be, and deals with the next thing that happens.
+    async fn turn(&mut self) -> ControlFlow<End> {
+        self.hand_over();
+        self.leave_if_done()?;
+        let deadline = self.deadline();
+        tokio::select! {
+            command = self.commands.recv() => match command {
+                Some(command) => self.command(command),
+                None => return ControlFlow::Break(End::Abandoned),
+            },
+            receipt = self.inbox.taken() => self.wire.acknowledge(receipt),
+            event = self.wire.next() => return self.event(event),
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                return self.time_came(Instant::now());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Publish { publish, done } if self.leaving.is_none() => {
+                self.outbox.push(publish, done);
+                self.note(|_| {});
+            }
+            Command::Publish { done, .. } => {
+                let _ = done.answer.send(Err(PublishError::Disconnected));
+            }
+            Command::Subscribe {
+                request,
+                items,
+                answer,
+            } => {
+                self.inbox.routes.add(request, items, answer);
+                let delivered = self.inbox.claim();
+                self.count(delivered);
+            }
+            Command::Unsubscribe { route } => {
+                if let Some(filter) = self.inbox.routes.remove(route) {
+                    self.wire.unsubscribe(&filter);
+                }
+            }
+            Command::Disconnect { within, answer } => self.disconnect(within, answer),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> ControlFlow<End> {
+        match event {
+            Event::Up(session) => self.up(session),
+            Event::Down(error) => return self.down(error),
+            Event::Published(ticket, result) => self.published(ticket, result),
+            Event::Subscribed(ticket, result) => self.subscribed(ticket, result),
+            Event::Message(incoming) => {
+                let delivered = self.inbox.receive(incoming, &mut self.wire);
+                self.count(delivered);
+            }
+            Event::Closed => return ControlFlow::Break(End::Left),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn up(&mut self, session: Session) {
+        let now = Instant::now();
+        self.phase = Phase::Up;
+        self.reconnect.connected(now.into_std());
+        self.inbox.connected(session, now);
+        if session != Session::Resumed {
+            self.outbox.all_forgotten();
+            self.inbox.routes.all_forgotten();
+        }
+        info!(?session, "connected");
+        let resumed = session != Session::New;
+        self.set_link(Link::Connected {
+            since: now.into_std(),
+            resumed,
+        });
+    }
+
+    fn down(&mut self, error: ConnectError) -> ControlFlow<End> {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.closing) {
+            return ControlFlow::Break(End::Left);
+        }
+        let now = Instant::now();
+        let hope = if error.is_lasting() {
+            Hope::Lasting
+        } else {
+            Hope::Passing
+        };
+        match self.reconnect.lost(now.into_std(), hope, (self.chance)()) {
+            Verdict::Stop => ControlFlow::Break(End::GivenUp(error)),
+            Verdict::Retry { after } => {
+                warn!(%error, ?after, "not connected");
+                let until = now + after;
+                self.phase = Phase::Waiting { until };
+                let attempts = self.reconnect.attempt();
+                self.set_link(Link::Waiting {
+                    until: until.into_std(),
+                    attempts,
+                    cause: error,
+                });
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn published(&mut self, ticket: Ticket, result: Result<(), Failure>) {
+        match result {
+            Ok(()) => self.settle(ticket.id, Ok(())),
+            Err(Failure::Refused(reason)) => {
+                self.settle(ticket.id, Err(PublishError::refused(reason)));
+            }
+            Err(Failure::MaybeSent) if self.outbox.qos(ticket.id) == Some(QoS::AtMostOnce) => {
+                self.settle(ticket.id, Err(PublishError::ConnectionLost));
+            }
+            Err(Failure::MaybeSent | Failure::Forgotten) => self.outbox.forgotten(ticket),
+        }
+    }
+
+    fn subscribed(&mut self, ticket: Ticket, result: Result<QoS, Failure>) {
+        match result {
+            Ok(qos) => self.inbox.routes.granted(ticket, qos),
+            Err(Failure::Refused(reason)) => {
+                self.inbox
+                    .routes
+                    .refused(ticket, SubscribeError::refused(reason));
+            }
+            Err(Failure::MaybeSent | Failure::Forgotten) => self.inbox.routes.forgotten(ticket),
+        }
+    }
+
+    /// Counts what became of messages, and gives up the subscriptions nobody reads.
+    fn count(&mut self, delivered: Delivered) {
+        if delivered.gone > 0 {
+            for filter in self.inbox.routes.remove_dropped() {
+                self.wire.unsubscribe(&filter);
+            }
+        }
+        if delivered.dropped > 0 || delivered.unclaimed > 0 {
+            self.note(|status| {
+                status.dropped = status.dropped.saturating_add(delivered.dropped);
+                status.unclaimed = status.unclaimed.saturating_add(delivered.unclaimed);
+            });
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if self.phase != Phase::Up {
+            return;
+        }
+        for (ticket, request) in self.inbox.routes.requests() {
+            self.wire.subscribe(ticket, &request);
+        }
+        while let Some((ticket, publish)) = self.outbox.hand_over() {
+            if let Err(unsendable) = self.wire.publish(ticket, publish) {
+                self.settle(ticket.id, Err(unsendable.into()));
+            }
+        }
+    }
+
+    fn settle(&mut self, id: u64, result: Result<(), PublishError>) {
+        if let Some(done) = self.outbox.settle(id) {
+            // Who does not wait for the answer does not want it.
+            let _ = done.answer.send(result);
+            self.note(|_| {});
+        }
+    }
+
+    fn disconnect(
+        &mut self,
+        within: Duration,
+        answer: oneshot::Sender<Result<(), DisconnectError>>,
+    ) {
+        let until = Instant::now() + within.min(Duration::from_secs(u32::MAX.into()));
+        let leaving = self.leaving.get_or_insert(Leaving {
+            until,
+            closing: false,
+            answers: vec![],
+        });
+        leaving.until = leaving.until.min(until);
+        leaving.answers.push(answer);
+    }
+
+    fn leave_if_done(&mut self) -> ControlFlow<End> {
+        if !self.outbox.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        self.leave(Some(CLOSE_TIME_MAX))
+    }
+
+    /// Says goodbye, if the application wants to leave and there is somebody to say it to.
+    fn leave(&mut self, wait: Option<Duration>) -> ControlFlow<End> {
+        let Some(leaving) = self.leaving.as_mut().filter(|leaving| !leaving.closing) else {
+            return ControlFlow::Continue(());
+        };
+        if self.phase != Phase::Up {
+            return ControlFlow::Break(End::Left);
+        }
+        leaving.closing = true;
+        leaving.until = Instant::now() + CLOSE_TIME_MAX * 2;
+        // What was taken before is acknowledged before.
+        while let Some(receipt) = self.inbox.try_taken() {
+            self.wire.acknowledge(receipt);
+        }
+        self.wire.close(Leave {
+            session: self.session_after,
+            wait,
+        });
+        ControlFlow::Continue(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let retry = match self.phase {
+            Phase::Waiting { until } => Some(until),
+            Phase::Connecting | Phase::Up => None,
+        };
+        let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
+        [retry, leaving, self.inbox.claims_until()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn time_came(&mut self, now: Instant) -> ControlFlow<End> {
+        if self.inbox.claims_until().is_some_and(|until| until <= now) {
+            let delivered = self.inbox.end_claims();
+            self.count(delivered);
+        }
+        if let Some(leaving) = self.leaving.as_ref().filter(|leaving| leaving.until <= now) {
+            if leaving.closing {
+                return ControlFlow::Break(End::Left);
+            }
+            return self.leave(None);
+        }
+        if matches!(self.phase, Phase::Waiting { until } if until <= now) {
+            self.phase = Phase::Connecting;
+            self.set_link(Link::Connecting);
+            self.wire.connect();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn set_link(&self, link: Link) {
+        let connected = u32::from(matches!(link, Link::Connected { .. }));
+        self.status.send_modify(|status| {
+            status.connections = status.connections.wrapping_add(connected);
+            status.link = link;
+        });
+    }
+
+    /// Counts something, without waking those who wait for a change of the connection.
+    fn note(&self, count: impl FnOnce(&mut Status)) {
+        self.status.send_if_modified(|status| {
+            status.unacknowledged = self.outbox.len();
+            count(status);
+            false
+        });
+    }
+
+    /// The last word to everybody who waits.
+    fn end(mut self, end: End) {
+        let unacknowledged = self.outbox.len();
+        let (publish, subscribe, link) = match end {
+            End::Abandoned | End::Left => {
+                info!("disconnected");
+                (
+                    PublishError::Disconnected,
+                    SubscribeError::Disconnected,
+                    Link::Disconnected,
+                )
+            }
+            End::GivenUp(cause) => {
+                warn!(error = %cause, "stopped");
+                let (publish, subscribe) = (
+                    PublishError::Stopped(cause.clone()),
+                    SubscribeError::Stopped(cause.clone()),
+                );
+                (publish, subscribe, Link::Stopped { cause })
+            }
+        };
+        for done in self.outbox.take_all() {
+            let _ = done.answer.send(Err(publish.clone()));
+        }
+        self.inbox.routes.end_all(&subscribe);
+        let left = match (&link, unacknowledged) {
+            (Link::Stopped { cause }, _) => Err(DisconnectError::Stopped(cause.clone())),
+            (_, 0) => Ok(()),
+            (_, messages) => Err(DisconnectError::Unacknowledged { messages }),
+        };
+        self.set_link(link);
+        for answer in self.leaving.into_iter().flat_map(|leaving| leaving.answers) {
+            let _ = answer.send(left.clone());
+        }
+    }
+}
+
+impl From<Unsendable> for PublishError {
+    fn from(unsendable: Unsendable) -> Self {
+        match unsendable {
+            Unsendable::TooLarge { len, len_max } => Self::TooLarge { len, len_max },
+            Unsendable::QosNotSupported => Self::refused(ReasonCode::QOS_NOT_SUPPORTED),
+            Unsendable::RetainNotSupported => Self::refused(ReasonCode::RETAIN_NOT_SUPPORTED),
+        }
+    }
+}

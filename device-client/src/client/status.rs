@@ -1,0 +1,70 @@
+//! How a device stands with its broker.
+
+use std::time::Instant;
+
+use crate::error::ConnectError;
+
+/// How a device stands. A snapshot: it may have changed since.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The connection.
+    pub link: Link,
+    /// How often it has been connected.
+    pub connections: u32,
+    /// Messages accepted by `publish` and not acknowledged yet.
+    pub unacknowledged: usize,
+    /// Messages of quality of service 0 that came and were dropped, because their subscription was
+    /// not read and its queue was full.
+    pub dropped: u32,
+    /// Messages that came and were dropped, because nobody had subscribed to them.
+    pub unclaimed: u32,
+}
+
+/// The connection of a device.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Link {
+    /// An attempt to connect is under way.
+    Connecting,
+    /// Connected.
+    Connected {
+        /// Since when.
+        since: Instant,
+        /// Whether the broker had kept the session.
+        resumed: bool,
+    },
+    /// Not connected; the next attempt is to come.
+    Waiting {
+        /// When.
+        until: Instant,
+        /// How many attempts have failed since a connection was steady.
+        attempts: u32,
+        /// What went wrong last.
+        cause: ConnectError,
+    },
+    /// Disconnected, as the application wished.
+    Disconnected,
+    /// Given up.
+    Stopped {
+        /// Why.
+        cause: ConnectError,
+    },
+}
+
+impl Status {
+    pub(crate) fn new() -> Self {
+        Self {
+            link: Link::Connecting,
+            connections: 0,
+            unacknowledged: 0,
+            dropped: 0,
+            unclaimed: 0,
+        }
+    }
+
+    /// Whether messages can go out and come in now.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Connected { .. })
+    }
+}

@@ -1,0 +1,113 @@
+//! TLS 1.3 with the certificate of one identity, and no trust but that in its `ca.pem`.
+//!
+//! The cryptography is named here and never taken from what the process happened to install. Each
+//! identity has a configuration of its own: a session ticket is never used under another
+//! certificate than the one it was given for.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Identity, IdentityError, Parts};
+use crate::error::ConnectError;
+
+/// A connection over which MQTT may be spoken.
+pub(crate) type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// Registered with IANA for MQTT; a broker on a shared port knows us by it.
+const ALPN: &[u8] = b"mqtt";
+
+impl Identity {
+    /// Connects to `address` and proves our identity, if what answers proves to be `name`.
+    ///
+    /// That the broker accepts our certificate is not known yet: in TLS 1.3 a refusal comes with
+    /// the first thing read.
+    pub(crate) async fn connect(
+        &self,
+        (host, port): (&str, u16),
+        name: ServerName<'static>,
+    ) -> io::Result<TlsStream> {
+        if self.has_expired() {
+            return Err(io::Error::other(ConnectError::CertificateExpired));
+        }
+        let tcp = TcpStream::connect((host, port)).await?;
+        // Acknowledgements are small, and somebody waits for each.
+        tcp.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(&self.holder.tls));
+        connector.connect(name, tcp).await
+    }
+}
+
+pub(super) fn client_config(
+    parts: &Parts,
+    chain: Vec<CertificateDer<'static>>,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, IdentityError> {
+    // Its key exchanges begin with X25519MLKEM768.
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = certified_key(parts, chain, &provider)?;
+    let roots = roots(parts, authorities)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|source| IdentityError::Unusable {
+            path: parts.chain.path.clone(),
+            source,
+        })?
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+    config.alpn_protocols = vec![ALPN.into()];
+    Ok(config)
+}
+
+fn certified_key(
+    parts: &Parts,
+    chain: Vec<CertificateDer<'static>>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, IdentityError> {
+    let key = parts.key.private_key()?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            let (key, certificate) = (parts.key.path.clone(), parts.chain.path.clone());
+            IdentityError::KeyMismatch { key, certificate }
+        }
+        source => IdentityError::Unusable {
+            path: parts.key.path.clone(),
+            source,
+        },
+    })
+}
+
+fn roots(
+    parts: &Parts,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority).map_err(|source| {
+            let path = parts.authorities.path.clone();
+            IdentityError::Unusable { path, source }
+        })?;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::TestCa;
+
+    #[test]
+    fn the_hybrid_key_exchange_is_offered_first() {
+        let identity = TestCa::new().device("dev-1").identity().unwrap();
+        let config = &identity.holder.tls;
+        let first = config.crypto_provider().kx_groups.first().unwrap().name();
+        assert_eq!(first, rustls::NamedGroup::X25519MLKEM768);
+        assert_eq!(config.alpn_protocols, [ALPN]);
+    }
+}

@@ -1,0 +1,235 @@
+//! When to connect again: full jitter with a cap, and when to give up.
+//!
+//! Time and chance are arguments. A connection that is lost at once does not count as a success:
+//! otherwise a broker that accepts and drops us would be called upon without pause.
+
+use std::time::{Duration, Instant};
+
+/// No cap is above this: a wait without end is a device that is lost.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How long to wait between attempts to connect: before attempt `n` a time drawn evenly from zero
+/// to `min(cap, base × 2ⁿ)`.
+///
+/// The whole range is drawn from ("full jitter"), so that the devices of a broker that restarts do
+/// not come back together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest wait before the first attempt to reconnect.
+    pub base: Duration,
+    /// The longest wait before any attempt.
+    pub cap: Duration,
+    /// A connection that lasted for this long starts the count anew.
+    pub steady_after: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(60),
+            steady_after: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Backoff {
+    fn wait(&self, attempt: u32, chance: u32) -> Duration {
+        let ceiling = self.base.saturating_mul(1 << attempt.min(31));
+        ceiling.min(self.cap).min(WAIT_MAX).saturating_mul(chance) / u32::MAX
+    }
+}
+
+/// What to do about refusals that waiting will not mend: a revoked certificate, a forbidden client
+/// id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenRefused {
+    /// Stop and report the refusal.
+    #[default]
+    Stop,
+    /// Go on trying at the pace of the backoff: somebody may mend it on the other side.
+    KeepTrying,
+}
+
+/// Decides after each lost connection and each failed attempt.
+#[derive(Debug)]
+pub(crate) struct Reconnect {
+    backoff: Backoff,
+    when_refused: WhenRefused,
+    stage: Stage,
+    attempt: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Not connected yet; until then it is worth trying.
+    First { until: Option<Instant> },
+    /// Connected since then.
+    Connected { since: Instant },
+    /// Was connected before.
+    Lost,
+}
+
+/// Whether waiting can mend what went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hope {
+    /// It may be over soon.
+    Passing,
+    /// Somebody must change something.
+    Lasting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Connect again after this time.
+    Retry { after: Duration },
+    /// Report the error and stop.
+    Stop,
+}
+
+impl Reconnect {
+    /// The first connection must stand before `until`; without one it is awaited for ever.
+    pub(crate) fn new(backoff: Backoff, when_refused: WhenRefused, until: Option<Instant>) -> Self {
+        Self {
+            backoff,
+            when_refused,
+            stage: Stage::First { until },
+            attempt: 0,
+        }
+    }
+
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.stage = Stage::Connected { since: now };
+    }
+
+    /// The connection was lost, or an attempt failed. `chance` is drawn evenly from all numbers.
+    pub(crate) fn lost(&mut self, now: Instant, hope: Hope, chance: u32) -> Verdict {
+        if hope == Hope::Lasting && self.when_refused == WhenRefused::Stop {
+            return Verdict::Stop;
+        }
+        self.note_loss(now);
+        let after = self.backoff.wait(self.attempt, chance);
+        self.attempt = self.attempt.saturating_add(1);
+        match self.stage {
+            Stage::First { until: Some(until) } if now + after >= until => Verdict::Stop,
+            Stage::First { .. } | Stage::Connected { .. } | Stage::Lost => Verdict::Retry { after },
+        }
+    }
+
+    /// How many attempts have failed since a connection was steady.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    fn note_loss(&mut self, now: Instant) {
+        if let Stage::Connected { since } = self.stage {
+            if now.duration_since(since) >= self.backoff.steady_after {
+                self.attempt = 0;
+            }
+            self.stage = Stage::Lost;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(8),
+        steady_after: Duration::from_secs(10),
+    };
+
+    fn after(verdict: Verdict) -> Duration {
+        match verdict {
+            Verdict::Retry { after } => after,
+            Verdict::Stop => panic!("stopped"),
+        }
+    }
+
+    fn patient() -> Reconnect {
+        Reconnect::new(BACKOFF, WhenRefused::Stop, None)
+    }
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let (mut reconnect, now) = (patient(), Instant::now());
+        let waits = [500, 1000, 2000, 4000, 8000, 8000, 8000];
+        for expected in waits {
+            let wait = after(reconnect.lost(now, Hope::Passing, u32::MAX));
+            assert_eq!(wait, Duration::from_millis(expected));
+        }
+    }
+
+    #[test]
+    fn the_whole_range_down_to_zero_is_drawn_from() {
+        let (mut reconnect, now) = (patient(), Instant::now());
+        assert_eq!(after(reconnect.lost(now, Hope::Passing, 0)), Duration::ZERO);
+        let half = after(reconnect.lost(now, Hope::Passing, u32::MAX / 2));
+        assert!(
+            half.abs_diff(Duration::from_millis(500)) < Duration::from_millis(1),
+            "{half:?}"
+        );
+    }
+
+    #[test]
+    fn attempts_without_number_still_wait_for_the_cap() {
+        let (mut reconnect, now) = (patient(), Instant::now());
+        for _ in 0..1000 {
+            reconnect.lost(now, Hope::Passing, u32::MAX);
+        }
+        assert_eq!(
+            after(reconnect.lost(now, Hope::Passing, u32::MAX)),
+            BACKOFF.cap
+        );
+    }
+
+    #[test]
+    fn only_a_steady_connection_starts_the_count_anew() {
+        for (lasted, expected) in [(9, 2000), (10, 500)] {
+            let (mut reconnect, now) = (patient(), Instant::now());
+            reconnect.lost(now, Hope::Passing, 0);
+            reconnect.lost(now, Hope::Passing, 0);
+            reconnect.connected(now);
+            let now = now + Duration::from_secs(lasted);
+            let wait = after(reconnect.lost(now, Hope::Passing, u32::MAX));
+            assert_eq!(wait, Duration::from_millis(expected), "lasted {lasted} s");
+        }
+    }
+
+    #[test]
+    fn a_lasting_refusal_stops_at_first_and_later() {
+        let (mut reconnect, now) = (patient(), Instant::now());
+        assert_eq!(reconnect.lost(now, Hope::Lasting, 0), Verdict::Stop);
+        reconnect.connected(now);
+        assert_eq!(reconnect.lost(now, Hope::Lasting, 0), Verdict::Stop);
+    }
+
+    #[test]
+    fn one_who_keeps_trying_is_not_stopped_by_a_refusal() {
+        let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::KeepTrying, None);
+        let verdict = reconnect.lost(Instant::now(), Hope::Lasting, u32::MAX);
+        assert_eq!(after(verdict), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn the_first_connection_is_given_up_when_its_time_is_over_and_later_ones_are_not() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(1);
+        let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::Stop, Some(until));
+        assert_eq!(
+            after(reconnect.lost(now, Hope::Passing, u32::MAX)),
+            BACKOFF.base
+        );
+        assert_eq!(reconnect.lost(now, Hope::Passing, u32::MAX), Verdict::Stop);
+
+        let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::Stop, Some(until));
+        reconnect.connected(now);
+        let later = until + Duration::from_secs(60);
+        assert_eq!(
+            after(reconnect.lost(later, Hope::Passing, u32::MAX)),
+            BACKOFF.base
+        );
+    }
+}
