@@ -84,10 +84,16 @@ impl Ack {
 
     pub(crate) fn write(&self, body: &mut Writer<'_>) {
         body.packet_id(self.packet_id);
-        let says_more = self.reason != ReasonCode::Success || self.words.is_some();
-        if body.version == Version::V5 && says_more {
-            body.u8(self.reason.byte());
-            AckWords::write_if_any(self.words.as_deref(), body);
+        let words = self.words.as_deref();
+        let words =
+            words.filter(|it| body.has_room_for(it.reason_string.as_ref(), &it.user_properties));
+        let is_bare = self.reason == ReasonCode::Success && words.is_none();
+        if body.version == Version::V311 || is_bare {
+            return;
+        }
+        body.u8(self.reason.byte());
+        if words.is_some() {
+            AckWords::write(words, body);
         }
     }
 }
@@ -116,12 +122,6 @@ impl AckWords {
             }
         }
         Ok(Some(Box::new(words)))
-    }
-
-    fn write_if_any(words: Option<&Self>, body: &mut Writer<'_>) {
-        if words.is_some() {
-            Self::write(words, body);
-        }
     }
 
     /// Writes a block of properties, an empty one where there are none.

@@ -73,8 +73,7 @@ impl Auth {
             return body.give_up();
         }
         let is_bare = self.authentication.is_none()
-            && self.reason_string.is_none()
-            && self.user_properties.is_empty();
+            && !body.has_room_for(self.reason_string.as_ref(), &self.user_properties);
         if self.reason == ReasonCode::Success && is_bare {
             return;
         }

@@ -127,9 +127,8 @@ impl Disconnect {
             return;
         }
         let is_bare = self.session_expiry_interval.is_none()
-            && self.reason_string.is_none()
-            && self.user_properties.is_empty()
-            && self.server_reference.is_none();
+            && self.server_reference.is_none()
+            && !body.has_room_for(self.reason_string.as_ref(), &self.user_properties);
         if !is_bare || self.reason != ReasonCode::Success {
             body.u8(self.reason.byte());
         }

@@ -184,6 +184,12 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether [`Self::words`] would write any of these.
+    pub(crate) fn has_room_for(&self, reason_string: Option<&Text>, all: &[(Text, Text)]) -> bool {
+        self.words.reason_string(reason_string).is_some()
+            || !self.words.user_properties(all).is_empty()
+    }
+
     /// Reason string and user properties, as far as the packet's length allows.
     pub(crate) fn words(&mut self, reason_string: Option<&Text>, all: &[(Text, Text)]) {
         let words = self.words;
