@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{ServerName, UnixTime};
 use x509_parser::certificate::{TbsCertificate, X509Certificate};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
@@ -60,6 +60,20 @@ impl Certificate {
             return Err(Refusal::Malformed("followed by other data"));
         }
         Self::from_parsed(&x509.tbs_certificate, sha256(der))
+    }
+
+    /// Whether `name` is among the names under which the holder may be reached.
+    pub fn is_for_server(&self, name: &ServerName<'_>) -> bool {
+        match name {
+            ServerName::IpAddress(ip) => self.extensions.ip_names.contains(&(*ip).into()),
+            name => {
+                let name = name.to_str();
+                self.extensions
+                    .dns_names
+                    .iter()
+                    .any(|dns| dns.eq_ignore_ascii_case(&name))
+            }
+        }
     }
 
     fn from_parsed(tbs: &TbsCertificate<'_>, sha256: [u8; 32]) -> Result<Self, Refusal> {

@@ -11,6 +11,7 @@ use rustls_pki_types::ServerName;
 use thiserror::Error;
 
 use crate::certificate::{Certificate, CommonName};
+use crate::profile::Role;
 use crate::subject::{Subject, TrustDomain, spiffe_uri};
 
 /// RFC 5280, `ub-common-name`.
@@ -19,12 +20,29 @@ const COMMON_NAME_LEN_MAX: usize = 64;
 /// Whom a certificate names.
 #[derive(Clone, Copy, Debug)]
 pub enum Holder<'a> {
-    /// An authority, by its common name.
-    Authority(&'a str),
+    /// A root, by its common name.
+    Root(&'a str),
+    /// An authority of devices, by its common name.
+    DeviceCa(&'a str),
+    /// An authority of brokers, by its common name.
+    ServerCa(&'a str),
     /// A broker, by the names and addresses under which it is reached.
     Server(&'a [ServerName<'a>]),
     /// A device or an application of a trust domain.
     Peer(&'a TrustDomain, &'a Subject),
+}
+
+impl Holder<'_> {
+    /// What a certificate of this holder is for.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Root(_) => Role::Root,
+            Self::DeviceCa(_) => Role::DeviceCa,
+            Self::ServerCa(_) => Role::ServerCa,
+            Self::Server(_) => Role::Broker,
+            Self::Peer(_, subject) => subject.kind.into(),
+        }
+    }
 }
 
 /// The names of a holder, as they stand in a certificate.
@@ -39,7 +57,7 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn of(holder: Holder<'_>) -> Self {
         match holder {
-            Holder::Authority(name) => Self {
+            Holder::Root(name) | Holder::DeviceCa(name) | Holder::ServerCa(name) => Self {
                 common_name: Some(name.into()),
                 ..Self::default()
             },

@@ -57,16 +57,9 @@ impl Role {
 }
 
 /// What the certificates of one role contain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    role: Role,
-    contents: Contents,
-}
-
-/// What may stand in a profile file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Contents {
+pub struct Profile {
     lifetime_days: u32,
     key_usage: Vec<GrantedUsage>,
     extended_key_usage: Vec<GrantedPurpose>,
@@ -88,23 +81,15 @@ impl Profile {
             Role::Device => ("device.toml", include_str!("../profiles/device.toml")),
             Role::App => ("app.toml", include_str!("../profiles/app.toml")),
         };
-        match toml::from_str(text) {
-            Ok(contents) => Ok(Self { role, contents }),
-            Err(source) => Err(InvalidProfile {
-                file,
-                source: Box::new(source),
-            }),
-        }
-    }
-
-    /// The role whose profile this is.
-    pub fn role(&self) -> Role {
-        self.role
+        toml::from_str(text).map_err(|source| InvalidProfile {
+            file,
+            source: Box::new(source),
+        })
     }
 
     /// How long a certificate of this role is valid when nothing shortens it.
     pub fn lifetime(&self) -> Duration {
-        Duration::from_secs(u64::from(self.contents.lifetime_days) * 86_400)
+        Duration::from_secs(u64::from(self.lifetime_days) * 86_400)
     }
 
     /// What to sign so that `holder` has a certificate of this role.
@@ -130,23 +115,18 @@ impl Profile {
         params.not_before = date(validity.not_before);
         params.not_after = date(validity.not_after);
         params.key_usages = self
-            .contents
             .key_usage
             .iter()
             .map(|usage| usage.to_rcgen())
             .collect();
         params.extended_key_usages = self
-            .contents
             .extended_key_usage
             .iter()
             .map(|purpose| purpose.to_rcgen())
             .collect();
-        params.is_ca = self
-            .contents
-            .path_len
-            .map_or(IsCa::ExplicitNoCa, |path_len| {
-                IsCa::Ca(rcgen::BasicConstraints::Constrained(path_len))
-            });
+        params.is_ca = self.path_len.map_or(IsCa::ExplicitNoCa, |path_len| {
+            IsCa::Ca(rcgen::BasicConstraints::Constrained(path_len))
+        });
         params.use_authority_key_identifier_extension = true;
         Ok(params)
     }
@@ -198,14 +178,8 @@ impl Profile {
     }
 
     fn permits_usage(&self, made: &Certificate) -> bool {
-        let usages: Vec<_> = self
-            .contents
-            .key_usage
-            .iter()
-            .map(|usage| usage.meaning())
-            .collect();
+        let usages: Vec<_> = self.key_usage.iter().map(|usage| usage.meaning()).collect();
         let purposes: Vec<_> = self
-            .contents
             .extended_key_usage
             .iter()
             .map(|p| p.meaning())
@@ -217,7 +191,6 @@ impl Profile {
 
     fn permits_path(&self, made: &Certificate) -> bool {
         let expected = self
-            .contents
             .path_len
             .map_or(BasicConstraints::EndEntity, |path_len| {
                 BasicConstraints::Authority {
@@ -388,7 +361,7 @@ mod tests {
         fn new() -> Self {
             let profile = Profile::of(Role::DeviceCa).unwrap();
             let validity = profile.validity(at(NOT_BEFORE), None);
-            let holder = Holder::Authority("Test device CA 1");
+            let holder = Holder::DeviceCa("Test device CA 1");
             let params = profile
                 .params(holder, Serial::from_random(SERIAL), validity)
                 .unwrap();
@@ -443,7 +416,7 @@ mod tests {
         ] {
             let (role, issuer) = (Profile::of(role).unwrap(), Profile::of(issuer).unwrap());
             assert!(role.lifetime() < issuer.lifetime());
-            let (below, above) = (role.contents.path_len, issuer.contents.path_len);
+            let (below, above) = (role.path_len, issuer.path_len);
             assert!(above.is_some_and(|above| below.is_none_or(|below| below < above)));
         }
     }

@@ -117,6 +117,13 @@ pub enum InvalidSpiffeId {
     Id(#[from] InvalidDeviceId),
 }
 
+/// The name space of an authority that was not given another.
+impl Default for TrustDomain {
+    fn default() -> Self {
+        Self("countersign.local".into())
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
@@ -141,6 +148,12 @@ mod tests {
             kind,
             id: DeviceId::parse(id).unwrap(),
         }
+    }
+
+    #[test]
+    fn the_default_trust_domain_is_one() {
+        let domain = TrustDomain::default();
+        assert_eq!(TrustDomain::parse(domain.as_str()), Ok(domain));
     }
 
     #[test]

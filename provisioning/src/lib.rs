@@ -1,1 +1,19 @@
-//! Issues, renews and revokes.
+//! Issues device certificates from a local authority, and remembers every one of them.
+//!
+//! A certificate is recorded before it is handed out, and no private key leaves the file it was
+//! written to. One command, one function, one file in `commands`.
+
+mod authority;
+mod commands;
+mod error;
+mod files;
+mod layout;
+mod registry;
+
+pub use commands::{
+    BrokerIssued, CaInitialized, IssueRequest, Outcome, PeerIssued, Prepared, PreparedPeer,
+    UP_DEVICES_MAX, UpRequest, app_issue, broker_issue, ca_init, device_issue, up_prepare,
+};
+pub use error::{CommandError, ExitClass};
+pub use layout::{IdentityFiles, Layout};
+pub use registry::RegistryError;

@@ -1,0 +1,137 @@
+//! Signing: who may sign for a directory, and what was signed but not yet recorded.
+//!
+//! What an authority signs stays closed ([`Signed`]) until the registry has recorded it; only the
+//! registry opens it.
+
+pub(crate) mod hierarchy;
+pub(crate) mod key_file;
+
+use aws_lc_rs::rand;
+use certs::{Certificate, Holder, Profile, Role, Serial};
+use rcgen::{Issuer, KeyPair, PublicKeyData};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+pub(crate) use self::hierarchy::Hierarchy;
+use crate::error::CommandError;
+use crate::registry::Recorded;
+
+/// Somebody who signs certificates.
+pub(crate) struct Authority {
+    certificate: Certificate,
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate that nobody may have yet: it is signed, and not recorded.
+pub(crate) struct Signed {
+    pub(crate) role: Role,
+    /// What its holder is called among the holders of its role.
+    pub(crate) name: Box<str>,
+    pub(crate) certificate: Certificate,
+    pub(crate) pem: String,
+}
+
+impl Authority {
+    /// The authority whose certificate was recorded; `None` when `key` is not its key.
+    pub(crate) fn new(recorded: Recorded, key: KeyPair) -> Result<Option<Self>, CommandError> {
+        let (certificate, pem) = recorded.into_parts();
+        if *certificate.public_key != *key.subject_public_key_info() {
+            return Ok(None);
+        }
+        let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(crypto("use a key to sign"))?;
+        Ok(Some(Self {
+            certificate,
+            pem,
+            issuer,
+        }))
+    }
+
+    /// A new root, which signs itself.
+    pub(crate) fn new_root(
+        name: &str,
+        key: KeyPair,
+        now: UnixTime,
+    ) -> Result<(Self, Signed), CommandError> {
+        let profile = Profile::of(Role::Root)?;
+        let holder = Holder::Root(name);
+        let params = profile.params(holder, new_serial()?, profile.validity(now, None))?;
+        let made = params.self_signed(&key).map_err(crypto("sign a root"))?;
+        let certificate = profile.check(made.der(), holder, &Certificate::read(made.der())?)?;
+        let signed = Signed {
+            role: Role::Root,
+            name: name.into(),
+            certificate,
+            pem: made.pem(),
+        };
+        let certificate = signed.certificate.clone();
+        let root = Self {
+            certificate,
+            pem: made.pem(),
+            issuer: Issuer::new(params, key),
+        };
+        Ok((root, signed))
+    }
+
+    /// Signs what the profile of its role says for `holder`, who has the private key of `key`.
+    pub(crate) fn sign(
+        &self,
+        holder: Holder<'_>,
+        key: &impl PublicKeyData,
+        now: UnixTime,
+    ) -> Result<Signed, CommandError> {
+        if now > self.certificate.not_after {
+            return Err(CommandError::AuthorityExpired(
+                self.certificate.subject.clone(),
+            ));
+        }
+        let profile = Profile::of(holder.role())?;
+        let validity = profile.validity(now, Some(&self.certificate));
+        let params = profile.params(holder, new_serial()?, validity)?;
+        let made = params
+            .signed_by(key, &self.issuer)
+            .map_err(crypto("sign a certificate"))?;
+        let certificate = profile.check(made.der(), holder, &self.certificate)?;
+        Ok(Signed {
+            role: holder.role(),
+            name: name_of(holder),
+            certificate,
+            pem: made.pem(),
+        })
+    }
+
+    /// The certificate, as it is sent along with what it signed.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Whether `public_key` (a subject public key info) is this authority's.
+    pub(crate) fn has_key(&self, public_key: &[u8]) -> bool {
+        *self.certificate.public_key == *public_key
+    }
+}
+
+/// Reads the first certificate of a PEM text.
+pub(crate) fn read_pem(pem: &str) -> Result<Certificate, certs::Refusal> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| certs::Refusal::Malformed("not PEM"))?;
+    Certificate::read(&der)
+}
+
+fn name_of(holder: Holder<'_>) -> Box<str> {
+    match holder {
+        Holder::Root(name) | Holder::DeviceCa(name) | Holder::ServerCa(name) => name.into(),
+        Holder::Server(_) => "broker".into(),
+        Holder::Peer(_, subject) => subject.id.as_str().into(),
+    }
+}
+
+fn new_serial() -> Result<Serial, CommandError> {
+    let mut octets = [0; 20];
+    rand::fill(&mut octets).map_err(|_| CommandError::NoRandomness)?;
+    Ok(Serial::from_random(octets))
+}
+
+fn crypto(doing: &'static str) -> impl FnOnce(rcgen::Error) -> CommandError {
+    move |source| CommandError::Crypto { doing, source }
+}

@@ -1,0 +1,85 @@
+//! `countersign broker issue`: a certificate for the broker under every name it is reached by.
+//!
+//! The names on this machine are always among them, so that what is printed here works here.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use certs::Serial;
+use rustls_pki_types::{DnsName, ServerName, UnixTime};
+
+use super::issue::{Delivery, deliver};
+use crate::authority::{Hierarchy, key_file};
+use crate::error::CommandError;
+use crate::layout::IdentityFiles;
+
+/// What was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerIssued {
+    /// The serial number of the certificate.
+    pub serial: Serial,
+    /// Its last second.
+    pub not_after: UnixTime,
+    /// The names and addresses in it.
+    pub names: Vec<ServerName<'static>>,
+    /// Where it is.
+    pub files: IdentityFiles,
+}
+
+/// Issues a certificate to the broker for this machine's names and for `more`.
+///
+/// # Errors
+/// [`CommandError`] names what is in the way.
+pub fn broker_issue(
+    dir: &Path,
+    more: &[ServerName<'static>],
+    now: UnixTime,
+) -> Result<BrokerIssued, CommandError> {
+    issue_broker(&mut Hierarchy::open(dir)?, server_names(more), now)
+}
+
+pub(super) fn issue_broker(
+    ca: &mut Hierarchy,
+    names: Vec<ServerName<'static>>,
+    now: UnixTime,
+) -> Result<BrokerIssued, CommandError> {
+    let key = key_file::generate()?;
+    let delivery = Delivery::to_broker(ca, &names, &key, now)?.with_key(&key);
+    let (serial, not_after) = (
+        delivery.certificate().serial,
+        delivery.certificate().not_after,
+    );
+    deliver(ca, vec![delivery], now)?;
+    Ok(BrokerIssued {
+        serial,
+        not_after,
+        names,
+        files: ca.layout.broker(),
+    })
+}
+
+/// `localhost`, the loopback addresses, the host name where it is a DNS name, and `more`.
+pub(super) fn server_names(more: &[ServerName<'static>]) -> Vec<ServerName<'static>> {
+    let local = [
+        DnsName::try_from("localhost").ok().map(ServerName::from),
+        Some(ServerName::IpAddress(Ipv4Addr::LOCALHOST.into())),
+        Some(ServerName::IpAddress(Ipv6Addr::LOCALHOST.into())),
+        host_name(),
+    ];
+    let mut names: Vec<ServerName<'static>> = Vec::new();
+    for name in local.into_iter().flatten().chain(more.iter().cloned()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn host_name() -> Option<ServerName<'static>> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok()?;
+    DnsName::try_from(name.to_ascii_lowercase())
+        .ok()
+        .map(ServerName::from)
+}

@@ -1,0 +1,180 @@
+//! What goes wrong in a command, in words that name the file and what would be right.
+//!
+//! Every error has an exit class, so that a script can tell "not found" from "refused".
+
+use std::io;
+use std::path::PathBuf;
+
+use certs::{
+    Deviation, InvalidDeviceId, InvalidProfile, InvalidRequest, Refusal, TrustDomain, UnfitName,
+};
+use thiserror::Error;
+
+use crate::registry::RegistryError;
+
+/// How a command ends; the number is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitClass {
+    /// Everything was done.
+    Done = 0,
+    /// It was tried and failed.
+    Failed = 1,
+    /// The command line asks for something that makes no sense here.
+    Usage = 2,
+    /// Some of it was done.
+    Partly = 3,
+    /// What the command is about does not exist.
+    NotFound = 4,
+    /// A rule forbids it.
+    Refused = 5,
+}
+
+impl ExitClass {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The directory holds other things.
+    #[error("{} is not empty and holds no registry of ours; name an empty or a new directory", .0.display())]
+    NotOurs(PathBuf),
+    /// The directory holds no authority.
+    #[error("there is no authority in {0}; make one with: countersign ca init --dir {0}", dir.display())]
+    NoAuthority {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The authority of the directory speaks for another trust domain.
+    #[error("the authority in {} speaks for trust domain {found}, not {asked}", dir.display())]
+    OtherTrustDomain {
+        /// The directory.
+        dir: PathBuf,
+        /// Its trust domain.
+        found: TrustDomain,
+        /// The trust domain asked for.
+        asked: TrustDomain,
+    },
+    /// A file could not be read, written or renamed.
+    #[error("cannot {doing} {}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A path leads somewhere else.
+    #[error("{} is a symbolic link; put the file itself there", .0.display())]
+    SymbolicLink(PathBuf),
+    /// Others may read a private key, or change what is next to it.
+    #[error("others have access to {} (mode {mode:04o}); run: chmod {right:o} {}", path.display(), path.display())]
+    Exposed {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The mode it should have.
+        right: u32,
+    },
+    /// A file does not hold what it must.
+    #[error("{} is not {expected}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+    },
+    /// More devices than a development directory is for.
+    #[error("{asked} devices are more than the {max} that can be made at once")]
+    TooManyDevices {
+        /// How many were asked for.
+        asked: u32,
+        /// How many there can be.
+        max: u32,
+    },
+    /// An authority's key and certificate do not belong together.
+    #[error("the key in {} is not that of the authority's certificate in the registry", .0.display())]
+    WrongKey(PathBuf),
+    /// An authority cannot sign any more.
+    #[error("the certificate of the authority {0} is not valid any more")]
+    AuthorityExpired(Box<str>),
+    /// A certificate signing request yields no key.
+    #[error("nothing can be certified from {}", path.display())]
+    Request {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InvalidRequest,
+    },
+    /// A request shows a key that signs certificates here.
+    #[error("the key in {} is an authority's; make a new key for the device", .0.display())]
+    AuthorityKey(PathBuf),
+    /// Cryptography failed, which it does only when the machine is broken.
+    #[error("cannot {doing}")]
+    Crypto {
+        /// What was tried.
+        doing: &'static str,
+        /// The cause.
+        source: rcgen::Error,
+    },
+    /// The system gave no random octets.
+    #[error("the system gives no random octets")]
+    NoRandomness,
+    /// A profile file is broken.
+    #[error(transparent)]
+    Profile(#[from] InvalidProfile),
+    /// An id is not one.
+    #[error(transparent)]
+    Id(#[from] InvalidDeviceId),
+    /// A name cannot stand in a certificate.
+    #[error(transparent)]
+    Name(#[from] UnfitName),
+    /// A certificate just made is not what its profile says, so it was thrown away.
+    #[error("the certificate just made was thrown away")]
+    Deviation(#[from] Deviation),
+    /// A certificate in the registry cannot be read.
+    #[error("a certificate in the registry cannot be read")]
+    Recorded(#[from] Refusal),
+    /// The registry could not do its part.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl CommandError {
+    /// How the command ends.
+    pub fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::NotOurs(_)
+            | Self::OtherTrustDomain { .. }
+            | Self::TooManyDevices { .. }
+            | Self::Id(_)
+            | Self::Name(_) => ExitClass::Usage,
+            Self::NoAuthority { .. } => ExitClass::NotFound,
+            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ExitClass::NotFound
+            }
+            Self::SymbolicLink(_)
+            | Self::Exposed { .. }
+            | Self::AuthorityExpired(_)
+            | Self::Request { .. }
+            | Self::AuthorityKey(_)
+            | Self::Registry(RegistryError::IdTaken { .. }) => ExitClass::Refused,
+            Self::File { .. }
+            | Self::Unreadable { .. }
+            | Self::WrongKey(_)
+            | Self::Crypto { .. }
+            | Self::NoRandomness
+            | Self::Profile(_)
+            | Self::Deviation(_)
+            | Self::Recorded(_)
+            | Self::Registry(_) => ExitClass::Failed,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The registry: every certificate ever signed here, and whose it is.
+//!
+//! A certificate is committed to disk before anybody can have it: [`Recorded`], the only way to a
+//! PEM, is made here after the commit. A serial number stands here once, an id belongs to one
+//! device, and each holder has one certificate that is not superseded or revoked.
+
+mod schema;
+
+use std::path::Path;
+use std::time::Duration;
+
+use certs::{Certificate, IllegalTransition, Kind, Refusal, Role, Status, TrustDomain};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rustls_pki_types::UnixTime;
+use thiserror::Error;
+
+use crate::authority::{Signed, read_pem};
+use crate::error::CommandError;
+use crate::files;
+
+/// How long a command waits while another one writes.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The registry of one directory.
+pub(crate) struct Registry {
+    connection: Connection,
+}
+
+/// A certificate that was recorded, and may be handed out.
+pub(crate) struct Recorded {
+    role: Role,
+    certificate: Certificate,
+    pem: String,
+}
+
+impl Registry {
+    /// Opens the registry in the file `path`, and makes one where there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, CommandError> {
+        files::ensure_file(path)?;
+        let mut connection = connect(path).map_err(RegistryError::doing("open"))?;
+        schema::migrate(&mut connection)?;
+        Ok(Self { connection })
+    }
+
+    /// The trust domain for which the authorities here speak; `None` before there are any.
+    pub(crate) fn trust_domain(&self) -> Result<Option<TrustDomain>, RegistryError> {
+        let text: Option<String> = self
+            .connection
+            .query_row(
+                "SELECT value FROM setting WHERE name = 'trust_domain'",
+                [],
+                |r| r.get(0),
+            )
+            .optional()
+            .map_err(RegistryError::doing("read"))?;
+        let parse = |text: String| TrustDomain::parse(&text).map_err(|_| RegistryError::Damaged);
+        text.map(parse).transpose()
+    }
+
+    /// Records the authorities of `trust_domain`.
+    pub(crate) fn record_authorities(
+        &mut self,
+        trust_domain: &TrustDomain,
+        signed: &[Signed],
+        now: UnixTime,
+    ) -> Result<(), RegistryError> {
+        self.transact(|transaction| {
+            let sql = "INSERT INTO setting (name, value) VALUES ('trust_domain', ?)
+                       ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+            let set = transaction.execute(sql, [trust_domain.as_str()]);
+            set.map_err(RegistryError::doing("write"))?;
+            signed
+                .iter()
+                .try_for_each(|signed| insert(transaction, signed, now))
+        })
+    }
+
+    /// Records certificates, all or none; each supersedes the one its holder had.
+    pub(crate) fn record(
+        &mut self,
+        signed: Vec<Signed>,
+        now: UnixTime,
+    ) -> Result<Vec<Recorded>, RegistryError> {
+        self.transact(|transaction| {
+            signed.iter().try_for_each(|signed| {
+                claim_id(transaction, signed, now)?;
+                supersede(transaction, signed)?;
+                insert(transaction, signed, now)
+            })
+        })?;
+        let open = |Signed {
+                        role,
+                        certificate,
+                        pem,
+                        ..
+                    }| Recorded {
+            role,
+            certificate,
+            pem,
+        };
+        Ok(signed.into_iter().map(open).collect())
+    }
+
+    /// The certificate of the holder `name` that counts, if there is one.
+    pub(crate) fn current(
+        &self,
+        role: Role,
+        name: &str,
+    ) -> Result<Option<Recorded>, RegistryError> {
+        let sql = "SELECT pem FROM certificate WHERE role = ? AND name = ? AND status = 'issued'";
+        self.read_one(role, sql, &[role.as_str(), name])
+    }
+
+    /// The youngest certificate of `role` that counts, if there is one.
+    pub(crate) fn newest(&self, role: Role) -> Result<Option<Recorded>, RegistryError> {
+        let sql = "SELECT pem FROM certificate WHERE role = ? AND status = 'issued'
+                   ORDER BY rowid DESC LIMIT 1";
+        self.read_one(role, sql, &[role.as_str()])
+    }
+
+    fn read_one(
+        &self,
+        role: Role,
+        sql: &str,
+        keys: &[&str],
+    ) -> Result<Option<Recorded>, RegistryError> {
+        let pem: Option<String> = self
+            .connection
+            .query_row(sql, rusqlite::params_from_iter(keys), |row| row.get(0))
+            .optional()
+            .map_err(RegistryError::doing("read"))?;
+        let open = |pem: String| {
+            let certificate = read_pem(&pem).map_err(RegistryError::Unreadable)?;
+            Ok(Recorded {
+                role,
+                certificate,
+                pem,
+            })
+        };
+        pem.map(open).transpose()
+    }
+
+    /// All of `work`, durably, or none of it.
+    fn transact(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(RegistryError::doing("write"))?;
+        work(&transaction)?;
+        transaction.commit().map_err(RegistryError::doing("write"))
+    }
+}
+
+impl Recorded {
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    pub(crate) fn into_parts(self) -> (Certificate, String) {
+        (self.certificate, self.pem)
+    }
+}
+
+/// Why the registry did not do its part.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// SQLite failed.
+    #[error("cannot {doing} the registry")]
+    Sqlite {
+        /// What was tried.
+        doing: &'static str,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// The file is a database of something else.
+    #[error("the registry is a database of another program")]
+    Foreign,
+    /// A later program wrote the file.
+    #[error(
+        "the registry has version {version}, this program reads up to {newest}; use a later one"
+    )]
+    Newer {
+        /// Its version.
+        version: i32,
+        /// The newest version that is understood.
+        newest: i32,
+    },
+    /// The registry says what it never should.
+    #[error("the registry is damaged")]
+    Damaged,
+    /// A certificate in the registry cannot be read.
+    #[error("a certificate in the registry cannot be read")]
+    Unreadable(#[source] Refusal),
+    /// The id, perhaps in other letters, is somebody else's.
+    #[error(
+        "the id {asked} is taken by {holder}; ids differ by more than case, and devices and applications share them"
+    )]
+    IdTaken {
+        /// The id asked for.
+        asked: Box<str>,
+        /// Whose it is.
+        holder: Box<str>,
+    },
+    /// The certificate that a new one would follow cannot be followed.
+    #[error(transparent)]
+    Life(#[from] IllegalTransition),
+}
+
+impl RegistryError {
+    fn doing(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Sqlite { doing, source }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIME_MAX)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // In WAL mode anything less may forget a commit at a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+fn claim_id(
+    transaction: &Transaction<'_>,
+    signed: &Signed,
+    now: UnixTime,
+) -> Result<(), RegistryError> {
+    let Some(kind) = kind_of(signed.role) else {
+        return Ok(());
+    };
+    let (asked, kind) = (&*signed.name, kind.as_str());
+    let claim = || {
+        let sql = "INSERT INTO device VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING";
+        transaction.execute(sql, params![asked, kind, now.as_secs().cast_signed()])?;
+        let sql = "SELECT id, kind FROM device WHERE id = ?";
+        transaction.query_row(sql, [asked], |row| Ok((row.get(0)?, row.get(1)?)))
+    };
+    let (id, kind_found): (String, String) = claim().map_err(RegistryError::doing("write"))?;
+    if (&*id, &*kind_found) == (asked, kind) {
+        return Ok(());
+    }
+    let holder = format!("the {kind_found} {id}").into();
+    Err(RegistryError::IdTaken {
+        asked: asked.into(),
+        holder,
+    })
+}
+
+fn supersede(transaction: &Transaction<'_>, signed: &Signed) -> Result<(), RegistryError> {
+    let superseded = Status::Issued.advance(Status::Superseded)?.name();
+    // The word itself, not a parameter: only so does SQLite use the index of current certificates.
+    let sql = "UPDATE certificate SET status = ?
+               WHERE role = ? AND name = ? AND status = 'issued'";
+    let keys = [superseded, signed.role.as_str(), &signed.name];
+    let updated = transaction.execute(sql, keys);
+    updated.map(drop).map_err(RegistryError::doing("write"))
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    signed: &Signed,
+    now: UnixTime,
+) -> Result<(), RegistryError> {
+    let certificate = &signed.certificate;
+    let values = params![
+        certificate.serial.as_octets(),
+        signed.role.as_str(),
+        signed.name,
+        kind_of(signed.role).map(|_| &signed.name),
+        Status::Issued.name(),
+        None::<u8>,
+        certificate.not_before.as_secs().cast_signed(),
+        certificate.not_after.as_secs().cast_signed(),
+        certificate.sha256,
+        signed.pem,
+        now.as_secs().cast_signed(),
+    ];
+    let sql = "INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let inserted = transaction.execute(sql, values);
+    inserted.map(drop).map_err(RegistryError::doing("write"))
+}
+
+fn kind_of(role: Role) -> Option<Kind> {
+    match role {
+        Role::Device => Some(Kind::Device),
+        Role::App => Some(Kind::App),
+        Role::Root | Role::DeviceCa | Role::ServerCa | Role::Broker => None,
+    }
+}
