@@ -1,1 +1,15 @@
-//! The Countersign broker.
+//! The Countersign broker: MQTT over mutual TLS in which the certificate is the identity.
+//!
+//! Bytes come in through `net`, a `shard` decides with its `engine`, persists to its `storage`,
+//! and speaks. `trust` says who may come in, [`config`] what is set, and [`server`] builds all of
+//! it in order. There is no setting that lets a device in without a certificate.
+
+pub mod config;
+pub mod engine;
+mod net;
+pub mod server;
+mod shard;
+pub mod storage;
+mod trust;
+
+pub use server::{Plan, Running, start};

@@ -1,2 +1,63 @@
-//! The one binary.
-fn main() {}
+//! `countersign`, the one binary: reads what was asked for and hands it to the crate that does it.
+
+mod broker_commands;
+mod failure;
+mod logging;
+mod provisioning_commands;
+mod up;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// MQTT over mutual TLS in which the certificate is the identity.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  countersign up                  make a CA, a broker and three devices here, and serve them
+  countersign sub --identity certs/dev/apps/app-1 -t 'devices/+/#' -v
+  countersign pub --identity certs/dev/devices/dev-1 -t devices/dev-1/temperature -m 21.5
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done, 4 not found,
+5 refused by policy.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArgs),
+    #[command(subcommand)]
+    Broker(broker_commands::BrokerCommand),
+    #[command(subcommand)]
+    Ca(provisioning_commands::CaCommand),
+    #[command(subcommand)]
+    Device(provisioning_commands::DeviceCommand),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => runtime()?.block_on(up::run(args)),
+        Command::Broker(command) => broker_commands::run(command),
+        Command::Ca(command) => provisioning_commands::run_ca(command),
+        Command::Device(command) => provisioning_commands::run_device(command),
+    }
+}
+
+/// The one asynchronous runtime, with a thread for each core.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::new(failure::FAILED, "starting the runtime").because(&error))
+}

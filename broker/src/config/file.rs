@@ -139,8 +139,8 @@ section! {
     #[header = "[log]"]
     /// What is told to whoever runs the broker, on standard error.
     pub(super) struct Log {
-        /// "text", "json", or "auto": text on a terminal and JSON elsewhere.
-        format: OneOf<LogFormat> = OneOf(LogFormat::Auto),
+        /// "text", or "json": an object a line.
+        format: OneOf<LogFormat> = OneOf(LogFormat::Text),
         /// The least that is told: "error", "warn", "info", "debug" or "trace".
         level: OneOf<LogLevel> = OneOf(LogLevel::Info),
     }
@@ -160,11 +160,7 @@ impl Named for KeyExchange {
 }
 
 impl Named for LogFormat {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("auto", Self::Auto),
-        ("text", Self::Text),
-        ("json", Self::Json),
-    ];
+    const NAMES: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
 impl Named for LogLevel {

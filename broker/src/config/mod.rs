@@ -118,9 +118,7 @@ pub struct Log {
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// Text.
+    /// Text, with colours on a terminal.
     Text,
     /// JSON, an object a line.
     Json,
@@ -223,7 +221,7 @@ mod tests {
                     tcp_keep_alive: Duration::from_mins(1),
                 },
                 log: Log {
-                    format: LogFormat::Auto,
+                    format: LogFormat::Text,
                     level: LogLevel::Info
                 },
             }
@@ -303,7 +301,7 @@ mod tests {
                  s, m or h, from \"10ms\" to \"5m\"",
                 ":14: limits.packet_size_max: invalid value: string \"1 TB\", expected a size in \
                  bytes, KiB, MiB or GiB, from 64 to \"256 MiB\"",
-                ":16: log.format: \"xml\" is none of \"auto\", \"text\", \"json\"",
+                ":16: log.format: \"xml\" is none of \"text\", \"json\"",
                 ":17: storage: unknown field `storage`, expected one of `listener`, `trust`, \
                  `policy`, `limits`, `log`",
             ],

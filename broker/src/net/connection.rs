@@ -1,0 +1,331 @@
+//! One connection of a verified device: a task that reads, hands over, takes and writes.
+//!
+//! It batches: all that one read brought is one hand-over, all that was said since is one write.
+//! It decides nothing: that is the engine's.
+
+use super::handshake::Stream;
+use super::listening::Listening;
+use super::speaking::Speaking;
+use crate::engine::{Arrival, CloseReason, ConnectionId, Input};
+use crate::shard::{Outbox, Shard};
+use bytes::{Buf, BytesMut};
+use certs::VerifiedDevice;
+use protocol::connection::{KeepAlive, ServerConnection};
+use protocol::packet::{Connack, Connect, Disconnect, Packet, Version};
+use protocol::{ProtocolError, ReasonCode, wire};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{self, Instant, Sleep};
+
+/// How much one read may bring: two full TLS records.
+const READ_LEN: usize = 32 * 1024;
+/// How long a peer may take to hear our last word and to close its side.
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(900);
+
+/// A connection whose CONNECT has been handed to its shard.
+struct Connection {
+    stream: Stream,
+    shard: Arc<Shard>,
+    outbox: Arc<Outbox>,
+    listening: Listening,
+    speaking: Speaking,
+    patience: Patience,
+    unflushed: bool,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    /// The engine let go of it.
+    #[error(transparent)]
+    Closed(CloseReason),
+    /// The peer closed its side without a DISCONNECT.
+    #[error("the peer closed the connection")]
+    EndOfStream,
+    /// The network or TLS failed.
+    #[error("the connection failed")]
+    Failed(#[source] io::Error),
+    /// The peer broke MQTT and was told so.
+    #[error("the peer broke the protocol")]
+    Broke(#[source] ProtocolError),
+    /// Nothing came for one and a half times the keep-alive.
+    #[error("nothing came within the keep-alive")]
+    Silent,
+    /// The shard takes no more inputs.
+    #[error("the broker is failing")]
+    ShardFailed,
+}
+
+/// The first packet of a device and what is needed to go on from it.
+pub(super) struct Greeting {
+    pub(super) connect: Box<Connect>,
+    pub(super) protocol: ServerConnection,
+    pub(super) buffer: BytesMut,
+}
+
+/// Where a connection belongs and what it may use.
+pub(super) struct Place {
+    pub(super) id: ConnectionId,
+    pub(super) device: VerifiedDevice,
+    pub(super) nonce: u64,
+    pub(super) shard: Arc<Shard>,
+    pub(super) outbox_bytes_max: usize,
+    pub(super) topic_alias_max: u16,
+}
+
+/// Reads until the CONNECT is whole.
+///
+/// # Errors
+/// If the peer sends anything else or nothing; a client that can be told is told.
+pub(super) async fn greet(
+    stream: &mut Stream,
+    mut protocol: ServerConnection,
+) -> Result<Greeting, Ended> {
+    let mut buffer = BytesMut::new();
+    loop {
+        match protocol.receive(&mut buffer) {
+            Ok(Some(Packet::Connect(connect))) => {
+                return Ok(Greeting {
+                    connect,
+                    protocol,
+                    buffer,
+                });
+            }
+            // `receive` lets nothing but a CONNECT come first.
+            Ok(Some(_)) => return Err(Ended::Broke(ProtocolError::ConnectNotFirst)),
+            Ok(None) => {}
+            Err(error) => {
+                refuse(stream, &error).await;
+                return Err(Ended::Broke(error));
+            }
+        }
+        if stream.read_buf(&mut buffer).await.map_err(Ended::Failed)? == 0 {
+            return Err(Ended::EndOfStream);
+        }
+    }
+}
+
+/// Tells a client whose CONNECT could not be read why, where its version has words for it.
+async fn refuse(stream: &mut Stream, error: &ProtocolError) {
+    let version = match error {
+        // 3.1 and what never was a version: the answer of 3.1.1 [MQTT-3.1.2-2].
+        ProtocolError::UnsupportedProtocolVersion | ProtocolError::ClientIdMissing => Version::V311,
+        _ => return close(stream, &mut BytesMut::new()).await,
+    };
+    let mut answer = BytesMut::new();
+    let connack = Packet::Connack(Box::new(Connack::refused(error.reason_code())));
+    // A CONNACK without properties always fits.
+    let _ = wire::write(&connack, version, &mut answer);
+    close(stream, &mut answer).await;
+}
+
+/// Serves a connection from its CONNECT to its end.
+pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> Ended {
+    let Greeting {
+        connect,
+        protocol,
+        buffer,
+    } = greeting;
+    let outbox = Arc::new(Outbox::new(place.outbox_bytes_max));
+    place.shard.open(place.id, Arc::clone(&outbox));
+    let mut connection = Connection {
+        speaking: Speaking::to(&connect, place.topic_alias_max),
+        patience: Patience::new(connect.keep_alive),
+        listening: Listening::new(place.id, protocol, buffer),
+        shard: place.shard,
+        stream,
+        outbox,
+        unflushed: false,
+    };
+    let arrival = Arrival {
+        connection: place.id,
+        device: place.device,
+        connect: *connect,
+        nonce: place.nonce,
+    };
+    connection
+        .listening
+        .inputs
+        .push(Input::Connect(Box::new(arrival)));
+    let ended = connection.run().await;
+    connection.shard.close(place.id);
+    close(&mut connection.stream, &mut connection.speaking.buffer).await;
+    ended
+}
+
+impl Connection {
+    async fn run(&mut self) -> Ended {
+        if let Err(error) = self.listening.decode() {
+            return self.broke(error).await;
+        }
+        match poll_fn(|cx| self.poll_exchange(cx)).await {
+            Ended::Broke(error) => self.broke(error).await,
+            Ended::Silent => {
+                self.speaking
+                    .finish(Some(last_word(ReasonCode::KeepAliveTimeout)));
+                Ended::Silent
+            }
+            ended => ended,
+        }
+    }
+
+    /// Hands over what came before the error, then tells the peer.
+    async fn broke(&mut self, error: ProtocolError) -> Ended {
+        let handed_over =
+            poll_fn(|cx| self.shard.poll_hand_over(&mut self.listening.inputs, cx)).await;
+        if handed_over.is_err() {
+            return Ended::ShardFailed;
+        }
+        poll_fn(|cx| Poll::Ready(self.speaking.poll_encode(&self.outbox, cx)))
+            .await
+            .is_ready();
+        if !self.speaking.finished {
+            self.speaking.finish(Some(last_word(error.reason_code())));
+        }
+        Ended::Broke(error)
+    }
+
+    /// Listens and speaks until neither can go on.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            let listened = self.poll_listen(cx);
+            if let Poll::Ready(Err(ended)) = listened {
+                return Poll::Ready(ended);
+            }
+            let spoken = self.poll_speak(cx);
+            if let Poll::Ready(Err(ended)) = spoken {
+                return Poll::Ready(ended);
+            }
+            if listened.is_pending() && spoken.is_pending() {
+                return self.patience.poll_end(cx);
+            }
+        }
+    }
+
+    /// One read and its hand-over.
+    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        if !self.listening.inputs.is_empty() {
+            let handed_over = ready!(self.shard.poll_hand_over(&mut self.listening.inputs, cx));
+            handed_over.map_err(|_| Ended::ShardFailed)?;
+        }
+        // After DISCONNECT the engine lets go of us; and who does not hear us is not heard.
+        let deaf = self.speaking.is_crowded() || self.outbox.is_crowded();
+        if self.listening.finished || deaf {
+            return Poll::Pending;
+        }
+        if ready!(self.poll_read(cx)).map_err(Ended::Failed)? == 0 {
+            return Poll::Ready(Err(Ended::EndOfStream));
+        }
+        if self.listening.decode().map_err(Ended::Broke)? {
+            self.patience.heard();
+        }
+        for _ in 0..std::mem::take(&mut self.listening.pings) {
+            self.speaking.say(&Packet::Pingresp);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let buffer = &mut self.listening.buffer;
+        buffer.reserve(READ_LEN);
+        let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, buffer);
+        if read.is_pending() && buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+        read
+    }
+
+    /// Encodes what was said and writes it, as far as the socket takes it.
+    fn poll_speak(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        let encoded = self.speaking.poll_encode(&self.outbox, cx);
+        if let Some(keep_alive) = self.speaking.server_keep_alive.take() {
+            self.patience = Patience::new(keep_alive);
+        }
+        while !self.speaking.buffer.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.speaking.buffer);
+            let written = ready!(written).map_err(Ended::Failed)?;
+            self.speaking.buffer.advance(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(Ended::Failed)?;
+            self.unflushed = false;
+        }
+        if self.speaking.take_drained() {
+            let connection = self.listening.connection;
+            self.shard.tell(Input::Drained { connection });
+        }
+        if self.speaking.finished {
+            let reason = self
+                .speaking
+                .closed
+                .take()
+                .unwrap_or(CloseReason::Disconnected);
+            return Poll::Ready(Err(Ended::Closed(reason)));
+        }
+        ready!(encoded);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Writes what is left, says goodbye to TLS, sends FIN, and waits a moment for the peer's, so
+/// that what it had under way does not turn our last word into a reset.
+async fn close(stream: &mut Stream, last: &mut BytesMut) {
+    let goodbye = async {
+        stream.write_all_buf(last).await?;
+        stream.shutdown().await?;
+        let mut ignored = [0; 512];
+        while stream.read(&mut ignored).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    // Whether the peer hears it is no longer our concern.
+    let _ = time::timeout(CLOSE_TIME_MAX, goodbye).await;
+}
+
+fn last_word(reason: ReasonCode) -> Box<Disconnect> {
+    Box::new(Disconnect::new(reason))
+}
+
+/// How long we wait for a silent client.
+#[derive(Debug)]
+struct Patience {
+    keep_alive: KeepAlive,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn new(keep_alive: u16) -> Self {
+        Self {
+            keep_alive: KeepAlive::new(keep_alive, Instant::now().into_std()),
+            alarm: None,
+        }
+    }
+
+    fn heard(&mut self) {
+        self.keep_alive.heard(Instant::now().into_std());
+    }
+
+    /// Ready when nothing came for too long. The alarm is set anew only when it rings, not at
+    /// every packet.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let Some(deadline) = self.keep_alive.deadline() else {
+            return Poll::Pending;
+        };
+        let deadline = Instant::from_std(deadline);
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(time::sleep_until(deadline)));
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(Ended::Silent);
+            }
+            alarm.as_mut().reset(deadline);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The handshake: from an accepted socket to a verified device, in bounded time.
+//!
+//! No peer reaches MQTT any other way, and every one that does not leaves a line that says why.
+
+use super::unfinished::Slot;
+use crate::trust::{Generation, Noted, noting_refusals};
+use certs::{Certificate, Refusal, VerifiedDevice};
+use rustls::server::Acceptor;
+use rustls::{AlertDescription, PeerIncompatible};
+use rustls_pki_types::UnixTime;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::{StartHandshake, TlsStream};
+
+/// The encrypted stream of a connection.
+pub(super) type Stream = TlsStream<TcpStream>;
+
+/// How long the stages may take and how many peers may be in the second at once.
+#[derive(Debug)]
+pub(crate) struct Stages {
+    pub(crate) hello_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) handshaking: Semaphore,
+}
+
+/// A peer that was not let in.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) why: Why,
+    pub(super) certificate: Option<Box<Certificate>>,
+}
+
+/// Why a peer was not let in.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// It had to make room for another.
+    Evicted,
+    /// It did not send its ClientHello in time.
+    NoHello(Duration),
+    /// It did not finish its handshake in time.
+    Unfinished(Duration),
+    /// Its certificate is not good enough.
+    Certificate(Refusal),
+    /// It does not speak our TLS.
+    Tls(io::Error),
+}
+
+/// Leads a peer through both stages and the identity gate.
+pub(super) async fn shake_hands(
+    socket: TcpStream,
+    slot: &mut Slot,
+    rules: (&Stages, &Generation),
+) -> Result<(Stream, VerifiedDevice), Refused> {
+    let (stages, generation) = rules;
+    let (start, permit) = wait_for_hello(socket, slot, stages).await?;
+    let handshake = timeout(
+        stages.handshake_timeout,
+        start.into_stream(generation.config()),
+    );
+    let (outcome, noted) = noting_refusals(handshake).await;
+    drop(permit);
+    let stream = match outcome {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(refused(error, noted)),
+        Err(_) => return Err(Why::Unfinished(stages.handshake_timeout).into()),
+    };
+    let chain = stream.get_ref().1.peer_certificates();
+    match generation.admit(chain, UnixTime::now()) {
+        Ok(device) => Ok((stream, device)),
+        Err(refusal) => {
+            let leaf = chain.and_then(|chain| Certificate::read(chain.first()?).ok());
+            Err(Refused {
+                why: Why::Certificate(refusal),
+                certificate: leaf.map(Box::new),
+            })
+        }
+    }
+}
+
+/// The first stage: until there is a complete ClientHello and room in the second.
+async fn wait_for_hello<'a>(
+    socket: TcpStream,
+    slot: &mut Slot,
+    stages: &'a Stages,
+) -> Result<(StartHandshake<TcpStream>, SemaphorePermit<'a>), Refused> {
+    let first_stage = async {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await;
+        let start = start.map_err(|error| Refused::from(Why::Tls(error)))?;
+        // Never closed.
+        let permit = stages
+            .handshaking
+            .acquire()
+            .await
+            .map_err(|_| Why::Evicted)?;
+        Ok::<_, Refused>((start, permit))
+    };
+    let ready = tokio::select! {
+        biased;
+        () = slot.evicted() => return Err(Why::Evicted.into()),
+        ready = timeout(stages.hello_timeout, first_stage) => ready,
+    };
+    let ready = ready.map_err(|_| Refused::from(Why::NoHello(stages.hello_timeout)))??;
+    if slot.begin_handshake() {
+        Ok(ready)
+    } else {
+        Err(Why::Evicted.into())
+    }
+}
+
+fn refused(error: io::Error, noted: Option<Noted>) -> Refused {
+    match noted {
+        Some(Noted {
+            refusal,
+            certificate,
+        }) => Refused {
+            why: Why::Certificate(refusal),
+            certificate,
+        },
+        None if is_for_want_of_a_certificate(&error) => {
+            Why::Certificate(Refusal::NoCertificate).into()
+        }
+        None => Why::Tls(error).into(),
+    }
+}
+
+fn is_for_want_of_a_certificate(error: &io::Error) -> bool {
+    matches!(
+        tls_error(error),
+        Some(rustls::Error::NoCertificatesPresented)
+    )
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+impl From<Why> for Refused {
+    fn from(why: Why) -> Self {
+        Self {
+            why,
+            certificate: None,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evicted => f.write_str("made room for a newer connection"),
+            Self::NoHello(limit) => write!(f, "no TLS ClientHello within {limit:?}"),
+            Self::Unfinished(limit) => write!(f, "TLS handshake not finished within {limit:?}"),
+            Self::Certificate(refusal) => refusal.fmt(f),
+            Self::Tls(error) => match tls_error(error) {
+                Some(error) => fmt_tls(error, f),
+                None => write!(f, "connection lost in the TLS handshake: {error}"),
+            },
+        }
+    }
+}
+
+/// What operators meet, in their words; the rest in the library's.
+fn fmt_tls(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        rustls::Error::InvalidMessage(_) => f.write_str("not a TLS ClientHello"),
+        rustls::Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => f.write_str("the client's TLS version is not accepted here"),
+        rustls::Error::AlertReceived(AlertDescription::UnknownCA) => {
+            f.write_str("the client does not know the authority of our certificate")
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            f.write_str("the client finds our certificate expired")
+        }
+        error => write!(f, "TLS: {error}"),
+    }
+}

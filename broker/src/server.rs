@@ -1,0 +1,319 @@
+//! The server: builds everything in order, stops it in reverse.
+//!
+//! A plan is loaded whole or not at all, with all mistakes at once; only then is a port opened.
+
+use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
+use crate::engine::policy::Policy;
+use crate::engine::{Engine, Input, ShardPlace};
+use crate::net::{Counters, Front, Stages, Unfinished, accept};
+use crate::shard::{Shard, Shards, keep_time};
+use crate::storage::{Memory, Storage, StorageError};
+use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
+use rustls::SupportedProtocolVersion;
+use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::version::{TLS12, TLS13};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Everything a broker needs, read and checked, before it opens a port.
+#[derive(Debug)]
+pub struct Plan {
+    config: Config,
+    policy: Arc<Policy>,
+    listeners: Vec<(Listener, Generation)>,
+}
+
+/// Something the operator can put right before the broker starts.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A file could not be read.
+    #[error("{}: cannot be read", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in the configuration or the policy is not as it must be.
+    #[error(transparent)]
+    Mistake(#[from] Mistake),
+    /// A certificate or key is not as it must be.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+/// The broker could not open its port.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}: cannot listen there")]
+pub struct BindError {
+    address: SocketAddr,
+    #[source]
+    source: io::Error,
+}
+
+impl Plan {
+    /// What is to be logged, and how.
+    pub fn log(&self) -> &Log {
+        &self.config.log
+    }
+
+    /// Listens at `address` in place of the first listener's.
+    #[must_use]
+    pub fn listening_at(mut self, address: SocketAddr) -> Self {
+        if let Some((listener, _)) = self.listeners.first_mut() {
+            listener.address = address;
+        }
+        self
+    }
+
+    /// Reads the configuration at `path` and all files that it names.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the files.
+    pub fn load(path: &Path) -> Result<Self, Vec<PlanError>> {
+        let text = read(path).map_err(|error| vec![error])?;
+        let config = Config::parse(path, &text).map_err(plan_errors)?;
+        Self::from_config(config)
+    }
+
+    /// Reads all files that `config` names.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the files.
+    pub fn from_config(config: Config) -> Result<Self, Vec<PlanError>> {
+        let mut errors = Vec::new();
+        let policy = load_policy(config.policy.as_deref());
+        let policy = policy.map_err(|mut found| errors.append(&mut found)).ok();
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            match load_generation(listener, &config) {
+                Ok(generation) => listeners.push((listener.clone(), generation)),
+                Err(found) => errors.extend(found.into_iter().map(PlanError::from)),
+            }
+        }
+        match policy {
+            Some(policy) if errors.is_empty() => Ok(Self {
+                config,
+                policy: Arc::new(policy),
+                listeners,
+            }),
+            _ => Err(errors),
+        }
+    }
+}
+
+fn load_policy(file: Option<&Path>) -> Result<Policy, Vec<PlanError>> {
+    let Some(path) = file else {
+        return Ok(Policy::built_in());
+    };
+    let text = read(path).map_err(|error| vec![error])?;
+    Policy::parse(&path.display().to_string(), &text).map_err(plan_errors)
+}
+
+fn load_generation(listener: &Listener, config: &Config) -> Result<Generation, Vec<TrustError>> {
+    let anchors = Anchors::load(&config.anchors)?;
+    let key_exchange: Vec<_> = listener.key_exchange.iter().copied().map(group).collect();
+    let settings = TlsSettings {
+        certificate: &listener.certificate,
+        key: &listener.key,
+        versions: &versions(listener.tls_min),
+        key_exchange: &key_exchange,
+    };
+    Generation::load(&settings, anchors).map_err(|error| vec![error])
+}
+
+fn versions(oldest: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+    match oldest {
+        TlsVersion::Tls12 => vec![&TLS13, &TLS12],
+        TlsVersion::Tls13 => vec![&TLS13],
+    }
+}
+
+fn group(key_exchange: KeyExchange) -> &'static dyn SupportedKxGroup {
+    match key_exchange {
+        KeyExchange::X25519MlKem768 => kx_group::X25519MLKEM768,
+        KeyExchange::X25519 => kx_group::X25519,
+        KeyExchange::Secp256r1 => kx_group::SECP256R1,
+        KeyExchange::Secp384r1 => kx_group::SECP384R1,
+    }
+}
+
+fn read(path: &Path) -> Result<String, PlanError> {
+    let unreadable = |source| PlanError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+fn plan_errors(mistakes: Vec<Mistake>) -> Vec<PlanError> {
+    mistakes.into_iter().map(PlanError::from).collect()
+}
+
+/// A broker that serves.
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    shards: Arc<Shards>,
+    counters: Arc<Counters>,
+    /// Stops the listeners.
+    stop: CancellationToken,
+    listeners: JoinSet<()>,
+    connections: TaskTracker,
+    /// The timers of the shards; ended when dropped.
+    timers: JoinSet<()>,
+    drain_timeout: std::time::Duration,
+}
+
+/// How a broker stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every connection was told and has gone.
+    Drained,
+    /// Some had not gone within the limit and were cut off.
+    CutOff,
+}
+
+/// What the broker has counted since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is described where it is counted")]
+pub struct Statistics {
+    pub accepted: u64,
+    pub turned_away: u64,
+    pub refused: u64,
+    pub connected: u64,
+    pub connections: usize,
+    pub dropped_at_outboxes: u64,
+}
+
+/// Starts a broker: shards first, then the listeners.
+///
+/// # Errors
+/// If a port cannot be opened; nothing is left running then.
+pub async fn start(plan: Plan) -> Result<Running, BindError> {
+    let Plan {
+        config,
+        policy,
+        listeners,
+    } = plan;
+    let mut sockets = Vec::new();
+    for (listener, generation) in listeners {
+        let address = listener.address;
+        let bound = TcpListener::bind(address).await;
+        let bound = bound.map_err(|source| BindError { address, source })?;
+        let local = bound
+            .local_addr()
+            .map_err(|source| BindError { address, source })?;
+        sockets.push((bound, local, generation));
+    }
+    let shards = Arc::new(Shards::new(build_shard(&config, &policy), Vec::new()));
+    let mut running = Running {
+        addresses: sockets.iter().map(|(_, local, _)| *local).collect(),
+        counters: Arc::new(Counters::default()),
+        stop: CancellationToken::new(),
+        listeners: JoinSet::new(),
+        connections: TaskTracker::new(),
+        timers: JoinSet::new(),
+        drain_timeout: config.net.drain_timeout,
+        shards,
+    };
+    for shard in running.shards.all() {
+        running.timers.spawn(keep_time(Arc::clone(shard)));
+    }
+    for (socket, _, generation) in sockets {
+        let front = Arc::new(running.front(&config, generation));
+        running.listeners.spawn(accept(socket, front));
+    }
+    Ok(running)
+}
+
+fn build_shard(config: &Config, policy: &Arc<Policy>) -> Shard {
+    let place = ShardPlace { index: 0, count: 1 };
+    let engine = Engine::new(config.limits.clone(), Arc::clone(policy), place, nonce());
+    let storage: Box<dyn Storage> = Box::new(Memory::default());
+    Shard::new(engine, storage)
+}
+
+/// A number that nobody can guess.
+pub(crate) fn nonce() -> u64 {
+    let mut octets = [0; 8];
+    // It fails only where TLS could not work either.
+    let _ = aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut octets);
+    u64::from_ne_bytes(octets)
+}
+
+impl Running {
+    /// Where the broker listens, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What was counted so far.
+    pub fn statistics(&self) -> Statistics {
+        let counters = &self.counters;
+        Statistics {
+            accepted: counters.accepted.load(Ordering::Relaxed),
+            turned_away: counters.turned_away.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            connected: counters.connected.load(Ordering::Relaxed),
+            connections: counters.open.load(Ordering::Relaxed),
+            dropped_at_outboxes: self
+                .shards
+                .all()
+                .map(|shard| shard.dropped_at_outboxes())
+                .sum(),
+        }
+    }
+
+    /// Resolves when the broker cannot go on: its storage failed.
+    pub async fn failure(&self) -> Arc<StorageError> {
+        self.shards.failure().await
+    }
+
+    /// Stops: no new connections, every client told (0x8B), and an end to waiting for them.
+    pub async fn stop(mut self) -> Stopped {
+        self.stop.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        self.shards.tell_all(|| Input::Shutdown);
+        self.connections.close();
+        let drained = timeout(self.drain_timeout, self.connections.wait()).await;
+        self.timers.shutdown().await;
+        if drained.is_ok() {
+            Stopped::Drained
+        } else {
+            Stopped::CutOff
+        }
+    }
+
+    fn front(&self, config: &Config, generation: Generation) -> Front {
+        let net = &config.net;
+        Front {
+            generation,
+            stages: Stages {
+                hello_timeout: net.hello_timeout,
+                handshake_timeout: net.handshake_timeout,
+                handshaking: Semaphore::new(net.handshaking_max),
+            },
+            unfinished: Unfinished::new(net.waiting_max, net.unfinished_per_address_max),
+            limits: config.limits.clone(),
+            net: net.clone(),
+            shards: Arc::clone(&self.shards),
+            tasks: self.connections.clone(),
+            stop: self.stop.clone(),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The clock of a shard: wall time that never falls, so that the engine need not fear it.
+
+use crate::engine::Time;
+use std::time::SystemTime;
+
+/// Hands out moments of wall time, each no earlier than the one before.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    last: Time,
+}
+
+impl Clock {
+    /// The present moment. A clock that was set back stands still until time has caught up.
+    pub(super) fn now(&mut self) -> Time {
+        self.last = self.last.max(wall_time());
+        self.last
+    }
+}
+
+pub(super) fn wall_time() -> Time {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Time::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}

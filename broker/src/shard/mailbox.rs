@@ -1,0 +1,66 @@
+//! The mailbox: what happened and nobody has decided yet.
+//!
+//! Bounded: a connection that cannot leave its inputs stops reading its socket.
+
+use crate::engine::Input;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Inputs that wait for a turn.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    len_max: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    inputs: Vec<Input>,
+    waiting_for_room: Vec<Waker>,
+}
+
+impl Mailbox {
+    /// An empty mailbox that takes a batch as long as fewer than `len_max` inputs wait.
+    pub(super) fn new(len_max: usize) -> Self {
+        Self {
+            len_max,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Leaves `inputs`, all or none. Pending while the mailbox is full.
+    pub(super) fn poll_leave(&self, inputs: &mut Vec<Input>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.inputs.len() >= self.len_max {
+            inner.waiting_for_room.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        inner.inputs.append(inputs);
+        Poll::Ready(())
+    }
+
+    /// Leaves one input whether there is room or not: for our own few, which cannot wait.
+    pub(super) fn leave(&self, input: Input) {
+        self.lock().inputs.push(input);
+    }
+
+    /// Takes all that waits, and lets those who waited for room try again. `into` must be empty.
+    pub(super) fn take(&self, into: &mut Vec<Input>) {
+        let waiting = {
+            let mut inner = self.lock();
+            mem::swap(&mut inner.inputs, into);
+            mem::take(&mut inner.waiting_for_room)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().inputs.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

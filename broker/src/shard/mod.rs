@@ -1,0 +1,225 @@
+//! A shard: one engine and one log, run by one thread at a time: decide, persist, speak.
+//!
+//! Nothing is said before the records it depends on are durable. Whoever brings inputs takes the
+//! turn when the shard is free and leaves them for the holder when it is not: a hand-over to a
+//! thread of its own would cost more than the decision.
+
+mod clock;
+mod mailbox;
+mod outbox;
+mod shards;
+mod speech;
+mod timer;
+
+pub(crate) use outbox::Outbox;
+pub(crate) use shards::Shards;
+pub(crate) use timer::keep_time;
+
+use crate::engine::{ConnectionId, Effect, Engine, Forward, Input, Record, Speech, Time};
+use crate::storage::{Storage, StorageError};
+use clock::Clock;
+use mailbox::Mailbox;
+use speech::{Held, Outboxes};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
+use std::task::{Context, Poll, ready};
+use tokio::sync::watch;
+
+/// How many inputs may wait for a turn before connections stop reading.
+const MAILBOX_LEN_MAX: usize = 16 * 1024;
+/// How many turns one thread takes in a row before the rest goes to a task of its own, so that
+/// no connection decides for all the others.
+const TURNS_IN_A_ROW_MAX: usize = 8;
+
+/// One engine with its log and its mailbox.
+pub(crate) struct Shard {
+    mailbox: Mailbox,
+    outboxes: Outboxes,
+    core: Mutex<Core>,
+    deadline: watch::Sender<Option<Time>>,
+    failed: watch::Sender<Option<Arc<StorageError>>>,
+    others: OnceLock<Vec<Weak<Self>>>,
+}
+
+/// What only the thread that has the turn may touch.
+struct Core {
+    engine: Engine,
+    storage: Box<dyn Storage>,
+    clock: Clock,
+    inputs: Vec<Input>,
+    effects: Vec<Effect>,
+    records: Vec<Record>,
+    speech: Vec<Speech>,
+    held: Held,
+    forwards: Vec<Forward>,
+}
+
+/// The shard takes no more inputs: its log failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed;
+
+impl Shard {
+    /// A shard that begins with this engine and this log.
+    pub(crate) fn new(engine: Engine, storage: Box<dyn Storage>) -> Self {
+        let core = Core {
+            engine,
+            storage,
+            clock: Clock::default(),
+            inputs: Vec::new(),
+            effects: Vec::new(),
+            records: Vec::new(),
+            speech: Vec::new(),
+            held: Held::default(),
+            forwards: Vec::new(),
+        };
+        Self {
+            mailbox: Mailbox::new(MAILBOX_LEN_MAX),
+            outboxes: Outboxes::default(),
+            core: Mutex::new(core),
+            deadline: watch::Sender::new(None),
+            failed: watch::Sender::new(None),
+            others: OnceLock::new(),
+        }
+    }
+
+    /// Lets the connection be spoken to, from before its first input on.
+    pub(crate) fn open(&self, connection: ConnectionId, outbox: Arc<Outbox>) {
+        self.outboxes.open(connection, outbox);
+    }
+
+    /// The connection is gone: nothing more is said to it, and the engine hears so.
+    pub(crate) fn close(self: &Arc<Self>, connection: ConnectionId) {
+        self.outboxes.close(connection);
+        self.tell(Input::Lost { connection });
+    }
+
+    /// Hands over a batch of inputs, which are decided before this returns or by whoever has the
+    /// turn. Pending while the mailbox is full.
+    pub(crate) fn poll_hand_over(
+        self: &Arc<Self>,
+        inputs: &mut Vec<Input>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failed>> {
+        if self.failed.borrow().is_some() {
+            return Poll::Ready(Err(Failed));
+        }
+        ready!(self.mailbox.poll_leave(inputs, cx));
+        self.take_turns();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hands over one input of our own, whatever waits.
+    pub(crate) fn tell(self: &Arc<Self>, input: Input) {
+        self.mailbox.leave(input);
+        self.take_turns();
+    }
+
+    /// The error that ended this shard, once there is one.
+    pub(crate) fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>> {
+        self.failed.subscribe()
+    }
+
+    /// Runs `look` on the engine between two turns.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&core.engine)
+    }
+
+    /// How many QoS 0 messages found no room in an outbox.
+    pub(crate) fn dropped_at_outboxes(&self) -> u64 {
+        self.outboxes.dropped()
+    }
+
+    /// Takes turns while something waits and the shard is free.
+    ///
+    /// Whoever finds it taken may go: the holder looks into the mailbox once more after letting
+    /// go of the core.
+    fn take_turns(self: &Arc<Self>) {
+        for _ in 0..TURNS_IN_A_ROW_MAX {
+            if self.mailbox.is_empty() || !self.take_turn() {
+                return;
+            }
+        }
+        let shard = Arc::clone(self);
+        tokio::spawn(async move { shard.take_turns() });
+    }
+
+    /// One turn. False if the shard is taken or failed.
+    fn take_turn(&self) -> bool {
+        let mut core = match self.core.try_lock() {
+            Ok(core) => core,
+            // A turn that panicked leaves an engine nobody can trust; the process ends below.
+            Err(TryLockError::Poisoned(_)) => {
+                self.fail(StorageError::Append(std::io::Error::other(
+                    "a turn panicked",
+                )));
+                return false;
+            }
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        if self.failed.borrow().is_some() {
+            return false;
+        }
+        let outcome = core.turn(&self.mailbox, &self.outboxes);
+        let deadline = core.engine.deadline();
+        let forwards = std::mem::take(&mut core.forwards);
+        drop(core);
+        self.forward(&forwards);
+        self.deadline.send_if_modified(|known| {
+            let changed = *known != deadline;
+            *known = deadline;
+            changed
+        });
+        outcome.map_err(|error| self.fail(error)).is_ok()
+    }
+
+    fn forward(&self, forwards: &[Forward]) {
+        if forwards.is_empty() {
+            return;
+        }
+        for other in self
+            .others
+            .get()
+            .into_iter()
+            .flatten()
+            .filter_map(Weak::upgrade)
+        {
+            for forward in forwards {
+                other.mailbox.leave(Input::Forward(forward.clone()));
+            }
+            other.take_turns();
+        }
+    }
+
+    fn fail(&self, error: StorageError) {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the log failed: stopping"
+        );
+        self.failed.send_replace(Some(Arc::new(error)));
+    }
+}
+
+impl Core {
+    /// Decides all that waits, persists what must last, and speaks.
+    fn turn(&mut self, mailbox: &Mailbox, outboxes: &Outboxes) -> Result<(), StorageError> {
+        mailbox.take(&mut self.inputs);
+        let now = self.clock.now();
+        for input in self.inputs.drain(..) {
+            self.engine.handle(now, input);
+        }
+        self.engine.take_effects(&mut self.effects);
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Record(record) => self.records.push(record),
+                Effect::Speak(speech) => self.speech.push(speech),
+                Effect::Forward(forward) => self.forwards.push(forward),
+            }
+        }
+        if !self.records.is_empty() {
+            self.held.wait_for(self.storage.append(&mut self.records)?);
+        }
+        self.held
+            .speak(&mut self.speech, self.storage.durable(), outboxes);
+        Ok(())
+    }
+}

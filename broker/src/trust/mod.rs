@@ -1,0 +1,82 @@
+//! Trust: whom we believe and who we are, as one snapshot that is swapped whole.
+//!
+//! A snapshot that cannot be loaded changes nothing; every problem names its file.
+
+mod anchor;
+mod generation;
+mod key_file;
+mod verifier;
+
+pub(crate) use anchor::Anchors;
+pub(crate) use generation::{Generation, TlsSettings};
+pub(crate) use verifier::{Noted, noting_refusals};
+
+use std::path::PathBuf;
+
+/// A file that trust is made of is not as it must be.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// It could not be read.
+    #[error("{}: cannot be read", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not PEM with what is expected in it.
+    #[error("{}: {expected} expected in PEM", .path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+        /// What the parser said.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// There is no certificate in it.
+    #[error("{}: no certificate in it", .path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It may be read by others than its owner.
+    #[error(
+        "{}: this private key may be read by others (mode {mode:04o}); make it 0600", .path.display()
+    )]
+    ExposedKey {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The certificate cannot be an anchor.
+    #[error("{}: cannot be a trust anchor: {why}", .path.display())]
+    NotAnAnchor {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: certs::Refusal,
+    },
+    /// Two anchors hold the same key, so that nobody could say for which domain it speaks.
+    #[error("{}: the same key as in {}", .path.display(), .other.display())]
+    SameKeyTwice {
+        /// The second file.
+        path: PathBuf,
+        /// The first file.
+        other: PathBuf,
+    },
+    /// Certificate and key do not fit each other or the TLS library.
+    #[error("{} and {}: not usable together", .certificate.display(), .key.display())]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What TLS said.
+        #[source]
+        source: rustls::Error,
+    },
+}

@@ -1,0 +1,98 @@
+//! `countersign broker`: runs a broker from its configuration, or says what is wrong with it.
+
+use crate::failure::{FAILED, Failure, USAGE};
+use crate::{logging, runtime};
+use broker::{Plan, Running};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Run a broker, or check its configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BrokerCommand {
+    /// Run a broker until SIGTERM or SIGINT.
+    ///
+    /// On a signal it stops accepting, tells every client (DISCONNECT 0x8B), and waits for them
+    /// within the configured limit. A second signal ends it at once.
+    #[command(after_help = "Example:\n  countersign broker run --config certs/dev/broker.toml")]
+    Run(RunArgs),
+    /// Read the configuration and every file it names, and report all mistakes at once.
+    ///
+    /// Exit code 0 if a broker could run with it, 2 if not. No port is opened.
+    #[command(after_help = "Example:\n  countersign broker check --config certs/dev/broker.toml")]
+    Check(ConfigArgs),
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one line of JSON on stdout once the broker serves.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The broker's configuration; paths in it are relative to its directory.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(crate) fn run(command: BrokerCommand) -> Result<(), Failure> {
+    match command {
+        BrokerCommand::Run(args) => {
+            let plan = load(&args.config)?;
+            logging::start(plan.log());
+            runtime()?.block_on(async {
+                let running = start(plan).await?;
+                if args.json {
+                    println!("{}", json!({ "listening": running.addresses().first() }));
+                }
+                serve(running).await
+            })
+        }
+        BrokerCommand::Check(args) => {
+            load(&args)?;
+            println!("{}: good", args.config.display());
+            Ok(())
+        }
+    }
+}
+
+fn load(args: &ConfigArgs) -> Result<Plan, Failure> {
+    Plan::load(&args.config).map_err(|mistakes| Failure::mistakes(USAGE, &mistakes))
+}
+
+/// Starts a broker.
+pub(crate) async fn start(plan: Plan) -> Result<Running, Failure> {
+    let running = broker::start(plan).await;
+    let running = running.map_err(|error| Failure::from_error(FAILED, &error))?;
+    for address in running.addresses() {
+        tracing::info!(%address, "listening");
+    }
+    Ok(running)
+}
+
+/// Serves until a signal, then stops in good order.
+pub(crate) async fn serve(running: Running) -> Result<(), Failure> {
+    let no_signals = |error: std::io::Error| Failure::from_error(FAILED, &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        error = running.failure() => return Err(Failure::from_error(FAILED, &*error)),
+    }
+    tracing::info!("stopping");
+    let stopped = tokio::select! {
+        stopped = running.stop() => stopped,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    tracing::info!(?stopped, "stopped");
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! A command that did not succeed: words for a person on stderr, and an exit code for a script.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// It was tried and failed.
+pub(crate) const FAILED: u8 = 1;
+/// The command line or a configuration file is wrong.
+pub(crate) const USAGE: u8 = 2;
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    lines: Vec<String>,
+}
+
+impl Failure {
+    /// A failure in words that name what would be right.
+    pub(crate) fn new(code: u8, words: impl Into<String>) -> Self {
+        Self {
+            code,
+            lines: vec![words.into()],
+        }
+    }
+
+    /// Several mistakes, a line each.
+    pub(crate) fn mistakes<E: Error>(code: u8, mistakes: &[E]) -> Self {
+        Self {
+            code,
+            lines: mistakes.iter().map(|mistake| chain(mistake)).collect(),
+        }
+    }
+
+    /// Any error with its causes.
+    pub(crate) fn from_error(code: u8, error: &dyn Error) -> Self {
+        Self::new(code, chain(error))
+    }
+
+    /// Adds the cause.
+    pub(crate) fn because(mut self, cause: &dyn Error) -> Self {
+        if let Some(last) = self.lines.last_mut() {
+            // Writing to a string does not fail.
+            let _ = write!(last, ": {}", chain(cause));
+        }
+        self
+    }
+
+    /// Prints it and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        for line in &self.lines {
+            eprintln!("countersign: {line}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// An error and all its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,130 @@
+//! `countersign ca` and `countersign device`: the commands of the local authority.
+
+use crate::failure::Failure;
+use certs::{DeviceId, TrustDomain};
+use clap::{Args, Subcommand};
+use provisioning::{CommandError, IssueRequest, PeerIssued, ca_init, device_issue};
+use rustls_pki_types::UnixTime;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// The authorities that issue certificates.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaCommand {
+    /// Make a root, an authority for devices and one for brokers, for development.
+    ///
+    /// Their keys are kept unencrypted in DIR/ca, readable by their owner alone. Given again, it
+    /// keeps what is there.
+    #[command(after_help = "Example:\n  countersign ca init --dir certs/dev")]
+    Init(CaInitArgs),
+}
+
+/// What `ca init` makes.
+#[derive(Debug, Args)]
+pub(crate) struct CaInitArgs {
+    /// An empty or new directory.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// The trust domain of all its certificates, a name like a DNS name in lower case
+    /// [default: countersign.local].
+    #[arg(long, value_name = "NAME", value_parser = trust_domain)]
+    trust_domain: Option<TrustDomain>,
+    /// Print one object of JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Devices and their certificates.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Issue a certificate to a device.
+    ///
+    /// Writes DIR/devices/ID/{cert,key,ca}.pem. A device that has a certificate gets a new one,
+    /// and the old one is superseded. With --csr only the public key is taken from the request:
+    /// who the device is, says ID.
+    #[command(after_help = "Example:\n  countersign device issue sensor-7 --dir certs/dev")]
+    Issue(DeviceIssueArgs),
+}
+
+/// What `device issue` issues.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceIssueArgs {
+    /// The device id: letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or a
+    /// digit.
+    #[arg(value_name = "ID", value_parser = device_id)]
+    id: DeviceId,
+    /// The directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// A certificate signing request in PEM or DER, if the device has made its own key.
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Print one object of JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+fn trust_domain(text: &str) -> Result<TrustDomain, String> {
+    TrustDomain::parse(text).map_err(|error| error.to_string())
+}
+
+fn device_id(text: &str) -> Result<DeviceId, String> {
+    DeviceId::parse(text).map_err(|error| error.to_string())
+}
+
+pub(crate) fn run_ca(command: CaCommand) -> Result<(), Failure> {
+    let CaCommand::Init(args) = command;
+    let made = ca_init(&args.dir, args.trust_domain.as_ref(), UnixTime::now()).map_err(failure)?;
+    let dir = made.layout.dir().display();
+    if args.json {
+        println!(
+            "{}",
+            json!({ "dir": made.layout.dir(), "made": made.made, "trust_domain": made.trust_domain.as_str() })
+        );
+        return Ok(());
+    }
+    let verb = if made.made { "made" } else { "kept" };
+    println!("{dir}: authorities for {} {verb}", made.trust_domain);
+    println!("next: countersign device issue ID --dir {dir}");
+    Ok(())
+}
+
+pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
+    let DeviceCommand::Issue(args) = command;
+    let request = IssueRequest {
+        dir: &args.dir,
+        id: &args.id,
+        csr: args.csr.as_deref(),
+    };
+    let issued = device_issue(&request, UnixTime::now()).map_err(failure)?;
+    if args.json {
+        println!("{}", report(&issued));
+        return Ok(());
+    }
+    println!("{}: certificate {} issued", issued.subject, issued.serial);
+    if let Some(old) = issued.superseded {
+        println!("it supersedes {old}");
+    }
+    println!(
+        "next: countersign pub --identity {} -t devices/{}/hello -m hi",
+        issued.files.dir.display(),
+        args.id
+    );
+    Ok(())
+}
+
+fn report(issued: &PeerIssued) -> serde_json::Value {
+    json!({
+        "device": issued.subject.id.as_str(),
+        "serial": issued.serial.to_string(),
+        "not_after": issued.not_after.as_secs(),
+        "superseded": issued.superseded.map(|serial| serial.to_string()),
+        "cert": issued.files.cert,
+        "key": issued.key,
+        "ca": issued.files.ca,
+    })
+}
+
+fn failure(error: CommandError) -> Failure {
+    Failure::from_error(error.exit_class().code(), &error)
+}
