@@ -43,10 +43,17 @@ impl Staging {
         }
     }
 
-    /// Makes the directory `path` unless there is one.
+    /// Makes the directory `path` and those between it and the root, where they are missing.
     pub(crate) fn make_dir(&mut self, path: &Path) -> Result<(), CommandError> {
-        self.dirs.extend(path.parent().map(Path::to_path_buf));
-        make_dir(path)
+        let below: Vec<_> = path
+            .ancestors()
+            .take_while(|dir| *dir != self.root)
+            .collect();
+        for dir in below.into_iter().rev() {
+            self.dirs.extend(dir.parent().map(Path::to_path_buf));
+            make_dir(dir)?;
+        }
+        Ok(())
     }
 
     /// Writes `contents`, which will be the file `path`.

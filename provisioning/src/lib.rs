@@ -9,6 +9,8 @@ mod error;
 mod files;
 mod layout;
 mod registry;
+#[cfg(test)]
+mod testing;
 
 pub use commands::{
     BrokerIssued, CaInitialized, IssueRequest, Outcome, PeerIssued, Prepared, PreparedPeer,

@@ -20,7 +20,7 @@ pub(crate) struct Hierarchy {
     pub(crate) layout: Layout,
     pub(crate) registry: Registry,
     pub(crate) trust_domain: TrustDomain,
-    pub(crate) root_pem: String,
+    pub(crate) root: Recorded,
     pub(crate) device_ca: Authority,
     pub(crate) server_ca: Authority,
     /// Released when the file is closed.
@@ -58,7 +58,7 @@ impl Hierarchy {
         };
         Ok(Self {
             trust_domain,
-            root_pem: root.pem().to_owned(),
+            root,
             device_ca: authority(&layout, Role::DeviceCa, device_ca)?,
             server_ca: authority(&layout, Role::ServerCa, server_ca)?,
             layout,
@@ -69,9 +69,9 @@ impl Hierarchy {
 
     /// Whether `public_key` (a subject public key info) signs certificates here.
     pub(crate) fn is_authority_key(&self, public_key: &[u8]) -> bool {
-        [&self.device_ca, &self.server_ca]
-            .iter()
-            .any(|ca| ca.has_key(public_key))
+        *self.root.certificate().public_key == *public_key
+            || self.device_ca.has_key(public_key)
+            || self.server_ca.has_key(public_key)
     }
 }
 

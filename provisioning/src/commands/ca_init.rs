@@ -135,8 +135,8 @@ fn name_of(authority: &str) -> String {
 fn write_certificates(ca: &Hierarchy) -> Result<(), CommandError> {
     let layout = &ca.layout;
     let copies: [(PathBuf, &str); 4] = [
-        (layout.ca_pem(), &ca.root_pem),
-        (layout.authority_pem(Role::Root), &ca.root_pem),
+        (layout.ca_pem(), ca.root.pem()),
+        (layout.authority_pem(Role::Root), ca.root.pem()),
         (layout.authority_pem(Role::DeviceCa), ca.device_ca.pem()),
         (layout.authority_pem(Role::ServerCa), ca.server_ca.pem()),
     ];
@@ -147,4 +147,193 @@ fn write_certificates(ca: &Hierarchy) -> Result<(), CommandError> {
         }
     }
     staging.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use certs::{BasicConstraints, Purpose};
+
+    use super::*;
+    use crate::ExitClass;
+    use crate::testing::{certificate, day, issue, mode};
+
+    #[test]
+    fn a_root_stands_above_an_authority_for_devices_and_one_for_servers() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let root = certificate(&layout.ca_pem());
+        assert_eq!(&*root.subject, "CN=Countersign DEV ONLY root 1");
+        for (role, name, purpose) in [
+            (Role::DeviceCa, "device CA", Purpose::ClientAuth),
+            (Role::ServerCa, "server CA", Purpose::ServerAuth),
+        ] {
+            let authority = certificate(&layout.authority_pem(role));
+            assert_eq!(
+                *authority.subject,
+                *format!("CN=Countersign DEV ONLY {name} 1")
+            );
+            assert_eq!(authority.issuer, root.subject);
+            assert_eq!(authority.extensions.issuer_key_id, root.extensions.key_id);
+            assert_eq!(authority.extensions.extended_key_usage, [purpose]);
+            let last = BasicConstraints::Authority { path_len: Some(0) };
+            assert_eq!(authority.extensions.basic_constraints, last);
+        }
+    }
+
+    #[test]
+    fn a_second_time_reports_what_is_there_and_changes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = ca_init(temp.path(), None, day(0)).unwrap();
+        let files = || {
+            let read = |entry: std::io::Result<fs::DirEntry>| {
+                let path = entry.unwrap().path();
+                let contents = fs::read(&path).unwrap();
+                (path, contents)
+            };
+            let pem = |(path, _): &(PathBuf, _)| path.extension().is_some_and(|e| e == "pem");
+            let mut files: Vec<_> = fs::read_dir(first.layout.ca_dir())
+                .unwrap()
+                .map(read)
+                .filter(pem)
+                .collect();
+            files.sort();
+            files
+        };
+        let before = files();
+        assert_eq!(before.len(), 6);
+        let second = ca_init(temp.path(), None, day(1)).unwrap();
+        assert_eq!((first.made, second.made), (true, false));
+        assert_eq!(files(), before);
+    }
+
+    #[test]
+    fn authorities_speak_for_one_trust_domain() {
+        let temp = tempfile::tempdir().unwrap();
+        let ours = TrustDomain::parse("fleet.example").unwrap();
+        let made = ca_init(temp.path(), Some(&ours), day(0)).unwrap();
+        assert_eq!(made.trust_domain, ours);
+        assert_eq!(
+            ca_init(temp.path(), None, day(0)).unwrap().trust_domain,
+            ours
+        );
+        let other = TrustDomain::parse("other.example").unwrap();
+        let refused = ca_init(temp.path(), Some(&other), day(0)).unwrap_err();
+        assert_eq!(refused.exit_class(), ExitClass::Usage);
+        assert!(
+            refused
+                .to_string()
+                .contains("fleet.example, not other.example"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_directory_with_other_things_in_it_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("thesis.txt"), "").unwrap();
+        let refused = ca_init(temp.path(), None, day(0)).unwrap_err();
+        assert!(matches!(refused, CommandError::NotOurs(_)), "{refused}");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_first_run_that_was_stopped_anywhere_is_taken_up() {
+        for stopped in 0..3 {
+            let temp = tempfile::tempdir().unwrap();
+            let layout = Layout::new(temp.path());
+            fs::create_dir(layout.ca_dir()).unwrap();
+            fs::set_permissions(layout.ca_dir(), fs::Permissions::from_mode(0o700)).unwrap();
+            if stopped > 0 {
+                fs::write(layout.lock(), "").unwrap();
+            }
+            if stopped > 1 {
+                drop(Registry::open(&layout.registry()).unwrap());
+                fs::write(layout.authority_key(Role::Root), "half a k").unwrap();
+            }
+            assert!(ca_init(temp.path(), None, day(0)).unwrap().made);
+            issue(temp.path(), "dev-1", None).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_without_authorities_says_how_to_make_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let missing = issue(temp.path(), "dev-1", None).unwrap_err();
+        assert_eq!(missing.exit_class(), ExitClass::NotFound);
+        assert!(
+            missing.to_string().contains("countersign ca init --dir"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused_in_words() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let key = layout.authority_key(Role::DeviceCa);
+        assert_eq!(mode(&key), 0o600);
+        for (open, words) in [(0o640, "mode 0640"), (0o604, "mode 0604")] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(open)).unwrap();
+            let refused = issue(temp.path(), "dev-1", None).unwrap_err();
+            assert_eq!(refused.exit_class(), ExitClass::Refused);
+            assert!(refused.to_string().contains(words), "{refused}");
+            assert!(refused.to_string().contains("chmod 600"), "{refused}");
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(layout.ca_dir(), fs::Permissions::from_mode(0o770)).unwrap();
+        let refused = issue(temp.path(), "dev-1", None).unwrap_err();
+        assert!(refused.to_string().contains("chmod 700"), "{refused}");
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_through_a_symbolic_link() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("dir");
+        let layout = ca_init(&dir, None, day(0)).unwrap().layout;
+        issue(&dir, "dev-1", None).unwrap();
+        let peer = dir.join("devices/dev-1");
+        for path in [
+            layout.authority_key(Role::DeviceCa),
+            layout.registry(),
+            layout.lock(),
+            layout.ca_dir(),
+            peer.join("key.pem"),
+            peer.join("cert.pem"),
+            peer.clone(),
+            dir.join("devices"),
+        ] {
+            let elsewhere = temp.path().join("elsewhere");
+            fs::rename(&path, &elsewhere).unwrap();
+            symlink(&elsewhere, &path).unwrap();
+            let refused = issue(&dir, "dev-1", None).unwrap_err();
+            assert!(
+                matches!(&refused, CommandError::SymbolicLink(p) if *p == path),
+                "{refused}"
+            );
+            assert_eq!(refused.exit_class(), ExitClass::Refused);
+            fs::remove_file(&path).unwrap();
+            fs::rename(&elsewhere, &path).unwrap();
+        }
+        issue(&dir, "dev-1", None).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_is_not_the_authoritys_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let key = layout.authority_key(Role::DeviceCa);
+        fs::copy(layout.authority_key(Role::ServerCa), &key).unwrap();
+        let refused = issue(temp.path(), "dev-1", None).unwrap_err();
+        assert!(matches!(refused, CommandError::WrongKey(_)), "{refused}");
+        fs::write(&key, "secret").unwrap();
+        let refused = issue(temp.path(), "dev-1", None).unwrap_err();
+        assert!(
+            matches!(refused, CommandError::Unreadable { .. }),
+            "{refused}"
+        );
+        assert!(!format!("{refused:?} {refused}").contains("secret"));
+    }
 }

@@ -104,7 +104,7 @@ pub(super) fn above(ca: &Hierarchy, role: Role) -> (&Authority, &str) {
     match role {
         Role::Broker => (&ca.server_ca, ca.device_ca.pem()),
         Role::Root | Role::DeviceCa | Role::ServerCa | Role::Device | Role::App => {
-            (&ca.device_ca, &ca.root_pem)
+            (&ca.device_ca, ca.root.pem())
         }
     }
 }

@@ -119,3 +119,158 @@ fn remove_other_key(path: &Path, public_key: &[u8]) -> Result<(), CommandError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use certs::InvalidRequest;
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::ExitClass;
+    use crate::commands::ca_init;
+    use crate::registry::RegistryError;
+    use crate::testing::{certificate, day, issue, mode};
+
+    fn world() -> TempDir {
+        let temp = tempfile::tempdir().unwrap();
+        ca_init(temp.path(), None, day(0)).unwrap();
+        temp
+    }
+
+    fn request(temp: &TempDir, key: &KeyPair) -> PathBuf {
+        let request = CertificateParams::default().serialize_request(key).unwrap();
+        let path = temp.path().join("request.pem");
+        fs::write(&path, request.pem().unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_device_gets_key_chain_and_trust() {
+        let temp = world();
+        let issued = issue(temp.path(), "dev-1", None).unwrap();
+        assert_eq!(issued.files.dir, temp.path().join("devices/dev-1"));
+        assert_eq!(issued.key.as_ref(), Some(&issued.files.key));
+        assert_eq!(issued.superseded, None);
+        assert_eq!(certificate(&issued.files.cert).serial, issued.serial);
+        assert_eq!(certificate(&issued.files.cert).not_after, issued.not_after);
+        let trusted = fs::read(&issued.files.ca).unwrap();
+        assert_eq!(trusted, fs::read(temp.path().join("ca.pem")).unwrap());
+        assert_eq!(mode(&issued.files.dir), 0o700);
+        for file in [&issued.files.cert, &issued.files.key, &issued.files.ca] {
+            assert_eq!(mode(file), 0o600);
+        }
+        assert_eq!(fs::read_dir(&issued.files.dir).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn issued_again_a_device_has_a_new_key_and_the_old_certificate_is_superseded() {
+        let temp = world();
+        let first = issue(temp.path(), "dev-1", None).unwrap();
+        let before = certificate(&first.files.cert);
+        let second = issue(temp.path(), "dev-1", None).unwrap();
+        let after = certificate(&second.files.cert);
+        assert_eq!(second.superseded, Some(first.serial));
+        assert_ne!(before.public_key, after.public_key);
+        let key = key_file::open(&second.files.key).unwrap();
+        assert_eq!(*key.subject_public_key_info(), *after.public_key);
+    }
+
+    #[test]
+    fn a_device_with_its_own_key_gets_no_key_from_us() {
+        let temp = world();
+        let key = KeyPair::generate().unwrap();
+        let csr = request(&temp, &key);
+        issue(temp.path(), "dev-1", None).unwrap();
+        let issued = issue(temp.path(), "dev-1", Some(&csr)).unwrap();
+        assert_eq!(issued.key, None);
+        let certificate = certificate(&issued.files.cert);
+        assert_eq!(*certificate.public_key, *key.subject_public_key_info());
+        assert!(!issued.files.key.exists());
+    }
+
+    #[test]
+    fn a_key_that_a_device_keeps_next_to_its_certificate_stays() {
+        let temp = world();
+        let issued = issue(temp.path(), "dev-1", None).unwrap();
+        let key = key_file::open(&issued.files.key).unwrap();
+        issue(temp.path(), "dev-1", Some(&request(&temp, &key))).unwrap();
+        assert!(issued.files.key.exists());
+    }
+
+    #[test]
+    fn a_request_that_proves_nothing_is_refused_in_words() {
+        let temp = world();
+        let csr = temp.path().join("large.csr");
+        fs::write(&csr, vec![b'x'; 1 << 20]).unwrap();
+        let refused = issue(temp.path(), "dev-1", Some(&csr)).unwrap_err();
+        assert_eq!(refused.exit_class(), ExitClass::Refused);
+        let CommandError::Request { source, .. } = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(matches!(source, InvalidRequest::TooLong(_)), "{source}");
+        let missing = issue(temp.path(), "dev-1", Some(&temp.path().join("none"))).unwrap_err();
+        assert_eq!(missing.exit_class(), ExitClass::NotFound);
+        assert!(!temp.path().join("devices").exists());
+    }
+
+    #[test]
+    fn the_key_of_an_authority_is_not_certified_as_a_devices() {
+        let temp = world();
+        for authority in ["root", "device-ca", "server-ca"] {
+            let path = temp.path().join(format!("ca/{authority}.key.pem"));
+            let csr = request(&temp, &key_file::open(&path).unwrap());
+            let refused = issue(temp.path(), "dev-1", Some(&csr)).unwrap_err();
+            assert!(
+                matches!(refused, CommandError::AuthorityKey(_)),
+                "{authority}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_belongs_to_one_holder_whatever_its_case() {
+        let temp = world();
+        issue(temp.path(), "dev-1", None).unwrap();
+        let refused = issue(temp.path(), "Dev-1", None).unwrap_err();
+        assert_eq!(refused.exit_class(), ExitClass::Refused);
+        assert!(
+            refused
+                .to_string()
+                .contains("Dev-1 is taken by the device dev-1"),
+            "{refused}"
+        );
+        let id = &DeviceId::parse("dev-1").unwrap();
+        let app = IssueRequest {
+            dir: temp.path(),
+            id,
+            csr: None,
+        };
+        let refused = app_issue(&app, day(0)).unwrap_err();
+        let taken = RegistryError::IdTaken {
+            asked: "dev-1".into(),
+            holder: "the device dev-1".into(),
+        };
+        assert_eq!(refused.to_string(), taken.to_string());
+        assert!(!temp.path().join("devices/Dev-1").exists());
+        assert!(!temp.path().join("apps").exists());
+    }
+
+    #[test]
+    fn an_expired_authority_signs_nothing() {
+        let temp = world();
+        let id = &DeviceId::parse("dev-1").unwrap();
+        let request = IssueRequest {
+            dir: temp.path(),
+            id,
+            csr: None,
+        };
+        let refused = device_issue(&request, day(3_651)).unwrap_err();
+        assert!(
+            matches!(refused, CommandError::AuthorityExpired(_)),
+            "{refused}"
+        );
+        let last = device_issue(&request, day(3_649)).unwrap();
+        assert_eq!(last.not_after, day(3_650));
+    }
+}

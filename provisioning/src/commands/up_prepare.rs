@@ -203,3 +203,175 @@ fn holds(ca: &Hierarchy, files: &IdentityFiles, recorded: &Recorded) -> Result<b
     let key = key_file::open(&files.key)?;
     Ok(*key.subject_public_key_info() == *recorded.certificate().public_key)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use certs::{Admission, RevocationSet, admit};
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+
+    use super::Outcome::{Kept, Made, Renewed};
+    use super::*;
+    use crate::testing::{certificate, day, issue, up};
+
+    fn outcomes(prepared: &Prepared) -> Vec<Outcome> {
+        let peers = prepared
+            .apps
+            .iter()
+            .chain(&prepared.devices)
+            .map(|peer| peer.outcome);
+        [prepared.authorities, prepared.broker]
+            .into_iter()
+            .chain(peers)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_there_is_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("certs/dev");
+        assert_eq!(outcomes(&up(&dir, 2, day(0)).unwrap()), [Made; 5]);
+        assert_eq!(outcomes(&up(&dir, 2, day(1)).unwrap()), [Kept; 5]);
+        let more = up(&dir, 3, day(1)).unwrap();
+        assert_eq!(outcomes(&more), [Kept, Kept, Kept, Kept, Kept, Made]);
+        let ids: Vec<_> = more
+            .devices
+            .iter()
+            .map(|peer| peer.subject.to_string())
+            .collect();
+        assert_eq!(ids, ["dev-1", "dev-2", "dev-3"]);
+        assert_eq!(outcomes(&up(&dir, 0, day(1)).unwrap()), [Kept; 3]);
+    }
+
+    #[test]
+    fn every_peer_passes_the_gate() {
+        let temp = tempfile::tempdir().unwrap();
+        let prepared = up(temp.path(), 1, day(0)).unwrap();
+        let revoked = &RevocationSet::default();
+        let admission = Admission {
+            trust_domain: &prepared.trust_domain,
+            revoked,
+        };
+        for peer in prepared.apps.iter().chain(&prepared.devices) {
+            let chain: Vec<_> = CertificateDer::pem_file_iter(&peer.files.cert)
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            assert_eq!(chain.len(), 2);
+            let admitted = admit(&chain[0], &admission, day(0)).unwrap();
+            assert_eq!(*admitted.subject(), peer.subject);
+            certs::check_issuer(&chain[1]).unwrap();
+        }
+        let broker = certificate(&prepared.layout.broker().cert);
+        for name in ["localhost", "127.0.0.1", "::1"] {
+            assert!(broker.is_for_server(&name.try_into().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_in_the_last_third_of_its_life_is_renewed() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 1, day(0)).unwrap();
+        assert_eq!(outcomes(&up(temp.path(), 1, day(59)).unwrap()), [Kept; 4]);
+        let before = certificate(&Layout::new(temp.path()).broker().cert);
+        let later = up(temp.path(), 1, day(61)).unwrap();
+        assert_eq!(outcomes(&later), [Kept, Renewed, Kept, Kept]);
+        assert_ne!(
+            before.serial,
+            certificate(&later.layout.broker().cert).serial
+        );
+        let expired = up(temp.path(), 1, day(400)).unwrap();
+        assert_eq!(outcomes(&expired), [Kept, Renewed, Renewed, Renewed]);
+    }
+
+    #[test]
+    fn files_that_do_not_belong_together_are_made_anew() {
+        let temp = tempfile::tempdir().unwrap();
+        let prepared = up(temp.path(), 2, day(0)).unwrap();
+        let [one, two] = [0, 1].map(|index| prepared.devices[index].files.clone());
+        let damages: [&dyn Fn(); 4] = [
+            // What a power cut between two renames leaves.
+            &|| assert_ne!(fs::copy(&two.key, &one.key).unwrap(), 0),
+            &|| fs::remove_file(&one.cert).unwrap(),
+            &|| fs::write(&one.cert, "").unwrap(),
+            &|| fs::remove_dir_all(&one.dir).unwrap(),
+        ];
+        for damage in damages {
+            damage();
+            let repaired = up(temp.path(), 2, day(0)).unwrap();
+            assert_eq!(outcomes(&repaired), [Kept, Kept, Kept, Renewed, Kept]);
+            assert_eq!(outcomes(&up(temp.path(), 2, day(0)).unwrap()), [Kept; 5]);
+        }
+    }
+
+    #[test]
+    fn a_copy_of_an_authority_that_is_missing_comes_back_from_the_registry() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = up(temp.path(), 1, day(0)).unwrap().layout;
+        let before = fs::read(layout.ca_pem()).unwrap();
+        fs::remove_file(layout.ca_pem()).unwrap();
+        fs::remove_file(layout.authority_pem(Role::DeviceCa)).unwrap();
+        assert_eq!(outcomes(&up(temp.path(), 1, day(0)).unwrap()), [Kept; 4]);
+        assert_eq!(fs::read(layout.ca_pem()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_device_that_keeps_its_own_key_is_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 0, day(0)).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        let csr = temp.path().join("dev-1.csr");
+        fs::write(&csr, request.pem().unwrap()).unwrap();
+        let issued = issue(temp.path(), "dev-1", Some(&csr)).unwrap();
+        let prepared = up(temp.path(), 1, day(0)).unwrap();
+        assert_eq!(prepared.devices[0].outcome, Kept);
+        assert_eq!(
+            certificate(&prepared.devices[0].files.cert).serial,
+            issued.serial
+        );
+    }
+
+    #[test]
+    fn a_broker_under_a_new_name_is_renewed() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 0, day(0)).unwrap();
+        let server_names = &["broker.example".try_into().unwrap()];
+        let request = UpRequest {
+            dir: temp.path(),
+            devices: 0,
+            server_names,
+            trust_domain: None,
+        };
+        let prepared = up_prepare(&request, day(0)).unwrap();
+        assert_eq!(prepared.broker, Renewed);
+        let names = certificate(&prepared.layout.broker().cert);
+        assert!(names.is_for_server(&server_names[0]));
+        assert_eq!(up_prepare(&request, day(0)).unwrap().broker, Kept);
+        assert_eq!(up(temp.path(), 0, day(0)).unwrap().broker, Kept);
+    }
+
+    #[test]
+    fn too_many_devices_are_refused_before_anything_is_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let refused = up(temp.path(), UP_DEVICES_MAX + 1, day(0)).unwrap_err();
+        assert_eq!(refused.exit_class(), crate::ExitClass::Usage);
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_relative_directory_will_do() {
+        let temp = tempfile::tempdir().unwrap();
+        let depth = std::env::current_dir().unwrap().components().count();
+        let mut dir: PathBuf = std::iter::repeat_n("..", depth).collect();
+        dir.push(temp.path().strip_prefix("/").unwrap());
+        let prepared = up(&dir.join("new"), 1, day(0)).unwrap();
+        assert!(prepared.devices[0].files.cert.starts_with(&dir));
+        assert!(temp.path().join("new/devices/dev-1/cert.pem").exists());
+    }
+}

@@ -301,3 +301,122 @@ fn kind_of(role: Role) -> Option<Kind> {
         Role::Root | Role::DeviceCa | Role::ServerCa | Role::Broker => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::layout::Layout;
+    use crate::testing::{certificate, day, issue, mode, up};
+
+    fn connection(temp: &TempDir) -> Connection {
+        Connection::open(Layout::new(temp.path()).registry()).unwrap()
+    }
+
+    #[test]
+    fn the_words_in_the_queries_are_those_of_the_life() {
+        assert_eq!(Status::Issued.name(), "issued");
+    }
+
+    #[test]
+    fn every_certificate_is_on_record_with_its_life() {
+        let temp = tempfile::tempdir().unwrap();
+        let prepared = up(temp.path(), 1, day(0)).unwrap();
+        let first = certificate(&prepared.devices[0].files.cert);
+        let second = issue(temp.path(), "dev-1", None).unwrap();
+        let lives: Vec<(String, String, String)> = connection(&temp)
+            .prepare("SELECT role, name, status FROM certificate ORDER BY rowid")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let lives: Vec<_> = lives.iter().map(|(r, n, s)| (&**r, &**n, &**s)).collect();
+        assert_eq!(
+            lives,
+            [
+                ("root", "Countersign DEV ONLY root 1", "issued"),
+                ("device-ca", "Countersign DEV ONLY device CA 1", "issued"),
+                ("server-ca", "Countersign DEV ONLY server CA 1", "issued"),
+                ("broker", "broker", "issued"),
+                ("app", "app-1", "issued"),
+                ("device", "dev-1", "superseded"),
+                ("device", "dev-1", "issued"),
+            ]
+        );
+        let serials: Vec<Vec<u8>> = connection(&temp)
+            .prepare("SELECT serial FROM certificate WHERE device = 'dev-1' ORDER BY rowid")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(
+            serials,
+            [first.serial.as_octets(), second.serial.as_octets()]
+        );
+    }
+
+    /// Invariant 10: a certificate is recorded before it is handed out.
+    #[test]
+    fn nothing_is_handed_out_that_was_not_recorded() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 0, day(0)).unwrap();
+        let full = "CREATE TRIGGER full BEFORE INSERT ON certificate
+                    BEGIN SELECT RAISE(ABORT, 'no room'); END";
+        connection(&temp).execute_batch(full).unwrap();
+        let failed = issue(temp.path(), "dev-1", None).unwrap_err();
+        assert!(matches!(failed, CommandError::Registry(_)), "{failed}");
+        assert!(!temp.path().join("devices").exists());
+    }
+
+    #[test]
+    fn a_serial_number_is_recorded_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let prepared = up(temp.path(), 1, day(0)).unwrap();
+        let recorded = certificate(&prepared.devices[0].files.cert);
+        let again = || Signed {
+            role: Role::Device,
+            name: "dev-2".into(),
+            certificate: recorded.clone(),
+            pem: String::new(),
+        };
+        let mut registry = Registry::open(&prepared.layout.registry()).unwrap();
+        assert!(registry.record(vec![again()], day(0)).is_err());
+        assert!(registry.current(Role::Device, "dev-2").unwrap().is_none());
+        assert!(registry.current(Role::Device, "dev-1").unwrap().is_some());
+    }
+
+    #[test]
+    fn the_registry_and_its_log_are_private() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = Layout::new(temp.path());
+        up(temp.path(), 0, day(0)).unwrap();
+        let open = Registry::open(&layout.registry()).unwrap();
+        assert_eq!(open.newest(Role::Root).unwrap().unwrap().role(), Role::Root);
+        for name in [
+            "registry.sqlite",
+            "registry.sqlite-wal",
+            "registry.sqlite-shm",
+        ] {
+            assert_eq!(mode(&layout.ca_dir().join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_registry_of_another_program_or_a_later_one_is_left_alone() {
+        for (pragma, expected) in [
+            ("user_version = 2", "the registry has version 2"),
+            ("application_id = 7", "a database of another program"),
+        ] {
+            let temp = tempfile::tempdir().unwrap();
+            up(temp.path(), 0, day(0)).unwrap();
+            connection(&temp)
+                .execute_batch(&format!("PRAGMA {pragma}"))
+                .unwrap();
+            let refused = issue(temp.path(), "dev-1", None).unwrap_err();
+            assert!(refused.to_string().contains(expected), "{refused}");
+        }
+    }
+}

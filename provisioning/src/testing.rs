@@ -1,0 +1,44 @@
+//! What the tests of commands share: a directory, a time, and a look at what is on disk.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use certs::{Certificate, DeviceId};
+use rustls_pki_types::UnixTime;
+
+use crate::{
+    CommandError, IssueRequest, PeerIssued, Prepared, UpRequest, device_issue, up_prepare,
+};
+
+/// The day on which the authorities of the tests are made.
+pub(crate) fn day(days: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000 + days * 86_400))
+}
+
+pub(crate) fn up(dir: &Path, devices: u32, now: UnixTime) -> Result<Prepared, CommandError> {
+    up_prepare(
+        &UpRequest {
+            dir,
+            devices,
+            server_names: &[],
+            trust_domain: None,
+        },
+        now,
+    )
+}
+
+pub(crate) fn issue(dir: &Path, id: &str, csr: Option<&Path>) -> Result<PeerIssued, CommandError> {
+    let id = &DeviceId::parse(id).unwrap();
+    device_issue(&IssueRequest { dir, id, csr }, day(0))
+}
+
+/// The first certificate in a file.
+pub(crate) fn certificate(path: &Path) -> Certificate {
+    crate::authority::read_pem(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
