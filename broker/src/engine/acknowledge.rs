@@ -117,3 +117,102 @@ impl Session {
         self.in_flight_bytes -= pending.message.payload().len();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::ConnectionId;
+    use crate::engine::test_world::*;
+    use protocol::ReasonCode;
+    use protocol::packet::{Ack, Packet, QoS};
+
+    fn pair() -> (World, ConnectionId, ConnectionId) {
+        let mut world = World::limited(|limits| limits.in_flight_len_max = 1.try_into().unwrap());
+        let subscriber = world.enter("dev-1");
+        world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+        let publisher = world.enter("dev-2");
+        (world, subscriber, publisher)
+    }
+
+    #[test]
+    fn qos_2_takes_four_packets_and_then_its_place_is_free() {
+        let (mut world, subscriber, publisher) = pair();
+        world.send(publisher, qos2("a", "x", 1));
+        world.send(publisher, qos2("a", "y", 2));
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=x q2 #1"]);
+        world.send(subscriber, pubrec(1));
+        assert_eq!(world.heard(subscriber), ["PUBREL #1 00"]);
+        world.send(subscriber, pubrec(1));
+        assert_eq!(world.heard(subscriber), ["PUBREL #1 00"]);
+        world.send(subscriber, pubcomp(1));
+        // What came at QoS 2 and waited may wait for its own record yet.
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=y q2 #2"]);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_nothing_is_answered_or_ignored() {
+        let (mut world, subscriber, _) = pair();
+        world.send(subscriber, puback(9));
+        world.send(subscriber, pubcomp(9));
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        world.send(subscriber, pubrec(9));
+        world.send(subscriber, pubrel(9));
+        assert_eq!(world.heard(subscriber), ["PUBREL #9 92", "PUBCOMP #9 92"]);
+        assert_eq!(world.counters().unknown_acknowledgements, 3);
+    }
+
+    #[test]
+    fn the_acknowledgement_of_another_qos_ends_nothing() {
+        let (mut world, subscriber, publisher) = pair();
+        world.send(publisher, qos2("a", "x", 1));
+        world.send(subscriber, puback(1));
+        world.send(subscriber, pubcomp(1));
+        assert_eq!(world.counters().unknown_acknowledgements, 2);
+        world.send(subscriber, pubrec(1));
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=x q2 #1", "PUBREL #1 00"]
+        );
+    }
+
+    #[test]
+    fn mqtt_4_8_2_6_a_message_refused_by_a_member_goes_to_nobody_else() {
+        for (packet, refusal) in [
+            (qos1("a", "x", 1), Packet::Puback as fn(Ack) -> Packet),
+            (qos2("a", "x", 1), Packet::Pubrec as fn(Ack) -> Packet),
+        ] {
+            let mut world = World::open();
+            let members = ["dev-1", "dev-2"].map(|device| world.enter(device));
+            for member in members {
+                world.subscribe(member, "$share/g/a", QoS::ExactlyOnce);
+            }
+            let publisher = world.enter("dev-3");
+            world.send(publisher, packet);
+            let had = members
+                .iter()
+                .position(|member| !world.heard(*member).is_empty())
+                .unwrap();
+            world.send(
+                members[had],
+                refusal(Ack::new(id(1), ReasonCode::QuotaExceeded)),
+            );
+            world.lose(members[had]);
+            assert_eq!(world.heard(members[had]), [""; 0]);
+            assert_eq!(world.heard(members[1 - had]), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_refused_message_makes_room_for_the_next() {
+        let (mut world, subscriber, publisher) = pair();
+        world.send(publisher, qos2("a", "x", 1));
+        world.send(publisher, qos1("a", "y", 2));
+        world.send(
+            subscriber,
+            Packet::Pubrec(Ack::new(id(1), ReasonCode::UnspecifiedError)),
+        );
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=x q2 #1", "PUBLISH a=y q1 #2"]
+        );
+    }
+}

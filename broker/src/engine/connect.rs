@@ -252,3 +252,257 @@ impl Engine {
 fn assign(subject: &Subject, nonce: u64) -> Option<Text> {
     Text::parse(&format!("{}/{nonce:016x}", subject.id)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use crate::engine::{Limits, Outgoing, Record};
+    use protocol::packet::{Authentication, Connack, Connect, Packet, QoS, Will};
+    use protocol::{ReasonCode, Text};
+
+    fn text(text: &str) -> Text {
+        Text::parse(text).unwrap()
+    }
+
+    /// What the CONNACK says.
+    #[track_caller]
+    fn connack(world: &mut World, device: &str, change: impl FnOnce(&mut Connect)) -> Connack {
+        let connection = world.knock(device, change);
+        match world.last_words(connection).swap_remove(0) {
+            Outgoing::Packet(Packet::Connack(connack)) => *connack,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_4_clean_start_begins_a_new_session() {
+        let mut world = World::open();
+        let first = world.enter_with("dev-1", lasting);
+        world.subscribe(first, "a", QoS::AtLeastOnce);
+        world.lose(first);
+        let second = world.knock("dev-1", |connect| {
+            lasting(connect);
+            connect.clean_start = true;
+        });
+        assert_eq!(world.heard(second), ["*CONNACK 00"]);
+        assert_eq!(world.engine.subscriptions_len(), 0);
+    }
+
+    #[test]
+    fn mqtt_3_1_2_5_a_session_that_lasts_goes_on_in_both_versions() {
+        for change in [lasting, |connect: &mut Connect| {
+            v311(connect);
+            connect.clean_start = false;
+            connect.properties.session_expiry_interval = u32::MAX;
+        }] {
+            let mut world = World::open();
+            let first = world.enter_with("dev-1", change);
+            world.subscribe(first, "a", QoS::AtLeastOnce);
+            world.lose(first);
+            let second = world.knock("dev-1", change);
+            assert_eq!(world.heard(second), ["*CONNACK 00 present"]);
+            world.send(second, qos1("a", "x", 1));
+            assert_eq!(world.heard(second), ["PUBLISH a=x q1 #1", "*PUBACK #1 00"]);
+        }
+    }
+
+    #[test]
+    fn a_session_belongs_to_the_device_and_not_to_the_client_id() {
+        let mut world = World::open();
+        let same = |connect: &mut Connect| {
+            lasting(connect);
+            connect.client_id = text("shared");
+        };
+        let one = world.enter_with("dev-1", same);
+        world.subscribe(one, "a", QoS::AtLeastOnce);
+        world.heard(one);
+        let other = world.knock("dev-2", same);
+        assert_eq!(world.heard(other), ["*CONNACK 00"]);
+        let app = world.knock("app/dev-1", same);
+        assert_eq!(world.heard(app), ["*CONNACK 00"]);
+        assert_eq!(world.heard(one), [""; 0]);
+        assert_eq!(world.engine.sessions_len(), 3);
+    }
+
+    #[test]
+    fn a_client_id_outside_the_rule_is_refused_and_touches_nobody() {
+        let mut world = World::ruled("");
+        let victim = world.enter_with("dev-1", lasting);
+        let thief = world.knock("dev-2", |connect| connect.client_id = text("dev-1"));
+        assert_eq!(world.heard(thief), ["CONNACK 85", "refused"]);
+        assert_eq!(world.heard(victim), [""; 0]);
+        assert_eq!(world.engine.sessions_len(), 1);
+        assert_eq!(world.counters().connects_refused, 1);
+    }
+
+    #[test]
+    fn a_refusal_has_words_only_where_they_are_wanted() {
+        let mut world = World::ruled("");
+        let strange = |connect: &mut Connect| connect.client_id = text("dev-1");
+        let words = connack(&mut world, "dev-2", strange)
+            .properties
+            .reason_string;
+        assert!(words.unwrap().contains("dev-1"));
+        let silent = connack(&mut world, "dev-2", |connect| {
+            strange(connect);
+            connect.properties.request_problem_information = false;
+        });
+        assert_eq!(silent.properties.reason_string, None);
+    }
+
+    #[test]
+    fn mqtt_3_1_3_6_an_empty_client_id_is_given_one_that_begins_with_the_device() {
+        let mut world = World::ruled("");
+        let connack = connack(&mut world, "dev-1", |connect| connect.client_id = text(""));
+        assert_eq!(connack.reason, ReasonCode::Success);
+        assert_eq!(
+            connack.properties.assigned_client_id,
+            Some(text("dev-1/000000000000abcd"))
+        );
+    }
+
+    #[test]
+    fn mqtt_4_12_0_1_an_authentication_method_is_refused() {
+        let mut world = World::open();
+        let connection = world.knock("dev-1", |connect| {
+            let method = text("SCRAM-SHA-256");
+            connect.properties.authentication = Some(Authentication { method, data: None });
+        });
+        assert_eq!(world.heard(connection), ["CONNACK 8c", "refused"]);
+    }
+
+    #[test]
+    fn user_name_and_password_are_carried_and_ignored() {
+        let mut world = World::open();
+        let connection = world.knock("dev-1", |connect| {
+            connect.username = Some(text("root"));
+            connect.password = Some("toor".into());
+        });
+        assert_eq!(world.heard(connection), ["CONNACK 00"]);
+    }
+
+    #[test]
+    fn a_will_that_may_not_be_published_refuses_the_session() {
+        let deep = "x/".repeat(200) + "x";
+        for (topic, code) in [("devices/dev-2/x", "87"), (&*deep, "90"), ("$SYS/x", "87")] {
+            let mut world = World::ruled("");
+            let connection = world.knock("dev-1", |connect| connect.will = Some(will(topic)));
+            assert_eq!(
+                world.heard(connection),
+                [&format!("CONNACK {code}"), "refused"]
+            );
+            assert_eq!(world.engine.sessions_len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_device_has_no_more_sessions_than_it_may() {
+        let mut world = World::limited(|limits| limits.sessions_per_device_max = 2);
+        let named = |name: &'static str| {
+            move |connect: &mut Connect| {
+                lasting(connect);
+                connect.client_id = text(name);
+            }
+        };
+        world.enter_with("dev-1", named("a"));
+        world.enter_with("dev-1", named("b"));
+        let third = world.knock("dev-1", named("c"));
+        assert_eq!(world.heard(third), ["CONNACK 97", "refused"]);
+        // Neither an old session nor another device is concerned.
+        world.enter_with("dev-1", named("a"));
+        world.enter_with("dev-2", named("c"));
+    }
+
+    #[test]
+    fn connack_says_what_differs_from_what_was_asked_for() {
+        let limits = Limits::default();
+        let mut world = World::open();
+        let endless = connack(&mut world, "dev-1", |connect| {
+            connect.keep_alive = 0;
+            connect.properties.session_expiry_interval = u32::MAX;
+        });
+        let properties = endless.properties;
+        assert_eq!(
+            properties.session_expiry_interval,
+            Some(limits.session_expiry_max)
+        );
+        assert_eq!(
+            properties.server_keep_alive,
+            Some(limits.keep_alive_max.get())
+        );
+        assert_eq!(properties.receive_maximum, limits.receive_maximum);
+        assert_eq!(properties.maximum_packet_size, Some(limits.packet_size_max));
+        assert_eq!(properties.topic_alias_maximum, limits.topic_alias_max);
+        let modest = connack(&mut world, "dev-2", |connect| {
+            connect.keep_alive = limits.keep_alive_max.get();
+            connect.properties.session_expiry_interval = limits.session_expiry_max;
+        });
+        assert_eq!(modest.properties.session_expiry_interval, None);
+        assert_eq!(modest.properties.server_keep_alive, None);
+    }
+
+    #[test]
+    fn the_keep_alive_of_a_3_1_1_client_is_left_alone() {
+        let mut world = World::open();
+        let connack = connack(&mut world, "dev-1", |connect| {
+            v311(connect);
+            connect.keep_alive = 0;
+        });
+        assert_eq!(connack.properties.server_keep_alive, None);
+    }
+
+    #[test]
+    fn mqtt_3_1_4_3_a_newer_connection_takes_the_session_over() {
+        let mut world = World::open();
+        let old = world.enter_with("dev-1", lasting);
+        world.subscribe(old, "a", QoS::AtMostOnce);
+        let new = world.knock("dev-1", lasting);
+        assert_eq!(world.heard(old), ["CLOSE 8e"]);
+        assert_eq!(world.heard(new), ["*CONNACK 00 present"]);
+        // What the old one still sends is not heard.
+        world.send(old, qos0("a", "old"));
+        world.lose(old);
+        assert_eq!(world.heard(new), [""; 0]);
+        world.send(new, qos0("a", "new"));
+        assert_eq!(world.heard(new), ["PUBLISH a=new q0"]);
+        assert_eq!(world.counters().takeovers, 1);
+    }
+
+    #[test]
+    fn a_session_that_ends_with_its_connection_is_not_taken_over() {
+        let mut world = World::open();
+        let old = world.enter("dev-1");
+        world.subscribe(old, "a", QoS::AtMostOnce);
+        let new = world.knock("dev-1", |connect| connect.clean_start = false);
+        assert_eq!(world.heard(old), ["CLOSE 8e"]);
+        assert_eq!(world.heard(new), ["CONNACK 00"]);
+        assert_eq!(world.engine.subscriptions_len(), 0);
+    }
+
+    #[test]
+    fn a_resumed_session_may_be_made_to_end_with_its_connection() {
+        let mut world = World::open();
+        let first = world.enter_with("dev-1", lasting);
+        world.lose(first);
+        world.records();
+        let second = world.knock("dev-1", |connect| connect.clean_start = false);
+        assert_eq!(world.heard(second), ["*CONNACK 00 present"]);
+        assert!(matches!(world.records()[..], [Record::SessionEnded { .. }]));
+        world.lose(second);
+        assert_eq!(world.engine.sessions_len(), 0);
+        assert!(world.records().is_empty());
+    }
+
+    #[test]
+    fn a_will_is_kept_in_memory_of_its_own() {
+        let mut world = World::open();
+        let frame = bytes::Bytes::from(vec![b'x'; 4096]);
+        world.enter_with("dev-1", |connect| {
+            connect.will = Some(Will {
+                payload: frame.slice(..1),
+                ..will("a")
+            });
+        });
+        assert!(frame.is_unique());
+    }
+}

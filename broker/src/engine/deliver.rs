@@ -261,3 +261,283 @@ impl Session {
         Some(pending)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use crate::engine::{ConnectionId, Limits};
+    use protocol::packet::{Connect, Packet, Publish, QoS};
+
+    /// A lasting subscriber to `a` at QoS 2, and a publisher.
+    fn pair(limit: impl FnOnce(&mut Limits)) -> (World, ConnectionId, ConnectionId) {
+        let mut world = World::limited(limit);
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+        let publisher = world.enter("dev-2");
+        (world, subscriber, publisher)
+    }
+
+    fn publish_many(
+        world: &mut World,
+        publisher: ConnectionId,
+        ids: std::ops::RangeInclusive<u16>,
+    ) {
+        for id in ids {
+            world.send(publisher, qos1("a", &id.to_string(), id));
+        }
+    }
+
+    #[test]
+    fn mqtt_4_9_0_2_never_more_is_in_flight_than_the_client_takes() {
+        let (mut world, _, publisher) = pair(|_| {});
+        let subscriber = world.enter_with("dev-1", |connect| {
+            lasting(connect);
+            connect.properties.receive_maximum = 2.try_into().unwrap();
+        });
+        publish_many(&mut world, publisher, 1..=4);
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=1 q1 #1", "PUBLISH a=2 q1 #2"]
+        );
+        world.send(subscriber, puback(2));
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=3 q1 #3"]);
+        world.send(subscriber, puback(1));
+        world.send(subscriber, puback(3));
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=4 q1 #4"]);
+    }
+
+    #[test]
+    fn never_more_is_in_flight_than_the_limits_allow() {
+        let (mut world, subscriber, publisher) =
+            pair(|limits| limits.in_flight_len_max = 3.try_into().unwrap());
+        publish_many(&mut world, publisher, 1..=5);
+        assert_eq!(world.heard(subscriber).len(), 3);
+        let (mut world, subscriber, publisher) = pair(|limits| limits.in_flight_bytes_max = 100);
+        for id in 1..=3 {
+            world.send(publisher, qos1("a", &"x".repeat(80), id));
+        }
+        // The second begins below the limit, the third does not.
+        assert_eq!(world.heard(subscriber).len(), 2);
+        world.send(subscriber, puback(1));
+        assert_eq!(world.heard(subscriber).len(), 1);
+    }
+
+    #[test]
+    fn qos_0_is_sent_however_much_is_in_flight_and_never_waits() {
+        let (mut world, subscriber, publisher) =
+            pair(|limits| limits.in_flight_len_max = 1.try_into().unwrap());
+        publish_many(&mut world, publisher, 1..=2);
+        world.send(publisher, qos0("a", "now"));
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=1 q1 #1", "PUBLISH a=now q0"]
+        );
+        world.lose(subscriber);
+        world.send(publisher, qos0("a", "never"));
+        assert_eq!(world.engine.sessions().next().unwrap().queue_len, 1);
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_newcomer_and_counts_it() {
+        let (mut world, subscriber, publisher) = pair(|limits| limits.queue_len_max = 3);
+        world.lose(subscriber);
+        publish_many(&mut world, publisher, 1..=5);
+        assert_eq!(world.counters().dropped_queue_full, 2);
+        let subscriber = world.enter_with("dev-1", lasting);
+        let heard = world.heard(subscriber);
+        assert_eq!(
+            heard,
+            [
+                "PUBLISH a=1 q1 #1",
+                "PUBLISH a=2 q1 #2",
+                "PUBLISH a=3 q1 #3"
+            ]
+        );
+        // The publisher is acknowledged all the same: it does not wait for slow receivers.
+        assert_eq!(world.heard(publisher).len(), 5);
+    }
+
+    #[test]
+    fn a_queue_is_bounded_in_bytes() {
+        let (mut world, subscriber, publisher) = pair(|limits| limits.queue_bytes_max = 100);
+        world.lose(subscriber);
+        for (id, len) in [(1, 60), (2, 60), (3, 40)] {
+            world.send(publisher, qos1("a", &"x".repeat(len), id));
+        }
+        assert_eq!(world.counters().dropped_queue_full, 1);
+        assert_eq!(world.engine.sessions().next().unwrap().queue_len, 2);
+    }
+
+    #[test]
+    fn what_has_expired_makes_room_in_a_full_queue() {
+        let (mut world, subscriber, publisher) = pair(|limits| limits.queue_len_max = 2);
+        world.lose(subscriber);
+        for (id, seconds) in [(1, Some(5)), (2, None)] {
+            let brief = publish("a", "old", QoS::AtLeastOnce, id);
+            let brief = Publish {
+                message_expiry_interval: seconds,
+                ..brief
+            };
+            world.send(publisher, Packet::Publish(brief));
+        }
+        world.wait(5);
+        world.send(publisher, qos1("a", "new", 3));
+        let subscriber = world.enter_with("dev-1", lasting);
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=old q1 #1", "PUBLISH a=new q1 #2"]
+        );
+        assert_eq!(world.counters().dropped_expired, 1);
+        assert_eq!(world.counters().dropped_queue_full, 0);
+    }
+
+    #[test]
+    fn mqtt_3_3_2_5_and_6_what_waits_grows_old() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.lose(subscriber);
+        for (id, seconds) in [(1, 10), (2, 60)] {
+            let brief = publish("a", "x", QoS::AtLeastOnce, id);
+            let brief = Publish {
+                message_expiry_interval: Some(seconds),
+                ..brief
+            };
+            world.send(publisher, Packet::Publish(brief));
+        }
+        world.wait(20);
+        let subscriber = world.enter_with("dev-1", lasting);
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=x q1 #1 expires[40]"]);
+        assert_eq!(world.counters().dropped_expired, 1);
+    }
+
+    #[test]
+    fn mqtt_4_4_0_1_what_was_not_acknowledged_is_sent_again_in_its_order() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.send(publisher, qos1("a", "1", 1));
+        world.send(publisher, qos2("a", "2", 2));
+        world.send(publisher, qos2("a", "3", 3));
+        world.send(subscriber, pubrec(2));
+        world.lose(subscriber);
+        publish_many(&mut world, publisher, 4..=5);
+        let subscriber = world.enter_with("dev-1", lasting);
+        let expected = [
+            "*PUBREL #2 00",
+            "PUBLISH a=1 q1 #1 dup",
+            "*PUBLISH a=3 q2 #3 dup",
+            "PUBLISH a=4 q1 #4",
+            "PUBLISH a=5 q1 #5",
+        ];
+        assert_eq!(world.heard(subscriber), expected);
+    }
+
+    #[test]
+    fn what_is_sent_again_counts_into_a_smaller_window() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        publish_many(&mut world, publisher, 1..=3);
+        world.lose(subscriber);
+        publish_many(&mut world, publisher, 4..=4);
+        let subscriber = world.enter_with("dev-1", |connect| {
+            lasting(connect);
+            connect.properties.receive_maximum = 1.try_into().unwrap();
+        });
+        for id in 1..=4 {
+            let dup = if id < 4 { " dup" } else { "" };
+            assert_eq!(
+                world.heard(subscriber),
+                [format!("PUBLISH a={id} q1 #{id}{dup}")]
+            );
+            world.send(subscriber, puback(id));
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_24_a_message_too_long_for_the_client_counts_as_sent() {
+        let small = |connect: &mut Connect| {
+            lasting(connect);
+            connect.properties.maximum_packet_size = Some(30.try_into().unwrap());
+        };
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.send(publisher, qos1("a", &"x".repeat(40), 1));
+        world.lose(subscriber);
+        world.send(publisher, qos2("a", &"y".repeat(40), 2));
+        world.send(publisher, qos1("a", "z", 3));
+        let subscriber = world.enter_with("dev-1", small);
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=z q1 #2"]);
+        assert_eq!(world.counters().dropped_too_large, 2);
+        // A 5.0 PUBLISH at QoS 0 to `a` has 6 bytes besides its payload.
+        for (len, expected) in [(24, 1), (25, 0)] {
+            world.send(publisher, qos0("a", &"x".repeat(len)));
+            assert_eq!(world.heard(subscriber).len(), expected);
+        }
+    }
+
+    #[test]
+    fn an_outgoing_qos_2_message_of_a_lasting_session_is_recorded_before_it_is_sent() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.records();
+        world.send(publisher, qos2("a", "x", 1));
+        assert_eq!(world.record_names(), ["Message", "Sent"]);
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=x q2 #1"]);
+        world.send(subscriber, pubrec(1));
+        assert_eq!(world.record_names(), ["Received"]);
+        assert_eq!(world.heard(subscriber), ["*PUBREL #1 00"]);
+        world.send(subscriber, pubcomp(1));
+        assert_eq!(world.record_names(), ["Completed"]);
+    }
+
+    #[test]
+    fn nothing_is_recorded_where_nothing_lasts() {
+        let mut world = World::open();
+        let (publisher, subscriber) = (world.enter("dev-1"), world.enter("dev-2"));
+        world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+        for (id, packet) in [(1, qos1("a", "x", 1)), (2, qos2("a", "x", 2))] {
+            world.send(publisher, packet);
+            world.send(publisher, pubrel(id));
+            world.send(subscriber, puback(id));
+            world.send(subscriber, pubrec(id));
+            world.send(subscriber, pubcomp(id));
+        }
+        world.send(subscriber, unsubscribe(&["a"]));
+        world.lose(subscriber);
+        assert!(world.records().is_empty());
+        let heard = world.heard(subscriber);
+        assert!(!heard.iter().any(|line| line.starts_with('*')), "{heard:?}");
+    }
+
+    #[test]
+    fn packet_ids_are_counted_from_1_and_not_used_twice_at_once() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        publish_many(&mut world, publisher, 1..=3);
+        world.send(subscriber, puback(1));
+        publish_many(&mut world, publisher, 4..=4);
+        let ids: Vec<_> = world
+            .heard(subscriber)
+            .iter()
+            .map(|line| line.rsplit('#').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(ids, ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn what_waits_for_long_is_copied_out_of_the_read_buffer_once() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        let other = world.enter_with("dev-3", lasting);
+        world.subscribe(other, "a", QoS::AtLeastOnce);
+        let frame = bytes::Bytes::from(vec![b'x'; 4096]);
+        let small = publish("a", "", QoS::AtLeastOnce, 1);
+        world.send(
+            publisher,
+            Packet::Publish(Publish {
+                payload: frame.slice(..8),
+                ..small
+            }),
+        );
+        world.heard(subscriber);
+        world.heard(other);
+        world.records();
+        assert!(!frame.is_unique(), "it is in flight");
+        world.lose(subscriber);
+        world.lose(other);
+        world.records();
+        assert!(frame.is_unique(), "it waits");
+    }
+}

@@ -168,3 +168,210 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use crate::engine::{ConnectionId, Input};
+    use protocol::ReasonCode;
+    use protocol::packet::{Connect, Disconnect, Packet, QoS, Will};
+
+    /// A client with a will on `will`, and one that subscribes to it.
+    fn pair(change: impl FnOnce(&mut Connect)) -> (World, ConnectionId, ConnectionId) {
+        let mut world = World::open();
+        let heir = world.enter("heir");
+        world.subscribe(heir, "will", QoS::AtLeastOnce);
+        let client = world.enter_with("dev-1", |connect| {
+            connect.will = Some(will("will"));
+            change(connect);
+        });
+        (world, client, heir)
+    }
+
+    fn delayed(seconds: u32) -> impl Fn(&mut Connect) {
+        move |connect| {
+            lasting(connect);
+            connect.will = Some(Will {
+                delay_interval: seconds,
+                ..will("will")
+            });
+        }
+    }
+
+    const PUBLISHED: &str = "PUBLISH will=gone q1 #1";
+
+    #[test]
+    fn mqtt_3_1_2_8_a_lost_connection_publishes_the_will() {
+        for change in [|_: &mut Connect| {}, lasting, v311] {
+            let (mut world, client, heir) = pair(change);
+            world.lose(client);
+            assert_eq!(world.heard(heir), [PUBLISHED]);
+            assert_eq!(world.counters().wills_published, 1);
+            world.lose(client);
+            assert_eq!(world.heard(heir), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn mqtt_3_14_4_3_only_a_normal_disconnection_discards_the_will() {
+        let cases = [
+            (ReasonCode::Success, 0),
+            (ReasonCode::DisconnectWithWill, 1),
+            (ReasonCode::UnspecifiedError, 1),
+        ];
+        for (reason, wills) in cases {
+            let (mut world, client, heir) = pair(|_| {});
+            world.send(client, disconnect(reason));
+            assert_eq!(world.heard(client), ["bye"]);
+            assert_eq!(world.heard(heir).len(), wills, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_breaks_the_protocol_is_closed_and_its_will_published() {
+        let (mut world, client, heir) = pair(|_| {});
+        world.send(client, Packet::Pingresp);
+        assert_eq!(world.heard(client), ["CLOSE 82"]);
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        assert_eq!(world.counters().protocol_errors, 1);
+    }
+
+    #[test]
+    fn a_retained_will_is_retained() {
+        let (mut world, client, _) = pair(|connect| {
+            connect.will = Some(Will {
+                retain: true,
+                ..will("will")
+            });
+        });
+        world.lose(client);
+        let late = world.enter("late");
+        world.subscribe(late, "will", QoS::AtMostOnce);
+        assert_eq!(world.heard(late), ["PUBLISH will=gone q0 retain"]);
+    }
+
+    #[test]
+    fn a_will_waits_for_its_delay() {
+        let (mut world, client, heir) = pair(delayed(10));
+        world.lose(client);
+        world.wait(9);
+        assert_eq!(world.heard(heir), [""; 0]);
+        world.wait(1);
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        world.wait(4000);
+        assert_eq!(world.heard(heir), [""; 0]);
+    }
+
+    #[test]
+    fn mqtt_3_1_3_9_a_client_that_comes_back_in_time_cancels_its_will() {
+        let (mut world, client, heir) = pair(delayed(10));
+        world.lose(client);
+        world.wait(9);
+        let client = world.enter_with("dev-1", lasting);
+        world.wait(100);
+        world.lose(client);
+        world.wait(4000);
+        assert_eq!(world.heard(heir), [""; 0]);
+    }
+
+    #[test]
+    fn a_will_does_not_wait_longer_than_its_session() {
+        // The session's time is over.
+        let (mut world, client, heir) = pair(delayed(u32::MAX));
+        world.lose(client);
+        world.wait(3599);
+        assert_eq!(world.heard(heir), [""; 0]);
+        world.wait(1);
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        // The session ends with its connection.
+        let (mut world, client, heir) = pair(|connect| {
+            connect.will = Some(Will {
+                delay_interval: 10,
+                ..will("will")
+            });
+        });
+        world.lose(client);
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        // The client begins anew.
+        let (mut world, client, heir) = pair(delayed(10));
+        world.lose(client);
+        world.enter("dev-1");
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        world.wait(100);
+        assert_eq!(world.heard(heir), [""; 0]);
+    }
+
+    #[test]
+    fn a_takeover_publishes_the_will_unless_its_delay_is_not_over() {
+        let (mut world, _, heir) = pair(lasting);
+        world.enter_with("dev-1", lasting);
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        let (mut world, _, heir) = pair(delayed(10));
+        world.enter_with("dev-1", lasting);
+        world.wait(100);
+        assert_eq!(world.heard(heir), [""; 0]);
+    }
+
+    #[test]
+    fn a_will_forbidden_since_connect_is_not_published() {
+        let (mut world, client, heir) = pair(|_| {});
+        world.load_policy(&OPEN.replace(r##"publish = ["#"]"##, r##"publish = ["other"]"##));
+        world.lose(client);
+        assert_eq!(world.heard(heir), [""; 0]);
+        assert_eq!(world.counters().wills_denied, 1);
+    }
+
+    #[test]
+    fn a_will_counts_as_published_when_it_is() {
+        let (mut world, client, heir) = pair(|connect| {
+            delayed(10)(connect);
+            connect.will.as_mut().unwrap().message_expiry_interval = Some(5);
+        });
+        world.lose(client);
+        world.wait(20);
+        assert_eq!(world.heard(heir), [format!("{PUBLISHED} expires[5]")]);
+    }
+
+    #[test]
+    fn disconnect_may_change_how_long_the_session_lasts() {
+        let leave = |seconds| {
+            let disconnect = Disconnect::new(ReasonCode::Success);
+            let session_expiry_interval = Some(seconds);
+            Packet::Disconnect(Box::new(Disconnect {
+                session_expiry_interval,
+                ..disconnect
+            }))
+        };
+        for (seconds, lasts) in [(0, 0), (10, 10), (u32::MAX, 7 * 24 * 3600)] {
+            let mut world = World::open();
+            let client = world.enter_with("dev-1", lasting);
+            world.send(client, leave(seconds));
+            assert_eq!(world.heard(client), ["bye"]);
+            if lasts > 0 {
+                world.wait(lasts - 1);
+                assert_eq!(world.engine.sessions_len(), 1);
+                world.wait(1);
+            }
+            assert_eq!(world.engine.sessions_len(), 0);
+            assert_eq!(world.record_names().last().unwrap(), "SessionEnded");
+        }
+        // What ends with its connection cannot be made to last.
+        let mut world = World::open();
+        let client = world.enter("dev-1");
+        world.send(client, leave(10));
+        assert_eq!(world.heard(client), ["CLOSE 82"]);
+        assert_eq!(world.engine.sessions_len(), 0);
+    }
+
+    #[test]
+    fn a_broker_that_stops_tells_everybody() {
+        let (mut world, client, heir) = pair(lasting);
+        let last = world.enter("last");
+        world.input(Input::Shutdown);
+        for connection in [client, heir, last] {
+            assert_eq!(world.heard(connection).last().unwrap(), "CLOSE 8b");
+        }
+        assert_eq!(world.engine.connected_len(), 0);
+        assert_eq!(world.engine.sessions_len(), 1, "what lasts stays");
+    }
+}

@@ -13,7 +13,7 @@ mod disconnect;
 mod effect;
 mod forward;
 mod input;
-mod limits;
+pub(crate) mod limits;
 mod message;
 pub mod policy;
 mod policy_change;
@@ -40,14 +40,14 @@ pub use limits::Limits;
 pub use message::{Delivery, Message, SubscriptionIds};
 pub use record::{MessageNumber, Record, SessionNumber, Target};
 pub use router::Grant;
-pub use session::SessionKey;
+pub use session::{SessionKey, SessionView};
 pub use time::Time;
 
 use ahash::RandomState;
 use deadlines::Deadlines;
 use policy::Policy;
-use protocol::packet::Packet;
 use protocol::ProtocolError;
+use protocol::packet::Packet;
 use route::Scratch;
 use router::{Retained, Router};
 use session::{SessionId, Sessions};
@@ -136,7 +136,10 @@ impl Engine {
 
     /// When [`Input::Tick`] is due, if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
-        [self.deadlines.next(), self.retained.deadline()].into_iter().flatten().min()
+        [self.deadlines.next(), self.retained.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What has happened so far.
@@ -154,6 +157,11 @@ impl Engine {
         self.sessions.connected_len()
     }
 
+    /// All sessions, always in the same order for the same history.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionView<'_>> {
+        self.sessions.iter().map(|(_, session)| session.view())
+    }
+
     /// How many subscriptions there are.
     pub fn subscriptions_len(&self) -> usize {
         self.router.len()
@@ -165,7 +173,9 @@ impl Engine {
     }
 
     fn packet(&mut self, connection: ConnectionId, packet: Packet) {
-        let Some(id) = self.sessions.of_connection(connection) else { return };
+        let Some(id) = self.sessions.of_connection(connection) else {
+            return;
+        };
         match packet {
             Packet::Publish(publish) => self.publish(id, publish),
             Packet::Puback(ack) => self.puback(id, &ack),
@@ -194,7 +204,11 @@ impl Engine {
     }
 
     fn speak(&mut self, connection: ConnectionId, outgoing: Outgoing, after: After) {
-        self.effects.push(Effect::Speak(Speech { connection, outgoing, after }));
+        self.effects.push(Effect::Speak(Speech {
+            connection,
+            outgoing,
+            after,
+        }));
     }
 
     /// The record number of a session that has records.
@@ -207,6 +221,10 @@ impl Engine {
 impl After {
     /// What speech waits for that depends on a record, if `recorded` there is one.
     fn record(recorded: Option<impl Sized>) -> Self {
-        if recorded.is_some() { Self::Sync } else { Self::Nothing }
+        if recorded.is_some() {
+            Self::Sync
+        } else {
+            Self::Nothing
+        }
     }
 }

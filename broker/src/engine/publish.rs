@@ -192,3 +192,236 @@ impl Engine {
         self.close(id, why);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use protocol::packet::{Packet, Publish, QoS};
+
+    /// Devices publish and subscribe under their own name, and one app reads and commands.
+    const APPS: &str = r#"
+        [[rule]]
+        name = "apps"
+        groups = ["apps"]
+        subscribe = ["devices/#"]
+        publish = ["devices/+/commands/#"]
+    "#;
+
+    #[test]
+    fn each_qos_is_acknowledged_in_its_way() {
+        let cases = [
+            (qos0("a", "x"), ["PUBLISH a=x q0", ""]),
+            (qos1("a", "x", 7), ["PUBLISH a=x q1 #1", "PUBACK #7 00"]),
+            (qos2("a", "x", 7), ["PUBLISH a=x q2 #1", "PUBREC #7 00"]),
+        ];
+        for (packet, [delivered, acknowledged]) in cases {
+            let mut world = World::open();
+            let publisher = world.enter("dev-1");
+            let subscriber = world.enter("dev-2");
+            world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+            world.send(publisher, packet);
+            assert_eq!(world.heard(subscriber), [delivered]);
+            assert_eq!(world.heard(publisher).join(""), acknowledged);
+        }
+    }
+
+    #[test]
+    fn a_publisher_is_told_that_nobody_listens() {
+        let mut world = World::open();
+        let publisher = world.enter("dev-1");
+        world.send(publisher, qos1("a", "x", 1));
+        world.send(publisher, qos2("a", "x", 2));
+        assert_eq!(world.heard(publisher), ["PUBACK #1 10", "PUBREC #2 10"]);
+    }
+
+    #[test]
+    fn a_denied_publish_is_delivered_to_nobody() {
+        let cases = [
+            // A 5.0 client is told where QoS has words for it.
+            (QoS::AtMostOnce, false, ""),
+            (QoS::AtLeastOnce, false, "PUBACK #7 87"),
+            (QoS::ExactlyOnce, false, "PUBREC #7 87"),
+            // A 3.1.1 client is closed without an acknowledgement.
+            (QoS::AtMostOnce, true, "CLOSE 87"),
+            (QoS::AtLeastOnce, true, "CLOSE 87"),
+            (QoS::ExactlyOnce, true, "CLOSE 87"),
+        ];
+        for (qos, is_v311, expected) in cases {
+            let mut world = World::ruled(APPS);
+            let app = world.enter("app/a");
+            world.subscribe(app, "devices/#", QoS::ExactlyOnce);
+            let device = world.enter_with("dev-1", |connect| {
+                if is_v311 {
+                    v311(connect);
+                }
+            });
+            world.send(
+                device,
+                Packet::Publish(publish("devices/dev-2/x", "x", qos, 7)),
+            );
+            assert_eq!(world.heard(device).join(""), expected);
+            assert_eq!(world.heard(app), [""; 0]);
+            assert_eq!(world.counters().publishes_denied, 1);
+        }
+    }
+
+    #[test]
+    fn nobody_publishes_below_dollar() {
+        for topic in ["$x", "$", "$/", "$share/a/b", "$SYS/broker/uptime"] {
+            let mut world = World::open();
+            let device = world.enter("dev-1");
+            world.send(device, qos1(topic, "x", 1));
+            assert_eq!(world.heard(device), ["PUBACK #1 87"], "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_topic_with_too_many_levels_is_refused() {
+        let mut world = World::limited(|limits| limits.topic_levels_max = 3);
+        let device = world.enter("dev-1");
+        world.send(device, qos1("a/b/c", "x", 1));
+        world.send(device, qos1("a/b/c/", "x", 2));
+        assert_eq!(world.heard(device), ["PUBACK #1 10", "PUBACK #2 90"]);
+        assert_eq!(world.counters().publishes_refused, 1);
+        let old = world.enter_with("dev-2", v311);
+        world.send(old, qos1(&"/".repeat(60_000), "x", 2));
+        assert_eq!(world.heard(old), ["CLOSE 90"]);
+    }
+
+    #[test]
+    fn mqtt_4_3_3_10_a_qos_2_message_is_delivered_once_until_it_is_released() {
+        let mut world = World::open();
+        let publisher = world.enter("dev-1");
+        let subscriber = world.enter("dev-2");
+        world.subscribe(subscriber, "a", QoS::AtMostOnce);
+        for _ in 0..3 {
+            world.send(publisher, qos2("a", "x", 7));
+        }
+        assert_eq!(world.heard(publisher), ["PUBREC #7 00"; 3]);
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=x q0"]);
+        world.send(publisher, pubrel(7));
+        world.send(publisher, qos2("a", "y", 7));
+        assert_eq!(world.heard(publisher), ["PUBCOMP #7 00", "PUBREC #7 00"]);
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=y q0"]);
+    }
+
+    #[test]
+    fn a_qos_2_message_is_delivered_once_across_connections() {
+        let mut world = World::open();
+        let subscriber = world.enter("dev-2");
+        world.subscribe(subscriber, "a", QoS::AtMostOnce);
+        let first = world.enter_with("dev-1", lasting);
+        world.send(first, qos2("a", "x", 7));
+        world.lose(first);
+        let second = world.enter_with("dev-1", lasting);
+        world.send(second, qos2("a", "x", 7));
+        assert_eq!(world.heard(second), ["*PUBREC #7 00"]);
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=x q0"]);
+    }
+
+    #[test]
+    fn a_refused_qos_2_message_sent_again_is_never_delivered() {
+        let mut world = World::ruled(APPS);
+        let app = world.enter("app/a");
+        world.subscribe(app, "devices/#", QoS::AtMostOnce);
+        let device = world.enter_with("dev-1", lasting);
+        for dup in [false, true, true] {
+            let again = publish("devices/dev-2/x", "x", QoS::ExactlyOnce, 7);
+            world.send(device, Packet::Publish(Publish { dup, ..again }));
+        }
+        world.send(device, pubrel(7));
+        let refused = "PUBREC #7 87";
+        assert_eq!(
+            world.heard(device),
+            [refused, refused, refused, "*PUBCOMP #7 92"]
+        );
+        assert_eq!(world.heard(app), [""; 0]);
+    }
+
+    #[test]
+    fn a_message_taken_is_delivered_once_though_the_permit_goes_before_pubrel() {
+        let mut world = World::open();
+        let subscriber = world.enter("app/a");
+        world.subscribe(subscriber, "#", QoS::AtMostOnce);
+        let device = world.enter("dev-1");
+        world.send(device, qos2("a", "x", 7));
+        world.load_policy(&OPEN.replace(r##"publish = ["#"]"##, ""));
+        world.send(device, qos2("a", "x", 7));
+        world.send(device, pubrel(7));
+        assert_eq!(
+            world.heard(device),
+            ["PUBREC #7 00", "PUBREC #7 00", "PUBCOMP #7 00"]
+        );
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=x q0"]);
+    }
+
+    #[test]
+    fn mqtt_3_3_4_9_more_messages_at_once_than_allowed_close_the_connection() {
+        let mut world = World::limited(|limits| limits.receive_maximum = 2.try_into().unwrap());
+        let device = world.enter("dev-1");
+        world.send(device, qos2("a", "x", 1));
+        world.send(device, qos2("a", "x", 2));
+        // One more of QoS 1 would be the third.
+        world.send(device, qos1("a", "x", 3));
+        let heard = world.heard(device);
+        assert_eq!(heard, ["PUBREC #1 10", "PUBREC #2 10", "CLOSE 93"]);
+    }
+
+    #[test]
+    fn one_qos_2_identifier_without_end_takes_no_memory() {
+        let mut world = World::open();
+        let device = world.enter("dev-1");
+        for dup in [false, true].into_iter().cycle().take(1000) {
+            let again = publish("a", "x", QoS::ExactlyOnce, 7);
+            world.send(device, Packet::Publish(Publish { dup, ..again }));
+        }
+        assert_eq!(world.engine.sessions().next().unwrap().unreleased_len, 1);
+        assert_eq!(world.engine.connected_len(), 1);
+    }
+
+    #[test]
+    fn acknowledgements_come_in_the_order_of_the_messages() {
+        let mut world = World::open();
+        let device = world.enter("dev-1");
+        for id in 1..=50 {
+            world.send(device, qos1("a", "x", id));
+        }
+        let expected: Vec<_> = (1..=50).map(|id| format!("PUBACK #{id} 10")).collect();
+        assert_eq!(world.heard(device), expected);
+    }
+
+    #[test]
+    fn acknowledged_means_recorded_where_a_receiver_lasts() {
+        let mut world = World::open();
+        let publisher = world.enter("dev-1");
+        let subscriber = world.enter_with("dev-2", lasting);
+        world.subscribe(subscriber, "one", QoS::AtLeastOnce);
+        world.subscribe(subscriber, "zero", QoS::AtMostOnce);
+        world.send(publisher, qos1("one", "x", 1));
+        world.send(publisher, qos1("zero", "x", 2));
+        world.send(publisher, qos2("one", "x", 3));
+        let heard = world.heard(publisher);
+        assert_eq!(heard, ["*PUBACK #1 00", "PUBACK #2 00", "*PUBREC #3 00"]);
+        // At QoS 2 the receiver waits too.
+        let heard = world.heard(subscriber);
+        assert_eq!(
+            heard,
+            [
+                "PUBLISH one=x q1 #1",
+                "PUBLISH zero=x q0",
+                "*PUBLISH one=x q1 #2"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lasting_publishers_qos_2_message_reaches_nobody_before_it_is_recorded() {
+        let mut world = World::open();
+        let publisher = world.enter_with("dev-1", lasting);
+        let subscriber = world.enter("dev-2");
+        world.subscribe(subscriber, "a", QoS::AtMostOnce);
+        world.send(publisher, qos2("a", "x", 1));
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=x q0"]);
+        assert_eq!(world.heard(publisher), ["*PUBREC #1 00"]);
+    }
+}

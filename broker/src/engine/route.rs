@@ -235,3 +235,267 @@ pub(super) fn may_receive(rights: &Rights, topic: &TopicName) -> bool {
     TopicFilter::from_text(topic.text().clone())
         .is_ok_and(|filter| rights.permit_subscribe(&filter).is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use protocol::packet::{Packet, QoS, Subscription};
+
+    const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+    #[test]
+    fn mqtt_3_8_4_8_the_lower_qos_counts() {
+        for published in QOS {
+            for granted in QOS {
+                let mut world = World::open();
+                let publisher = world.enter("dev-1");
+                let subscriber = world.enter("dev-2");
+                world.subscribe(subscriber, "a", granted);
+                world.send(publisher, Packet::Publish(publish("a", "x", published, 1)));
+                let id = if published.min(granted) == QoS::AtMostOnce {
+                    ""
+                } else {
+                    " #1"
+                };
+                let expected = format!("PUBLISH a=x q{}{id}", published.min(granted).bits());
+                assert_eq!(world.heard(subscriber), [expected]);
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_3_3_4_2_overlapping_subscriptions_get_one_copy_with_all_identifiers() {
+        let mut world = World::open();
+        let publisher = world.enter("dev-1");
+        let subscriber = world.enter("dev-2");
+        let subscriptions = [
+            ("a/b", QoS::AtMostOnce, Some(3)),
+            ("a/+", QoS::ExactlyOnce, None),
+            ("#", QoS::AtLeastOnce, Some(1)),
+            ("+/b/#", QoS::AtMostOnce, Some(2)),
+        ];
+        for (filter, qos, number) in subscriptions {
+            world.send(
+                subscriber,
+                subscribe_to(vec![subscription(filter, qos)], number),
+            );
+        }
+        world.heard(subscriber);
+        world.send(publisher, qos2("a/b", "x", 1));
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a/b=x q2 #1 ids[1, 2, 3]"]
+        );
+    }
+
+    #[test]
+    fn each_client_gets_its_own_copy() {
+        let mut world = World::open();
+        let publisher = world.enter("dev-0");
+        let many: Vec<_> = (1..=5).map(|n| world.enter(&format!("dev-{n}"))).collect();
+        for (place, subscriber) in many.iter().enumerate() {
+            world.subscribe(
+                *subscriber,
+                ["#", "a", "a/#", "+", "b"][place],
+                QoS::AtMostOnce,
+            );
+        }
+        world.send(publisher, qos0("a", "x"));
+        for subscriber in &many[..4] {
+            assert_eq!(world.heard(*subscriber), ["PUBLISH a=x q0"]);
+        }
+        assert_eq!(world.heard(many[4]), [""; 0]);
+    }
+
+    #[test]
+    fn mqtt_3_8_3_3_no_local_keeps_what_the_client_itself_publishes() {
+        let mut world = World::open();
+        let own = Subscription {
+            no_local: true,
+            ..subscription("a", QoS::AtMostOnce)
+        };
+        let client = world.enter("dev-1");
+        world.send(client, subscribe_to(vec![own], Some(1)));
+        let other = world.enter("dev-2");
+        world.heard(client);
+        world.send(client, qos0("a", "mine"));
+        world.send(other, qos0("a", "theirs"));
+        assert_eq!(world.heard(client), ["PUBLISH a=theirs q0 ids[1]"]);
+        // Another subscription of the same client wants it all the same.
+        world.subscribe(client, "#", QoS::AtMostOnce);
+        world.send(client, qos0("a", "mine"));
+        assert_eq!(world.heard(client), ["PUBLISH a=mine q0"]);
+    }
+
+    #[test]
+    fn mqtt_3_3_1_12_the_retain_flag_is_kept_only_where_it_is_wanted() {
+        for (retain_as_published, expected) in
+            [(false, "PUBLISH a=x q0"), (true, "PUBLISH a=x q0 retain")]
+        {
+            let mut world = World::open();
+            let publisher = world.enter("dev-1");
+            let subscriber = world.enter("dev-2");
+            let wish = Subscription {
+                retain_as_published,
+                ..subscription("a", QoS::AtMostOnce)
+            };
+            world.send(subscriber, subscribe_to(vec![wish], None));
+            world.heard(subscriber);
+            world.send(publisher, retained(qos0("a", "x")));
+            world.send(publisher, qos0("a", "y"));
+            assert_eq!(world.heard(subscriber), [expected, "PUBLISH a=y q0"]);
+        }
+    }
+
+    #[test]
+    fn what_a_deny_rule_withholds_is_not_delivered() {
+        let mut world = World::ruled(
+            r##"
+            [[rule]]
+            name = "all but secrets"
+            publish = ["#"]
+            subscribe = ["#"]
+            deny_subscribe = ["+/secret/#"]
+            "##,
+        );
+        let publisher = world.enter("dev-1");
+        let subscriber = world.enter_with("dev-2", lasting);
+        world.subscribe(subscriber, "#", QoS::AtLeastOnce);
+        world.subscribe(subscriber, "$share/g/a/#", QoS::AtLeastOnce);
+        for topic in ["a/secret", "a/secret/x"] {
+            world.send(publisher, qos1(topic, "x", 1));
+            world.send(publisher, retained(qos1(topic, "x", 1)));
+        }
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        world.subscribe(subscriber, "a/#", QoS::AtLeastOnce);
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        world.lose(subscriber);
+        world.send(publisher, qos1("a/secret", "x", 1));
+        world.send(publisher, qos1("a/open", "x", 1));
+        let subscriber = world.enter_with("dev-2", lasting);
+        assert_eq!(
+            world.heard(subscriber).len(),
+            2,
+            "once alone and once for the group"
+        );
+    }
+
+    /// Who of the members got how many of `len` messages.
+    fn shares(world: &mut World, members: &[crate::engine::ConnectionId], len: u16) -> Vec<usize> {
+        let publisher = world.enter("publisher");
+        for id in 1..=len {
+            world.send(publisher, qos1("a", &id.to_string(), id));
+        }
+        members
+            .iter()
+            .map(|member| world.heard(*member).len())
+            .collect()
+    }
+
+    #[test]
+    fn mqtt_4_8_2_a_shared_subscription_gives_each_message_to_one_member_in_turn() {
+        let mut world = World::open();
+        let members = ["dev-1", "dev-2", "dev-3"].map(|device| world.enter(device));
+        for member in members {
+            world.subscribe(member, "$share/g/a", QoS::AtLeastOnce);
+        }
+        let alone = world.enter("dev-4");
+        world.subscribe(alone, "a", QoS::AtMostOnce);
+        assert_eq!(shares(&mut world, &members, 30), [10, 10, 10]);
+        assert_eq!(world.heard(alone).len(), 30);
+    }
+
+    #[test]
+    fn groups_are_served_each_for_itself() {
+        let mut world = World::open();
+        let members = ["dev-1", "dev-2"].map(|device| world.enter(device));
+        for (member, filter) in members.iter().zip(["$share/g/a", "$share/h/+"]) {
+            world.subscribe(*member, filter, QoS::AtLeastOnce);
+        }
+        world.subscribe(members[0], "$share/i/#", QoS::AtLeastOnce);
+        assert_eq!(shares(&mut world, &members, 10), [20, 10]);
+    }
+
+    #[test]
+    fn a_member_that_never_acknowledges_leaves_the_others_their_share() {
+        let mut world = World::limited(|limits| limits.in_flight_len_max = 20.try_into().unwrap());
+        let members = ["dev-1", "dev-2", "dev-3"].map(|device| world.enter_with(device, lasting));
+        for member in members {
+            world.subscribe(member, "$share/g/a", QoS::AtLeastOnce);
+        }
+        let publisher = world.enter("publisher");
+        let mut received = [0, 0, 0];
+        for round in 0..100 {
+            for id in 1..=3 {
+                world.send(publisher, qos1("a", &round.to_string(), id));
+            }
+            for (place, member) in members.iter().enumerate() {
+                for line in world.heard(*member) {
+                    received[place] += 1;
+                    let id = line.rsplit('#').next().unwrap().parse().unwrap();
+                    if place > 0 {
+                        world.send(*member, puback(id));
+                    }
+                }
+            }
+        }
+        assert_eq!(received, [20, 140, 140]);
+    }
+
+    #[test]
+    fn a_group_prefers_members_that_are_there() {
+        let mut world = World::open();
+        let away = world.enter_with("dev-1", lasting);
+        world.subscribe(away, "$share/g/a", QoS::AtLeastOnce);
+        let here = world.enter_with("dev-2", lasting);
+        world.subscribe(here, "$share/g/a", QoS::AtLeastOnce);
+        world.lose(away);
+        assert_eq!(shares(&mut world, &[here], 10), [10]);
+        world.lose(here);
+        shares(&mut world, &[], 10);
+        let waiting: Vec<_> = world
+            .engine
+            .sessions()
+            .map(|session| session.queue_len)
+            .collect();
+        assert_eq!(waiting.iter().sum::<usize>(), 10, "{waiting:?}");
+    }
+
+    #[test]
+    fn a_member_that_cannot_take_so_long_a_packet_leaves_it_to_another() {
+        let mut world = World::open();
+        let small = world.enter_with("dev-1", |connect| {
+            connect.properties.maximum_packet_size = Some(20.try_into().unwrap());
+        });
+        let large = world.enter("dev-2");
+        for member in [small, large] {
+            world.subscribe(member, "$share/g/a", QoS::AtMostOnce);
+        }
+        let publisher = world.enter("dev-3");
+        for _ in 0..4 {
+            world.send(publisher, qos0("a", &"x".repeat(20)));
+        }
+        assert_eq!(world.heard(small), [""; 0]);
+        assert_eq!(world.heard(large).len(), 4);
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_effects() {
+        let run = || {
+            let mut world = World::open();
+            let many: Vec<_> = (0..20).map(|n| world.enter(&format!("dev-{n}"))).collect();
+            for (place, client) in many.iter().enumerate() {
+                world.subscribe(
+                    *client,
+                    ["a/#", "+/b", "$share/g/#", "a/b"][place % 4],
+                    QOS[place % 3],
+                );
+            }
+            for (place, client) in many.iter().enumerate() {
+                world.send(*client, qos1("a/b", &place.to_string(), 1));
+            }
+            world.all_heard()
+        };
+        assert_eq!(run(), run());
+    }
+}

@@ -155,3 +155,74 @@ impl Statistics {
 pub(super) fn is_watching(filter: &TopicFilter) -> bool {
     filter.pattern().starts_with("$SYS/")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use protocol::packet::QoS;
+
+    #[test]
+    fn who_begins_to_watch_is_told_at_once_and_then_every_ten_seconds() {
+        let mut world = World::open();
+        let client = world.enter("dev-1");
+        assert_eq!(world.engine.deadline(), None);
+        world.subscribe(client, "$SYS/broker/#", QoS::AtLeastOnce);
+        let heard = world.heard(client);
+        assert_eq!(heard.len(), 9);
+        assert!(
+            heard[0].starts_with("PUBLISH $SYS/broker/version=countersign "),
+            "{}",
+            heard[0]
+        );
+        assert!(
+            heard.iter().all(|line| line.ends_with("q0 retain")),
+            "{heard:?}"
+        );
+        world.wait(20);
+        assert_eq!(world.heard(client).len(), 18);
+        world.send(client, unsubscribe(&["$SYS/broker/#"]));
+        assert_eq!(world.engine.deadline(), None, "nobody watches");
+    }
+
+    #[test]
+    fn the_figures_are_what_they_are() {
+        let mut world = World::open();
+        let client = world.enter_with("dev-1", lasting);
+        world.lose(client);
+        let client = world.enter("dev-2");
+        world.subscribe(client, "a", QoS::AtMostOnce);
+        world.send(client, retained(qos0("a", "x")));
+        world.heard(client);
+        world.wait(7);
+        let cases = [
+            ("$SYS/broker/uptime", "7"),
+            ("$SYS/broker/clients/connected", "1"),
+            ("$SYS/broker/sessions/total", "2"),
+            ("$SYS/broker/messages/received", "1"),
+            // The delivery and the three figures before.
+            ("$SYS/broker/messages/sent", "5"),
+            ("$SYS/broker/messages/dropped", "0"),
+            ("$SYS/broker/retained/count", "1"),
+            ("$SYS/broker/subscriptions/count", "9"),
+        ];
+        for (topic, value) in cases {
+            world.subscribe(client, topic, QoS::AtMostOnce);
+            assert_eq!(
+                world.heard(client),
+                [format!("PUBLISH {topic}={value} q0 retain")]
+            );
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_2_1_a_wildcard_in_front_does_not_bring_them() {
+        let mut world = World::open();
+        let client = world.enter("dev-1");
+        world.subscribe(client, "#", QoS::AtMostOnce);
+        world.subscribe(client, "+/broker/uptime", QoS::AtMostOnce);
+        world.subscribe(client, "$SYS/broker/uptime", QoS::AtMostOnce);
+        assert_eq!(world.heard(client).len(), 1);
+        world.wait(10);
+        assert_eq!(world.heard(client), ["PUBLISH $SYS/broker/uptime=10 q0"]);
+    }
+}

@@ -26,3 +26,63 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use crate::engine::{Input, Time};
+
+    #[test]
+    fn a_session_ends_when_its_time_is_over() {
+        let mut world = World::open();
+        let client = world.enter_with("dev-1", lasting);
+        assert_eq!(
+            world.engine.deadline(),
+            None,
+            "nothing runs while it is there"
+        );
+        world.lose(client);
+        world.wait(3599);
+        assert_eq!(world.engine.sessions_len(), 1);
+        world.wait(1);
+        assert_eq!(world.engine.sessions_len(), 0);
+        assert_eq!(world.counters().sessions_expired, 1);
+        assert_eq!(world.engine.deadline(), None);
+    }
+
+    #[test]
+    fn who_comes_back_stops_the_clock() {
+        let mut world = World::open();
+        for _ in 0..10 {
+            let client = world.enter_with("dev-1", lasting);
+            world.lose(client);
+            world.wait(3000);
+        }
+        assert_eq!(world.engine.sessions_len(), 1);
+        assert_eq!(world.counters().sessions_expired, 0);
+    }
+
+    #[test]
+    fn a_tick_before_the_deadline_does_nothing_and_a_late_one_all() {
+        let mut world = World::open();
+        for device in ["dev-1", "dev-2", "dev-3"] {
+            let client = world.enter_with(device, lasting);
+            world.lose(client);
+        }
+        world.input(Input::Tick);
+        assert_eq!(world.engine.sessions_len(), 3);
+        world.now = Time::from_millis(world.now.millis() + 10_000_000);
+        world.input(Input::Tick);
+        assert_eq!(world.engine.sessions_len(), 0);
+    }
+
+    #[test]
+    fn time_that_falls_is_not_believed() {
+        let mut world = World::open();
+        let client = world.enter_with("dev-1", lasting);
+        let before = world.now;
+        world.now = Time::default();
+        world.lose(client);
+        assert_eq!(world.engine.deadline(), Some(before.after_seconds(3600)));
+    }
+}

@@ -9,7 +9,7 @@ mod shared_group;
 mod subscribers;
 mod topic_tree;
 
-pub(super) use retained::{Retained, Scan};
+pub(super) use retained::{Retained, Scan, SearchStep};
 pub(super) use shared_group::{Room, SharedGroup};
 pub use subscribers::Grant;
 pub(super) use subscribers::Subscribers;

@@ -55,6 +55,14 @@ pub(in crate::engine) struct Scan {
     from: Option<Vec<u8>>,
 }
 
+/// One step of one or more searches, bounded so that nobody else has to wait for long.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct SearchStep {
+    found: Vec<Arc<Message>>,
+    found_len: usize,
+    looked_at: usize,
+}
+
 /// What to do after a key was looked at.
 enum Leap {
     /// It matches.
@@ -138,41 +146,42 @@ impl Retained {
         self.remove(&key)
     }
 
-    /// Goes on with a search, for a bounded time: puts what matches into `found`, messages whose
-    /// time is over included.
+    /// Goes on with a search until nothing is left to look at or the step is over. Finds what
+    /// matches, messages whose time is over included.
     pub(in crate::engine) fn search(
         &self,
         filter: &TopicFilter,
         scan: &mut Scan,
-        found: &mut Vec<Arc<Message>>,
+        step: &mut SearchStep,
     ) {
-        let Some(from) = scan.from.take() else { return };
-        let mut entries = self.from(from);
-        for looked_at in 1.. {
+        let Some(mut from) = scan.from.take() else {
+            return;
+        };
+        let mut entries = self.from(&from);
+        while !step.is_over() {
+            step.looked_at += 1;
             let Some((key, message)) = entries.next() else {
                 return;
             };
-            let from = match leap(filter, key) {
+            match leap(filter, key) {
                 Leap::Match => {
-                    found.push(Arc::clone(message));
-                    None
+                    step.found.push(Arc::clone(message));
+                    step.found_len += 1;
+                    from = [&**key, &[0]].concat();
                 }
-                Leap::To(from) => Some(from),
+                Leap::To(next) => {
+                    from = next;
+                    entries = self.from(&from);
+                }
                 Leap::End => return,
-            };
-            if looked_at >= LOOKED_AT_MAX || found.len() >= FOUND_MAX {
-                scan.from = Some(from.unwrap_or_else(|| [&**key, &[0]].concat()));
-                return;
-            }
-            if let Some(from) = from {
-                entries = self.from(from);
             }
         }
+        scan.from = Some(from);
     }
 
-    fn from(&self, key: Vec<u8>) -> Range<'_, Key, Arc<Message>> {
+    fn from(&self, key: &[u8]) -> Range<'_, Key, Arc<Message>> {
         self.messages
-            .range((Bound::Included(key.into_boxed_slice()), Bound::Unbounded))
+            .range::<[u8], _>((Bound::Included(key), Bound::Unbounded))
     }
 
     fn remove(&mut self, key: &[u8]) -> Option<Arc<Message>> {
@@ -209,6 +218,23 @@ impl Scan {
     /// Whether there is nothing left to look at.
     pub(in crate::engine) fn is_done(&self) -> bool {
         self.from.is_none()
+    }
+}
+
+impl SearchStep {
+    /// Whether the next step has to wait.
+    pub(in crate::engine) fn is_over(&self) -> bool {
+        self.found_len >= FOUND_MAX || self.looked_at >= LOOKED_AT_MAX
+    }
+
+    /// Takes what was found since the last time.
+    pub(in crate::engine) fn take_found(&mut self) -> Vec<Arc<Message>> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Counts what was found elsewhere.
+    pub(in crate::engine) fn spend(&mut self) {
+        self.found_len += 1;
     }
 }
 

@@ -7,12 +7,14 @@ mod connected;
 mod queue;
 mod sessions;
 mod subscriptions;
+mod view;
 mod will;
 
 pub(super) use connected::Connected;
 pub(super) use queue::{Judged, Pending, Queue};
 pub(super) use sessions::Sessions;
 pub(super) use subscriptions::Subscriptions;
+pub use view::SessionView;
 pub(super) use will::SessionWill;
 
 use super::input::ConnectionId;

@@ -1,0 +1,38 @@
+//! View: what others may see of a session.
+
+use super::{Session, SessionKey};
+use crate::engine::input::ConnectionId;
+use certs::VerifiedDevice;
+
+/// A session as it is between two turns.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionView<'a> {
+    /// Whose it is.
+    pub key: &'a SessionKey,
+    /// Its connection and who is at the other end, while there is one.
+    pub connected: Option<(ConnectionId, &'a VerifiedDevice)>,
+    /// Seconds it outlives its connection.
+    pub expiry: u32,
+    /// How many subscriptions it has.
+    pub subscriptions_len: usize,
+    /// How many messages wait.
+    pub queue_len: usize,
+    /// How many messages were sent and not yet acknowledged to the end.
+    pub in_flight_len: usize,
+    /// How many messages came in at QoS 2 and were not yet released.
+    pub unreleased_len: usize,
+}
+
+impl Session {
+    pub(in crate::engine) fn view(&self) -> SessionView<'_> {
+        SessionView {
+            key: &self.key,
+            connected: self.connected().map(|it| (it.id, &it.device)),
+            expiry: self.expiry,
+            subscriptions_len: self.subscriptions.len(),
+            queue_len: self.queue.len(),
+            in_flight_len: self.outbound.len(),
+            unreleased_len: self.inbound.len(),
+        }
+    }
+}
