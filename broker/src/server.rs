@@ -4,7 +4,7 @@
 
 use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
 use crate::engine::policy::Policy;
-use crate::engine::{Engine, Input, ShardPlace};
+use crate::engine::{self, Engine, Input, ShardPlace};
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
 use crate::shard::{Shard, Shards, keep_time};
 use crate::storage::{Memory, Storage, StorageError};
@@ -186,15 +186,22 @@ pub enum Stopped {
 }
 
 /// What the broker has counted since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is described where it is counted")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
+    /// Sockets accepted.
     pub accepted: u64,
+    /// Closed at once: too many connections in all, or unfinished ones from one address.
     pub turned_away: u64,
+    /// Peers that were not let in.
     pub refused: u64,
+    /// Devices that came in and sent a CONNECT.
     pub connected: u64,
+    /// Connections that are open now, finished or not.
     pub connections: usize,
+    /// QoS 0 messages for which a slow reader's outbox had no room.
     pub dropped_at_outboxes: u64,
+    /// What the engine of each shard has counted.
+    pub engines: Vec<engine::Counters>,
 }
 
 /// Starts a broker: shards first, then the listeners.
@@ -275,6 +282,7 @@ impl Running {
                 .all()
                 .map(|shard| shard.dropped_at_outboxes())
                 .sum(),
+            engines: self.shards.all().map(|shard| shard.counters()).collect(),
         }
     }
 

@@ -167,7 +167,7 @@ impl Connection {
             Ended::Broke(error) => self.broke(error).await,
             Ended::Silent => {
                 self.speaking
-                    .finish(Some(last_word(ReasonCode::KeepAliveTimeout)));
+                    .finish(Some(Disconnect::new(ReasonCode::KeepAliveTimeout)));
                 Ended::Silent
             }
             ended => ended,
@@ -185,7 +185,8 @@ impl Connection {
             .await
             .is_ready();
         if !self.speaking.finished {
-            self.speaking.finish(Some(last_word(error.reason_code())));
+            self.speaking
+                .finish(Some(Disconnect::new(error.reason_code())));
         }
         Ended::Broke(error)
     }
@@ -285,10 +286,6 @@ async fn close(stream: &mut Stream, last: &mut BytesMut) {
     };
     // Whether the peer hears it is no longer our concern.
     let _ = time::timeout(CLOSE_TIME_MAX, goodbye).await;
-}
-
-fn last_word(reason: ReasonCode) -> Box<Disconnect> {
-    Box::new(Disconnect::new(reason))
 }
 
 /// How long we wait for a silent client.

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::field::display;
 
 /// How long to pause when the system has no socket for us.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -153,21 +154,14 @@ impl Front {
 
     fn note_refusal(&self, peer: SocketAddr, why: &Why, certificate: Option<&Certificate>) {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        match certificate {
-            Some(certificate) => tracing::warn!(
-                %peer,
-                subject = %certificate.subject,
-                sha256 = %Hex(&certificate.sha256),
-                reason = %why,
-                "refused",
-            ),
-            None => tracing::warn!(%peer, reason = %why, "refused"),
-        }
+        let subject = certificate.map(|certificate| display(&*certificate.subject));
+        let sha256 = certificate.map(|certificate| display(Hex(&certificate.sha256)));
+        tracing::warn!(%peer, subject, sha256, reason = %why, "refused");
     }
 }
 
 fn note_end(peer: SocketAddr, device: &certs::Subject, ended: &Ended) {
-    let cause = std::error::Error::source(ended).map(tracing::field::display);
+    let cause = std::error::Error::source(ended).map(display);
     match ended {
         Ended::Closed(CloseReason::Disconnected | CloseReason::Shutdown) => {
             tracing::debug!(%peer, %device, reason = %ended, "connection closed");

@@ -89,10 +89,10 @@ impl Speaking {
     }
 
     /// Adds the last word: DISCONNECT where the version has one for servers.
-    pub(super) fn finish(&mut self, disconnect: Option<Box<Disconnect>>) {
+    pub(super) fn finish(&mut self, disconnect: Option<Disconnect>) {
         self.finished = true;
         if let (Version::V5, Some(disconnect)) = (self.version, disconnect) {
-            self.say(&Packet::Disconnect(disconnect));
+            self.say(&Packet::Disconnect(Box::new(disconnect)));
         }
     }
 
@@ -106,7 +106,7 @@ impl Speaking {
             Outgoing::Packet(packet) => self.say(&packet),
             Outgoing::AskDrained => self.asked_drained = true,
             Outgoing::Close(reason) => {
-                self.finish(reason.disconnect());
+                self.finish(reason.disconnect().map(|disconnect| *disconnect));
                 self.closed = Some(reason);
             }
         }

@@ -96,15 +96,6 @@ impl Unfinished {
         })
     }
 
-    /// How many connections are unfinished.
-    pub(crate) fn len(&self) -> usize {
-        self.lock()
-            .by_address
-            .values()
-            .map(|address| address.unfinished)
-            .sum()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,6 +177,16 @@ mod tests {
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
+
+    impl Unfinished {
+        fn len(&self) -> usize {
+            self.lock()
+                .by_address
+                .values()
+                .map(|address| address.unfinished)
+                .sum()
+        }
+    }
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([127, 0, 0, last])

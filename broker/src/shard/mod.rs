@@ -15,7 +15,7 @@ pub(crate) use outbox::Outbox;
 pub(crate) use shards::Shards;
 pub(crate) use timer::keep_time;
 
-use crate::engine::{ConnectionId, Effect, Engine, Forward, Input, Record, Speech, Time};
+use crate::engine::{ConnectionId, Counters, Effect, Engine, Forward, Input, Record, Speech, Time};
 use crate::storage::{Storage, StorageError};
 use clock::Clock;
 use mailbox::Mailbox;
@@ -118,10 +118,10 @@ impl Shard {
         self.failed.subscribe()
     }
 
-    /// Runs `look` on the engine between two turns.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+    /// What the engine has counted so far. Waits for the end of a turn.
+    pub(crate) fn counters(&self) -> Counters {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&core.engine)
+        *core.engine.counters()
     }
 
     /// How many QoS 0 messages found no room in an outbox.
@@ -147,11 +147,9 @@ impl Shard {
     fn take_turn(&self) -> bool {
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
-            // A turn that panicked leaves an engine nobody can trust; the process ends below.
+            // A turn that panicked leaves an engine that nobody can trust.
             Err(TryLockError::Poisoned(_)) => {
-                self.fail(StorageError::Append(std::io::Error::other(
-                    "a turn panicked",
-                )));
+                self.fail(StorageError::TurnPanicked);
                 return false;
             }
             Err(TryLockError::WouldBlock) => return false,
@@ -161,28 +159,22 @@ impl Shard {
         }
         let outcome = core.turn(&self.mailbox, &self.outboxes);
         let deadline = core.engine.deadline();
-        let forwards = std::mem::take(&mut core.forwards);
         drop(core);
-        self.forward(&forwards);
         self.deadline.send_if_modified(|known| {
             let changed = *known != deadline;
             *known = deadline;
             changed
         });
-        outcome.map_err(|error| self.fail(error)).is_ok()
+        let forwards = outcome.map_err(|error| self.fail(error));
+        forwards.map(|forwards| self.forward(&forwards)).is_ok()
     }
 
     fn forward(&self, forwards: &[Forward]) {
         if forwards.is_empty() {
             return;
         }
-        for other in self
-            .others
-            .get()
-            .into_iter()
-            .flatten()
-            .filter_map(Weak::upgrade)
-        {
+        let others = self.others.get().into_iter().flatten();
+        for other in others.filter_map(Weak::upgrade) {
             for forward in forwards {
                 other.mailbox.leave(Input::Forward(forward.clone()));
             }
@@ -201,7 +193,11 @@ impl Shard {
 
 impl Core {
     /// Decides all that waits, persists what must last, and speaks.
-    fn turn(&mut self, mailbox: &Mailbox, outboxes: &Outboxes) -> Result<(), StorageError> {
+    fn turn(
+        &mut self,
+        mailbox: &Mailbox,
+        outboxes: &Outboxes,
+    ) -> Result<Vec<Forward>, StorageError> {
         mailbox.take(&mut self.inputs);
         let now = self.clock.now();
         for input in self.inputs.drain(..) {
@@ -218,8 +214,8 @@ impl Core {
         if !self.records.is_empty() {
             self.held.wait_for(self.storage.append(&mut self.records)?);
         }
-        self.held
-            .speak(&mut self.speech, self.storage.durable(), outboxes);
-        Ok(())
+        let durable = self.storage.durable();
+        self.held.speak(&mut self.speech, durable, outboxes);
+        Ok(self.held.forward(&mut self.forwards, durable))
     }
 }

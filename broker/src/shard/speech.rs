@@ -3,7 +3,7 @@
 //! Speech of one connection keeps its order: once something is held, all behind it is held too.
 
 use super::outbox::Outbox;
-use crate::engine::{After, ConnectionId, Speech};
+use crate::engine::{After, ConnectionId, Forward, Speech};
 use crate::storage::Position;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +44,8 @@ pub(super) struct Held {
     speech: VecDeque<(Position, Speech)>,
     /// How many of them each connection has.
     by_connection: HashMap<ConnectionId, usize>,
+    /// What goes to the other shards, likewise.
+    forwards: VecDeque<(Position, Forward)>,
     /// What the latest turn with records depends on.
     position: Position,
 }
@@ -69,7 +71,7 @@ impl Held {
             round.say(speech);
         }
         for speech in new.drain(..) {
-            let waits = speech.after == After::Sync && self.position > durable;
+            let waits = self.waits(speech.after, durable);
             if waits || self.by_connection.contains_key(&speech.connection) {
                 *self.by_connection.entry(speech.connection).or_default() += 1;
                 self.speech.push_back((self.position, speech));
@@ -84,7 +86,31 @@ impl Held {
         } = round;
         drop(lock);
         outboxes.dropped.fetch_add(dropped, Ordering::Relaxed);
-        spoken_to.iter().for_each(|outbox| outbox.wake());
+        for outbox in spoken_to {
+            outbox.wake();
+        }
+    }
+
+    /// Those of `new`, and of what was held, that the other shards may have now.
+    pub(super) fn forward(&mut self, new: &mut Vec<Forward>, durable: Position) -> Vec<Forward> {
+        self.forwards
+            .extend(new.drain(..).map(|forward| match forward.after {
+                After::Sync => (self.position, forward),
+                After::Nothing => (Position::default(), forward),
+            }));
+        // In their order, whatever each waits for: messages of one publisher keep theirs.
+        let mut free = Vec::new();
+        while let Some((_, forward)) = self
+            .forwards
+            .pop_front_if(|(position, _)| *position <= durable)
+        {
+            free.push(forward);
+        }
+        free
+    }
+
+    fn waits(&self, after: After, durable: Position) -> bool {
+        after == After::Sync && self.position > durable
     }
 
     fn release(&mut self, connection: ConnectionId) {

@@ -32,4 +32,7 @@ pub enum StorageError {
     /// The records of a turn could not be written.
     #[error("writing the records of a turn")]
     Append(#[source] std::io::Error),
+    /// A turn did not come to its end, so that what it decided may be half done.
+    #[error("a turn panicked")]
+    TurnPanicked,
 }

@@ -20,7 +20,7 @@ pub(crate) struct Anchors {
 /// For whom an anchor speaks, and how its issues are known.
 #[derive(Debug)]
 struct Domain {
-    trust_domain: TrustDomain,
+    name: TrustDomain,
     key_id: Box<[u8]>,
     file: PathBuf,
 }
@@ -67,12 +67,8 @@ impl Anchors {
             let anchor = webpki::anchor_from_trusted_cert(&der)
                 .map_err(|error| no_anchor(refusal_of(&error, None)))?;
             self.anchors.push(anchor.to_owned());
-            let (trust_domain, file) = (trust_domain.clone(), path.to_owned());
-            self.domains.push(Domain {
-                trust_domain,
-                key_id,
-                file,
-            });
+            let (name, file) = (trust_domain.clone(), path.to_owned());
+            self.domains.push(Domain { name, key_id, file });
         }
         Ok(())
     }
@@ -107,7 +103,7 @@ impl Anchors {
             .position(|anchor| std::ptr::eq(anchor, path.anchor()));
         let domain = anchor.and_then(|index| self.domains.get(index));
         domain
-            .map(|domain| &domain.trust_domain)
+            .map(|domain| &domain.name)
             .ok_or(Refusal::UnknownAuthority)
     }
 
@@ -120,7 +116,7 @@ impl Anchors {
                 .iter()
                 .find(|domain| Some(&domain.key_id) == issuer.as_ref());
             if let Some(anchor) = anchor {
-                return Ok(&anchor.trust_domain);
+                return Ok(&anchor.name);
             }
         }
         Err(Refusal::UnknownAuthority)
