@@ -317,7 +317,8 @@ mod tests {
                 "policy.toml:8: rule.publish: nobody publishes to topics that begin with `$`; \
                  take this filter out",
                 "policy.toml:10: rule.name: the rule in line 5 is already called \"r\"",
-                "policy.toml:11: rule.groups: there is no group \"nobody\"; there are apps, devices",
+                "policy.toml:11: rule.groups: there is no group \"nobody\"; there are apps, \
+                 devices",
                 "policy.toml:12: rule.subscribe: \"$share/g/t\": write the filter without \
                  `$share/<group>/`; it holds for every group",
                 "policy.toml:13: rule.qos: unknown field `qos`, expected one of `name`, `devices`, \

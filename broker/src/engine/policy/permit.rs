@@ -377,7 +377,7 @@ mod tests {
         fn a_subscription_says_what_enumeration_says(
             allow in prop::collection::vec(filter(), 1..4),
             deny in prop::collection::vec(filter(), 0..3),
-            // A name is never empty, so `/#` lies within `+/+/#` too. That is not seen, and refused.
+            // No name is empty, so `/#` lies within `+/+/#` too. That is not seen, and refused.
             wanted in filter().prop_filter("/#", |wanted| *wanted != ["", "#"]),
         ) {
             let rule = list("subscribe", &allow) + &list("deny_subscribe", &deny);
