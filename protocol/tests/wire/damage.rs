@@ -97,7 +97,7 @@ fn check(bytes: &[u8], like: &Sent) {
 
 /// What one goes wrong with on the way.
 #[derive(Clone, Debug)]
-enum Mutation {
+pub(crate) enum Mutation {
     Set(Index, u8),
     Flip(Index, u8),
     Insert(Index, u8),
@@ -105,7 +105,7 @@ enum Mutation {
     Repeat(Index, Index),
 }
 
-fn any_mutation() -> impl Strategy<Value = Mutation> {
+pub(crate) fn any_mutation() -> impl Strategy<Value = Mutation> {
     let telling = prop::sample::select(vec![0, 1, 2, 0x23, 0x26, 0x7F, 0x80, 0xC0, 0xED, 0xFF]);
     let byte = prop_oneof![telling, any::<u8>()];
     prop_oneof![
@@ -118,7 +118,7 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
 }
 
 impl Mutation {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
@@ -141,7 +141,7 @@ impl Mutation {
 }
 
 /// The body of a packet in its shortest form.
-fn body(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn body(packet: &[u8]) -> Vec<u8> {
     let length_bytes = packet[1..]
         .iter()
         .take_while(|byte| **byte & 0x80 != 0)
