@@ -1,0 +1,328 @@
+//! A certificate authority for tests: root, device CA, server CA, and what they can get wrong.
+//!
+//! It is made once a process; keys never leave the process but for the files a broker reads.
+
+use crate::identity::{self, Identity};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    SerialNumber,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ALL_VERSIONS, ClientConfig};
+use std::collections::HashMap;
+use std::fs::{self, Permissions};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_hours(24);
+/// The trust domain of our devices.
+pub const TRUST_DOMAIN: &str = "test.countersign.local";
+
+/// Who signs.
+pub struct Authority {
+    root: Ca,
+    device_ca: Ca,
+    server_ca: Ca,
+    issued: Mutex<HashMap<String, Arc<Identity>>>,
+}
+
+/// One CA.
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    pem: String,
+}
+
+/// What can be wrong with a device's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Signed by somebody else whose CA bears the same name.
+    OtherAuthority,
+    /// Its time is over.
+    Expired,
+    /// Its time is yet to come.
+    NotYetValid,
+    /// Extended key usage serverAuth.
+    ServerUsage,
+    /// No extended key usage at all.
+    NoUsage,
+    /// Key usage without digitalSignature.
+    NoSignature,
+    /// The CN names another device than the URI.
+    NameDiffers,
+    /// No URI.
+    NoUri,
+    /// Two URIs, of two devices.
+    TwoUris,
+    /// A URI of another trust domain.
+    OtherTrustDomain,
+    /// It is a CA certificate.
+    IsCa,
+    /// Signed by the CA of servers.
+    ServerAuthority,
+}
+
+impl Authority {
+    /// The one of this process; kept in `COUNTERSIGN_TEST_AUTHORITY`, where that is set, for a
+    /// broker that somebody else starts.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Authority> = LazyLock::new(|| {
+            let dir = std::env::var_os("COUNTERSIGN_TEST_AUTHORITY").map(PathBuf::from);
+            dir.map_or_else(Authority::new, |dir| Authority::open(&dir))
+        });
+        &SHARED
+    }
+
+    /// Another one, its CAs named alike.
+    pub fn new() -> Self {
+        let root = Ca::root("Test Root CA 1");
+        let device_ca = Ca::below(&root, "Test Device CA 1");
+        let server_ca = Ca::below(&root, "Test Server CA 1");
+        Self {
+            root,
+            device_ca,
+            server_ca,
+            issued: Mutex::default(),
+        }
+    }
+
+    /// The one kept in this directory; made if there is none.
+    pub fn open(dir: &Path) -> Self {
+        let parts = ["root", "device-ca", "server-ca"];
+        if !dir.join("root.key").exists() {
+            let new = Self::new();
+            new.write_broker_files(dir);
+            for (ca, name) in [&new.root, &new.device_ca, &new.server_ca]
+                .into_iter()
+                .zip(parts)
+            {
+                ca.write(dir, name);
+            }
+            return new;
+        }
+        let [root, device_ca, server_ca] = parts.map(|name| Ca::read(dir, name));
+        Self {
+            root,
+            device_ca,
+            server_ca,
+            issued: Mutex::default(),
+        }
+    }
+
+    /// The device of this id. Asked again, the same certificate.
+    pub fn device(&self, id: &str) -> Arc<Identity> {
+        self.remembered(&format!("device/{id}"), |this| {
+            this.issue(&client_params(id, "device"))
+        })
+    }
+
+    /// The application of this id.
+    pub fn app(&self, id: &str) -> Arc<Identity> {
+        self.remembered(&format!("app/{id}"), |this| {
+            this.issue(&client_params(id, "app"))
+        })
+    }
+
+    /// A device whose certificate has this flaw and no other.
+    pub fn flawed(&self, id: &str, flaw: Flaw) -> Identity {
+        let mut params = client_params(id, "device");
+        let now = SystemTime::now();
+        match flaw {
+            Flaw::OtherAuthority => return self.identity(&params, &Self::new().device_ca),
+            Flaw::ServerAuthority => return self.identity(&params, &self.server_ca),
+            Flaw::Expired => params.not_after = (now - DAY / 24).into(),
+            Flaw::NotYetValid => params.not_before = (now + DAY).into(),
+            Flaw::ServerUsage => params.extended_key_usages = vec![Usage::ServerAuth],
+            Flaw::NoUsage => params.extended_key_usages.clear(),
+            Flaw::NoSignature => params.key_usages = vec![KeyUsagePurpose::KeyAgreement],
+            Flaw::NameDiffers => params.distinguished_name = name("somebody-else"),
+            Flaw::NoUri => params.subject_alt_names.clear(),
+            Flaw::TwoUris => params
+                .subject_alt_names
+                .push(uri(&device_uri("somebody-else"))),
+            Flaw::OtherTrustDomain => {
+                params.subject_alt_names = vec![uri(&format!("spiffe://elsewhere/device/{id}"))];
+            }
+            Flaw::IsCa => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+        }
+        self.issue(&params)
+    }
+
+    /// A device certificate with this CN and this URI, whatever they are.
+    pub fn named(&self, common_name: impl Into<DnValue>, uri_name: &str) -> Identity {
+        let mut params = client_params("replaced", "device");
+        params.distinguished_name = name(common_name);
+        params.subject_alt_names = vec![uri(uri_name)];
+        self.issue(&params)
+    }
+
+    /// A client that holds no certificate.
+    pub fn nobody(&self) -> Arc<ClientConfig> {
+        Arc::new(
+            identity::client_builder(&self.root.certificate, ALL_VERSIONS).with_no_client_auth(),
+        )
+    }
+
+    /// Writes what a broker reads: `root.pem`, `device-ca.pem`, `ca.pem` (both), `broker/cert.pem`
+    /// and `broker/key.pem`.
+    pub fn write_broker_files(&self, dir: &Path) {
+        let broker = self.identity(&broker_params(), &self.server_ca);
+        fs::create_dir_all(dir.join("broker")).unwrap();
+        fs::write(dir.join("root.pem"), &self.root.pem).unwrap();
+        fs::write(dir.join("device-ca.pem"), &self.device_ca.pem).unwrap();
+        fs::write(
+            dir.join("ca.pem"),
+            self.root.pem.clone() + &self.device_ca.pem,
+        )
+        .unwrap();
+        write_key(&dir.join("broker/key.pem"), &broker.key_pem());
+        fs::write(dir.join("broker/cert.pem"), broker.pem()).unwrap();
+    }
+
+    fn remembered(&self, name: &str, issue: impl FnOnce(&Self) -> Identity) -> Arc<Identity> {
+        let mut issued = self.issued.lock().unwrap();
+        let entry = issued.entry(name.to_owned());
+        entry.or_insert_with(|| Arc::new(issue(self))).clone()
+    }
+
+    fn issue(&self, params: &CertificateParams) -> Identity {
+        self.identity(params, &self.device_ca)
+    }
+
+    fn identity(&self, params: &CertificateParams, ca: &Ca) -> Identity {
+        let key = key();
+        let leaf = params.signed_by(&key, &ca.issuer).unwrap();
+        let chain = vec![leaf.der().clone(), ca.certificate.clone()];
+        let pem = leaf.pem() + &ca.pem;
+        Identity::new(chain, pem, key, &self.root.certificate)
+    }
+}
+
+impl Ca {
+    fn root(name: &str) -> Self {
+        let (params, key) = (ca_params(name), key());
+        let certificate = params.self_signed(&key).unwrap();
+        Self::new(&certificate, Issuer::new(params, key))
+    }
+
+    fn below(root: &Self, name: &str) -> Self {
+        let (params, key) = (ca_params(name), key());
+        let certificate = params.signed_by(&key, &root.issuer).unwrap();
+        Self::new(&certificate, Issuer::new(params, key))
+    }
+
+    fn new(certificate: &Certificate, issuer: Issuer<'static, KeyPair>) -> Self {
+        Self {
+            issuer,
+            certificate: certificate.der().clone(),
+            pem: certificate.pem(),
+        }
+    }
+
+    fn read(dir: &Path, name: &str) -> Self {
+        let pem = fs::read_to_string(dir.join(format!("{name}.pem"))).unwrap();
+        let key = fs::read_to_string(dir.join(format!("{name}.key"))).unwrap();
+        let key = KeyPair::from_pem(&key).unwrap();
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        Self {
+            issuer: Issuer::from_ca_cert_pem(&pem, key).unwrap(),
+            certificate,
+            pem,
+        }
+    }
+
+    fn write(&self, dir: &Path, name: &str) {
+        fs::write(dir.join(format!("{name}.pem")), &self.pem).unwrap();
+        write_key(
+            &dir.join(format!("{name}.key")),
+            &self.issuer.key().serialize_pem(),
+        );
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The URI of a device of our trust domain.
+pub fn device_uri(id: &str) -> String {
+    format!("spiffe://{TRUST_DOMAIN}/device/{id}")
+}
+
+/// A CN in UTF-16, as old authorities wrote them.
+pub fn bmp(text: &str) -> DnValue {
+    DnValue::BmpString(rcgen::string::BmpString::try_from(text).unwrap())
+}
+
+fn ca_params(common_name: &str) -> CertificateParams {
+    let mut params = leaf_params(common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_after = (SystemTime::now() + 365 * DAY).into();
+    params
+}
+
+fn client_params(id: &str, role: &str) -> CertificateParams {
+    let mut params = leaf_params(id);
+    params.subject_alt_names = vec![uri(&format!("spiffe://{TRUST_DOMAIN}/{role}/{id}"))];
+    params.extended_key_usages = vec![Usage::ClientAuth];
+    params
+}
+
+fn broker_params() -> CertificateParams {
+    let mut params = leaf_params("localhost");
+    let address = IpAddr::from([127, 0, 0, 1]);
+    params.subject_alt_names = vec![
+        SanType::DnsName("localhost".try_into().unwrap()),
+        SanType::IpAddress(address),
+    ];
+    params.extended_key_usages = vec![Usage::ServerAuth];
+    params
+}
+
+fn leaf_params(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = name(common_name);
+    params.not_before = (SystemTime::now() - DAY).into();
+    params.not_after = (SystemTime::now() + 30 * DAY).into();
+    params.serial_number = Some(serial());
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn name(common_name: impl Into<DnValue>) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().expect("a URI in ASCII"))
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().unwrap()
+}
+
+/// Twenty random octets, positive.
+fn serial() -> SerialNumber {
+    let mut octets = [0; 20];
+    aws_lc_rs::rand::fill(&mut octets).unwrap();
+    octets[0] = octets[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&octets)
+}
+
+/// For its owner alone, as a broker demands.
+fn write_key(path: &Path, pem: &str) {
+    fs::write(path, pem).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}

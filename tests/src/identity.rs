@@ -1,0 +1,92 @@
+//! Somebody who can connect: a certificate with its chain, its key, and TLS as the two of them.
+//!
+//! The key is written nowhere but where a test asks for it.
+
+use crate::mqtt::hex;
+use rcgen::KeyPair;
+use rustls::client::WantsClientCert;
+use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion as Version,
+};
+use std::sync::Arc;
+
+/// A certificate with its chain and its key.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    pem: String,
+    key: KeyPair,
+    root: CertificateDer<'static>,
+    client_config: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// From its parts; it trusts a broker below `root`.
+    pub(crate) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        pem: String,
+        key: KeyPair,
+        root: &CertificateDer<'static>,
+    ) -> Self {
+        let client_config = Arc::new(client_config(&chain, &key, root, ALL_VERSIONS));
+        Self {
+            chain,
+            pem,
+            key,
+            root: root.clone(),
+            client_config,
+        }
+    }
+
+    /// TLS as this identity; sessions are resumed where the broker offers it.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        self.client_config.clone()
+    }
+
+    /// TLS as this identity in these versions only, with no session remembered.
+    pub fn client_config_in(&self, versions: &[&'static Version]) -> Arc<ClientConfig> {
+        Arc::new(client_config(&self.chain, &self.key, &self.root, versions))
+    }
+
+    /// The certificate and its chain.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// The key.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// The SHA-256 of the certificate, in lower-case hex.
+    pub fn fingerprint(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.chain[0]);
+        hex(digest.as_ref()).replace(' ', "")
+    }
+}
+
+/// A client that trusts brokers below `root`.
+pub(crate) fn client_builder(
+    root: &CertificateDer<'static>,
+    versions: &[&'static Version],
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root.clone()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+}
+
+fn client_config(
+    chain: &[CertificateDer<'static>],
+    key: &KeyPair,
+    root: &CertificateDer<'static>,
+    versions: &[&'static Version],
+) -> ClientConfig {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    client_builder(root, versions)
+        .with_client_auth_cert(chain.to_vec(), key)
+        .unwrap()
+}

@@ -1,0 +1,244 @@
+//! A broker to test, and the authority whose devices it admits.
+//!
+//! A broker is a process of its own: its memory can be measured, its log is what an operator
+//! would read, and it ends with the test process whatever happens there.
+
+use crate::authority::Authority;
+use crate::log::Log;
+use crate::raw::PATIENCE;
+use std::fmt::Write;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A running broker.
+pub struct World {
+    address: SocketAddr,
+    log: Log,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    _files: TempDir,
+}
+
+/// What a broker is started with.
+pub struct Settings {
+    /// The policy file.
+    pub policy: String,
+    /// Lines for `[limits]`.
+    pub limits: String,
+    /// The oldest version of TLS.
+    pub tls_min: &'static str,
+    /// The trust domain of the device authority.
+    pub trust_domain: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: String::from(PERMISSIVE),
+            limits: String::new(),
+            tls_min: "1.3",
+            trust_domain: crate::authority::TRUST_DOMAIN,
+        }
+    }
+}
+
+/// Devices may do anything but publish under `denied` and subscribe under `hidden`, and open any
+/// client id; applications have only client ids of their own.
+const PERMISSIVE: &str = r##"
+[[rule]]
+name = "devices"
+groups = ["devices"]
+client_ids = "*"
+publish = ["#"]
+subscribe = ["#", "$SYS/#"]
+deny_publish = ["+/denied/#"]
+deny_subscribe = ["+/hidden/#"]
+
+[[rule]]
+name = "applications"
+groups = ["apps"]
+publish = ["#"]
+subscribe = ["#"]
+"##;
+
+impl World {
+    /// The broker that tests share: nobody may narrow its policy or fill its quotas.
+    ///
+    /// `COUNTERSIGN_TEST_BROKER=ADDRESS` names one that somebody else started with the files of
+    /// `COUNTERSIGN_TEST_AUTHORITY=DIR`.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<World>> = LazyLock::new(|| {
+            let given = std::env::var("COUNTERSIGN_TEST_BROKER").ok();
+            Arc::new(given.map_or_else(World::start, |address| World::elsewhere(&address)))
+        });
+        SHARED.clone()
+    }
+
+    /// A broker of one's own, like the shared one.
+    pub fn start() -> Self {
+        Self::start_with(&Settings::default())
+    }
+
+    /// A broker of one's own with settings of one's own.
+    pub fn start_with(settings: &Settings) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let config = write_files(files.path(), settings);
+        let mut child = Command::new(program())
+            .arg(config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Log::default();
+        log.follow(child.stderr.take().unwrap());
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        let address = first.trim().parse();
+        let address = address.unwrap_or_else(|_| panic!("no broker:\n{}", log.lines().join("\n")));
+        let process = Some(Process {
+            child,
+            _files: files,
+        });
+        Self {
+            address,
+            log,
+            process,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who signs for it.
+    pub fn authority(&self) -> &'static Authority {
+        Authority::shared()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// A figure of its process, such as `VmRSS` or `VmHWM`, in KiB.
+    pub fn memory(&self, figure: &str) -> u64 {
+        let process = self.process.as_ref().expect("a broker of our own");
+        let path = format!("/proc/{}/status", process.child.id());
+        let status = fs::read_to_string(path).expect("a process that lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(figure));
+        let value = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .expect("a figure");
+        value.parse().unwrap()
+    }
+
+    /// The CPU time its process has used so far.
+    pub fn cpu_time(&self) -> Duration {
+        let process = self.process.as_ref().expect("a broker of our own");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.child.id())).unwrap();
+        let behind_name = stat.rsplit_once(") ").unwrap().1;
+        let field =
+            |place: usize| -> u64 { behind_name.split(' ').nth(place).unwrap().parse().unwrap() };
+        // Fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms.
+        Duration::from_millis(10 * (field(11) + field(12)))
+    }
+
+    /// Asks the broker to stop in good order; what it says to its clients can then be read.
+    pub fn ask_to_stop(&mut self) {
+        self.process
+            .as_mut()
+            .expect("a broker of our own")
+            .child
+            .stdin
+            .take();
+    }
+
+    /// The broker has ended, and well.
+    pub fn expect_end(&mut self) {
+        let process = self.process.as_mut().expect("a broker of our own");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = process.child.try_wait().unwrap() {
+                assert!(
+                    status.success(),
+                    "{status}:\n{}",
+                    self.log.lines().join("\n")
+                );
+                return;
+            }
+            assert!(Instant::now() < deadline, "the broker goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Its process lives, and nothing in it has panicked.
+    pub fn expect_health(&self) {
+        self.memory("VmRSS");
+        assert_eq!(
+            self.log.count(&["panicked"]),
+            0,
+            "{}",
+            self.log.lines().join("\n")
+        );
+    }
+
+    fn elsewhere(address: &str) -> Self {
+        Authority::shared();
+        let address = address
+            .parse()
+            .expect("an address in COUNTERSIGN_TEST_BROKER");
+        Self {
+            address,
+            log: Log::default(),
+            process: None,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+    }
+}
+
+/// The program that cargo has built beside this test.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join("test-broker");
+    assert!(program.exists(), "{} is not built", program.display());
+    program
+}
+
+fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
+    Authority::shared().write_broker_files(dir);
+    fs::write(dir.join("policy.toml"), &settings.policy).unwrap();
+    let mut config = String::new();
+    write!(
+        config,
+        "[[listener]]\naddress = '127.0.0.1:0'\ncertificate = 'broker/cert.pem'\n\
+         key = 'broker/key.pem'\ntls_min = '{}'\n\n\
+         [[trust.anchor]]\nfile = 'device-ca.pem'\ntrust_domain = '{}'\n\n\
+         [policy]\nfile = 'policy.toml'\n\n[limits]\n{}\n",
+        settings.tls_min, settings.trust_domain, settings.limits
+    )
+    .unwrap();
+    let path = dir.join("broker.toml");
+    fs::write(&path, config).unwrap();
+    path
+}
