@@ -3,13 +3,13 @@
 //! The forwarded properties of a message exist only in a valid form: whoever receives them gets
 //! a valid packet.
 
+use super::{Authentication, Version};
 use crate::topic::TopicName;
 use crate::wire::{Direction, Properties, PropertyId, Reader, Writer};
 use crate::{ProtocolError, Text};
 use bytes::{Bytes, BytesMut};
+use std::fmt;
 use std::ops::Range;
-
-use super::{Authentication, Version};
 
 /// User properties: names and values in the order they were given [MQTT-3.1.3-10].
 pub type UserProperties = Vec<(Text, Text)>;
@@ -17,7 +17,7 @@ pub type UserProperties = Vec<(Text, Text)>;
 /// The properties of a message that a server passes on unaltered [MQTT-3.3.2-4] [MQTT-3.3.2-15]
 /// [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-20]: checked once, then kept as the bytes they are
 /// on the wire, in their order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ForwardedProperties {
     block: Bytes,
 }
@@ -95,6 +95,12 @@ impl ForwardedProperties {
         Self {
             block: Bytes::copy_from_slice(&self.block),
         }
+    }
+}
+
+impl fmt::Debug for ForwardedProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts().fmt(f)
     }
 }
 

@@ -10,6 +10,8 @@
 
 mod damage;
 mod differential;
+mod golden;
+mod property_table;
 mod publish_head;
 mod round_trip;
 mod strategies;
