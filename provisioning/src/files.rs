@@ -90,11 +90,7 @@ impl Staging {
                 .and_then(|root| Ok(rustix::fs::syncfs(root)?))
                 .map_err(|source| failed("sync the file system of", &self.root, source));
         }
-        for path in paths {
-            let synced = open_to_sync(path).and_then(|file| file.sync_all());
-            synced.map_err(|source| failed("sync", path, source))?;
-        }
-        Ok(())
+        paths.into_iter().try_for_each(sync)
     }
 }
 
@@ -113,13 +109,22 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), CommandError> {
     if exists(path)? {
         return refuse_symbolic_link(path);
     }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|source| failed("make", parent, source))?;
-    }
-    let made = DirBuilder::new().mode(DIR_MODE).create(path);
+    let attempt = || DirBuilder::new().mode(DIR_MODE).create(path);
+    let made = match (attempt(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent).and_then(|()| attempt())
+        }
+        (made, _) => made,
+    };
     // The umask may have taken the owner's rights too.
     made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(DIR_MODE)))
         .map_err(|source| failed("make", path, source))
+}
+
+/// Brings a file, or the names in a directory, to the disk.
+pub(crate) fn sync(path: &Path) -> Result<(), CommandError> {
+    let synced = open_to_sync(path).and_then(|file| file.sync_all());
+    synced.map_err(|source| failed("sync", path, source))
 }
 
 /// Makes an empty private file unless there is one.
@@ -231,15 +236,84 @@ fn open_to_sync(path: &Path) -> io::Result<File> {
 
 /// A new file in the place of whatever was there, without following it anywhere.
 fn create(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path)?;
+    let new = || {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(path)
+    };
+    let file = match new() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path).and_then(|()| new())
+        }
+        made => made,
+    }?;
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::mode;
+
+    #[test]
+    fn files_reach_their_places_together_or_not_at_all() {
+        let temp = tempfile::tempdir().unwrap();
+        let [one, two] = ["a/one", "b/two"].map(|name| temp.path().join(name));
+        let stage = |contents| {
+            let mut staging = Staging::new(temp.path());
+            for path in [&one, &two] {
+                staging.make_dir(path.parent().unwrap()).unwrap();
+                staging.write(path, contents).unwrap();
+            }
+            staging
+        };
+        drop(stage("never"));
+        assert!(names_in(&temp.path().join("a")).unwrap().is_empty());
+        stage("first").commit().unwrap();
+        drop(stage("never"));
+        assert_eq!(
+            [read(&one).unwrap(), read(&two).unwrap()],
+            [b"first", b"first"]
+        );
+        stage("second").commit().unwrap();
+        assert_eq!(
+            [read(&one).unwrap(), read(&two).unwrap()],
+            [b"second", b"second"]
+        );
+        assert_eq!(
+            names_in(&temp.path().join("a")).unwrap(),
+            [Path::new("one")]
+        );
+        assert_eq!((mode(&one), mode(&temp.path().join("a"))), (0o600, 0o700));
+    }
+
+    #[test]
+    fn what_a_killed_command_left_under_a_name_of_ours_is_replaced() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("key.pem");
+        let outside = temp.path().join("outside");
+        fs::write(&outside, "theirs").unwrap();
+        std::os::unix::fs::symlink(&outside, temp.path().join("key.pem.new")).unwrap();
+        let mut staging = Staging::new(temp.path());
+        staging.write(&path, "ours").unwrap();
+        staging.commit().unwrap();
+        assert_eq!(read(&path).unwrap(), b"ours");
+        assert_eq!(read(&outside).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn more_files_than_are_synced_one_by_one_reach_their_places_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut staging = Staging::new(temp.path());
+        for n in 0..=SYNC_EACH_MAX {
+            staging
+                .write(&temp.path().join(n.to_string()), "x")
+                .unwrap();
+        }
+        staging.commit().unwrap();
+        assert_eq!(names_in(temp.path()).unwrap().len(), SYNC_EACH_MAX + 1);
+    }
 }

@@ -54,6 +54,7 @@ pub(super) fn open_or_make(
     refuse_foreign(&layout)?;
     if !files::exists(dir)? {
         files::make_dir(dir)?;
+        dir.parent().map_or(Ok(()), files::sync)?;
     }
     files::make_dir(&layout.ca_dir())?;
     let lock = hierarchy::lock(&layout)?;
@@ -106,6 +107,7 @@ fn make_authorities(
     now: UnixTime,
 ) -> Result<(), CommandError> {
     let mut staging = Staging::new(layout.dir());
+    staging.make_dir(&layout.ca_dir())?;
     let mut new_key = |role| {
         let key = key_file::generate()?;
         staging.write(&layout.authority_key(role), &key.serialize_pem())?;

@@ -1,0 +1,127 @@
+//! The bodies of the fuzz targets, bounded: good input cut, changed and stuffed at random.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use countersign_certs as certs;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+
+#[path = "../fuzz/bodies.rs"]
+mod bodies;
+
+/// A certificate that the gate admits, as `bodies::certificate` asks it to.
+fn good_certificate() -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "dev-1");
+    let uri = "spiffe://countersign.local/device/dev-1";
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    params
+        .self_signed(&KeyPair::generate().unwrap())
+        .unwrap()
+        .der()
+        .to_vec()
+}
+
+fn good_request() -> Vec<u8> {
+    let params = CertificateParams::new(["broker.example".to_owned()]).unwrap();
+    params
+        .serialize_request(&KeyPair::generate().unwrap())
+        .unwrap()
+        .der()
+        .to_vec()
+}
+
+/// One thing done to some octets.
+#[derive(Clone, Debug)]
+enum Change {
+    Set(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index),
+    Cut(Index),
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let change = prop_oneof![
+        4 => any::<(Index, u8)>().prop_map(|(at, octet)| Change::Set(at, octet)),
+        2 => (any::<Index>(), prop::collection::vec(any::<u8>(), 1..9))
+            .prop_map(|(at, octets)| Change::Insert(at, octets)),
+        2 => any::<Index>().prop_map(Change::Remove),
+        1 => any::<Index>().prop_map(Change::Cut),
+    ];
+    prop::collection::vec(change, 1..5)
+}
+
+fn apply(mut octets: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+    for change in changes {
+        if octets.is_empty() {
+            break;
+        }
+        match change {
+            Change::Set(at, octet) => *at.get_mut(&mut octets) = *octet,
+            Change::Insert(at, inserted) => {
+                let at = at.index(octets.len());
+                octets.splice(at..at, inserted.iter().copied());
+            }
+            Change::Remove(at) => drop(octets.remove(at.index(octets.len()))),
+            Change::Cut(at) => octets.truncate(at.index(octets.len())),
+        }
+    }
+    octets
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_certificate_breaks_what_must_hold(changes in changes()) {
+        bodies::certificate(&apply(good_certificate(), &changes));
+    }
+
+    #[test]
+    fn no_request_breaks_what_must_hold(changes in changes()) {
+        bodies::request(&apply(good_request(), &changes));
+    }
+
+    #[test]
+    fn no_name_breaks_what_must_hold(changes in changes(), text in ".{0,80}") {
+        bodies::names(&apply(b"spiffe://countersign.local/device/dev-1".to_vec(), &changes));
+        bodies::names(&apply(b"dev-1".to_vec(), &changes));
+        bodies::names(text.as_bytes());
+    }
+
+    #[test]
+    fn no_rubbish_breaks_what_must_hold(octets in prop::collection::vec(any::<u8>(), 0..512)) {
+        bodies::certificate(&octets);
+        bodies::request(&octets);
+        bodies::names(&octets);
+    }
+}
+
+/// Without this the properties above could hold for nothing.
+#[test]
+fn the_seeds_are_good() {
+    let trust_domain = &certs::TrustDomain::default();
+    let revoked = &certs::RevocationSet::default();
+    let now = rustls_pki_types::UnixTime::now();
+    certs::admit(
+        &good_certificate(),
+        &certs::Admission {
+            trust_domain,
+            revoked,
+        },
+        now,
+    )
+    .unwrap();
+    certs::PublicKey::from_request(&good_request()).unwrap();
+    bodies::certificate(&good_certificate());
+    bodies::request(&good_request());
+}

@@ -1,0 +1,155 @@
+//! What others make of our files: OpenSSL reads the keys, verifies the chains and agrees on what
+//! stands in the certificates.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use certs::DeviceId;
+use countersign_provisioning::{IssueRequest, UpRequest, device_issue, up_prepare};
+use rustls_pki_types::UnixTime;
+
+fn openssl(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("openssl").args(arguments).output().unwrap();
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_verifies_every_chain_for_its_purpose_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let request = UpRequest {
+        dir: temp.path(),
+        devices: 1,
+        server_names: &[],
+        trust_domain: None,
+    };
+    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let root = prepared.layout.ca_pem();
+    let broker = prepared.layout.broker();
+    for (files, right, wrong) in [
+        (&broker, "sslserver", "sslclient"),
+        (&prepared.devices[0].files, "sslclient", "sslserver"),
+        (&prepared.apps[0].files, "sslclient", "sslserver"),
+    ] {
+        let cert = path(&files.cert);
+        let verify = |purpose| {
+            let strict = ["verify", "-x509_strict", "-purpose", purpose];
+            openssl(
+                &[
+                    &strict[..],
+                    &["-CAfile", path(&root), "-untrusted", cert, cert],
+                ]
+                .concat(),
+            )
+        };
+        assert_eq!(verify(right), Ok(format!("{cert}: OK\n")));
+        assert!(verify(wrong).is_err());
+        let of_key = openssl(&["pkey", "-in", path(&files.key), "-pubout"]).unwrap();
+        let of_certificate = openssl(&["x509", "-in", cert, "-noout", "-pubkey"]).unwrap();
+        assert_eq!(of_key, of_certificate);
+    }
+}
+
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_reads_in_a_certificate_what_its_profile_says() {
+    let temp = tempfile::tempdir().unwrap();
+    let request = UpRequest {
+        dir: temp.path(),
+        devices: 1,
+        server_names: &[],
+        trust_domain: None,
+    };
+    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let cert = path(&prepared.devices[0].files.cert);
+    let text = openssl(&["x509", "-in", cert, "-noout", "-text"]).unwrap();
+    for words in [
+        "Version: 3",
+        "Issuer: CN = Countersign DEV ONLY device CA 1",
+        "Subject: CN = dev-1\n",
+        "NIST CURVE: P-256",
+        "X509v3 Key Usage: critical\n                Digital Signature\n",
+        "X509v3 Extended Key Usage: \n                TLS Web Client Authentication\n",
+        "X509v3 Basic Constraints: critical\n                CA:FALSE\n",
+        "X509v3 Subject Alternative Name: \n                \
+         URI:spiffe://countersign.local/device/dev-1\n",
+        "X509v3 Authority Key Identifier:",
+        "X509v3 Subject Key Identifier:",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+}
+
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn a_request_made_by_openssl_is_certified() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = &temp.path().join("dev");
+    let request = UpRequest {
+        dir,
+        devices: 0,
+        server_names: &[],
+        trust_domain: None,
+    };
+    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    for algorithm in ["P-256", "P-384", "Ed25519"] {
+        let key = temp.path().join("key.pem");
+        let csr = temp.path().join("request.pem");
+        let new_key = match algorithm {
+            "Ed25519" => vec!["genpkey", "-algorithm", "ED25519", "-out", path(&key)],
+            curve => vec![
+                "ecparam",
+                "-name",
+                curve,
+                "-genkey",
+                "-noout",
+                "-out",
+                path(&key),
+            ],
+        };
+        openssl(&new_key).unwrap();
+        let admin = ["-subj", "/CN=admin", "-addext", "basicConstraints=CA:TRUE"];
+        let new = ["req", "-new", "-key", path(&key), "-out", path(&csr)];
+        openssl(&[&new[..], &admin].concat()).unwrap();
+
+        let id = &DeviceId::parse(algorithm).unwrap();
+        let issued = device_issue(
+            &IssueRequest {
+                dir,
+                id,
+                csr: Some(&csr),
+            },
+            UnixTime::now(),
+        );
+        let cert = issued.unwrap().files.cert;
+        let root = prepared.layout.ca_pem();
+        let ok = openssl(&[
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            path(&root),
+            "-untrusted",
+            path(&cert),
+            path(&cert),
+        ]);
+        assert_eq!(ok, Ok(format!("{}: OK\n", path(&cert))));
+        let text = openssl(&["x509", "-in", path(&cert), "-noout", "-text"]).unwrap();
+        assert!(
+            !text.contains("admin") && !text.contains("CA:TRUE"),
+            "{text}"
+        );
+        fs::remove_file(&key).unwrap();
+    }
+}
