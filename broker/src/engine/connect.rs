@@ -172,14 +172,19 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return id;
         };
+        let (number, was_lasting) = (session.number, session.is_lasting);
         session.expiry = expiry;
+        session.is_lasting = was_lasting && expiry > 0;
         session.inbound.resume(self.limits.receive_maximum);
-        let session = session.number;
-        self.record(match expiry {
+        if session.is_lasting {
+            self.record(Record::SessionResumed {
+                session: number,
+                expiry,
+            });
+        } else if was_lasting {
             // From here on it ends with its connection, whatever happens to us.
-            0 => Record::SessionEnded { session },
-            _ => Record::SessionResumed { session, expiry },
-        });
+            self.record(Record::SessionEnded { session: number });
+        }
         id
     }
 
@@ -188,7 +193,8 @@ impl Engine {
         self.next_session += 1;
         let mut session = Session::new(key, number, rights.clone(), &self.limits);
         session.expiry = expiry;
-        if session.is_lasting() {
+        session.is_lasting = expiry > 0;
+        if session.is_lasting {
             let key = session.key.clone();
             self.record(Record::SessionCreated {
                 session: number,

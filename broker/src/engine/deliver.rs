@@ -97,8 +97,8 @@ impl Engine {
             let Some(packet_id) = delivery.packet_id else {
                 return;
             };
-            let session = session.number;
-            if let (QoS::ExactlyOnce, Some(message)) = (qos, number) {
+            let session = self.lasting(id).filter(|_| qos == QoS::ExactlyOnce);
+            if let (Some(session), Some(message)) = (session, number) {
                 // It is sent again under this identifier, whatever happens to us.
                 self.record(Record::Sent {
                     session,
@@ -156,7 +156,7 @@ impl Engine {
             self.counters.dropped_too_large += 1;
             return self.give_up(id, packet_id);
         }
-        let is_recorded = session.is_lasting() && delivery.qos == QoS::ExactlyOnce;
+        let is_recorded = session.is_lasting && delivery.qos == QoS::ExactlyOnce;
         self.counters.messages_sent += 1;
         let after = After::record(is_recorded.then_some(()));
         self.speak(connection, Outgoing::Deliver(delivery), after);

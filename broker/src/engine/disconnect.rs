@@ -23,12 +23,7 @@ impl Engine {
             if session.expiry == 0 && wish > 0 {
                 return self.broke(id, ProtocolError::SessionExpiryFromZero);
             }
-            let was_lasting = session.is_lasting();
             session.expiry = wish.min(self.limits.session_expiry_max);
-            let (number, is_lasting) = (session.number, session.is_lasting());
-            if was_lasting && !is_lasting {
-                self.record(Record::SessionEnded { session: number });
-            }
         }
         if disconnect.reason == ReasonCode::Success {
             self.discard_will(id);

@@ -27,7 +27,11 @@ mod session_end;
 mod statistics;
 mod subscribe;
 #[cfg(test)]
-mod test_world;
+mod test_replay;
+#[cfg(test)]
+mod test_sequences;
+#[cfg(test)]
+pub(crate) mod test_world;
 mod tick;
 mod time;
 mod unsubscribe;
@@ -214,7 +218,7 @@ impl Engine {
     /// The record number of a session that has records.
     fn lasting(&self, id: SessionId) -> Option<SessionNumber> {
         let session = self.sessions.get(id)?;
-        session.is_lasting().then_some(session.number)
+        session.is_lasting.then_some(session.number)
     }
 }
 

@@ -83,7 +83,7 @@ pub enum Record {
         /// Whose.
         session: SessionNumber,
     },
-    /// A message awaits delivery to sessions, in the order of the records.
+    /// A message awaits delivery to sessions, to each once and in the order of the records.
     Message {
         /// The new message.
         number: MessageNumber,
@@ -92,10 +92,13 @@ pub enum Record {
         /// Who is to get it.
         targets: SmallVec<[Target; 1]>,
     },
-    /// A message recorded before awaits delivery to one more session.
-    Target {
-        /// Which message.
-        message: MessageNumber,
+    /// A message recorded before awaits delivery to one more session, or to one of its receivers
+    /// once more: as a message of its own with the same content.
+    Copy {
+        /// The new message.
+        number: MessageNumber,
+        /// Whose content it has; needed by somebody until here.
+        of: MessageNumber,
         /// Who is to get it.
         target: Target,
     },

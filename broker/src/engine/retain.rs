@@ -11,7 +11,6 @@ use super::session::{Pending, SessionId};
 use super::statistics::is_watching;
 use super::{After, ConnectionId, Engine, Outgoing};
 use protocol::packet::QoS;
-use smallvec::smallvec;
 use std::sync::Arc;
 
 impl Engine {
@@ -126,8 +125,9 @@ impl Engine {
         self.offer(id, pending, after);
     }
 
-    /// Records a message that one lasting session is to get.
+    /// Records a message that one more session is to get, if that session lasts.
     pub(super) fn record_pending(&mut self, id: SessionId, pending: &mut Pending) {
+        let of = pending.number.take();
         let Some(session) = self.lasting(id) else {
             return;
         };
@@ -138,19 +138,7 @@ impl Engine {
             subscription_ids: pending.subscription_ids.clone(),
             share: pending.share.clone(),
         };
-        match pending.number {
-            Some(message) => self.record(Record::Target { message, target }),
-            None => {
-                let number = self.number_message();
-                let message = Arc::clone(&pending.message);
-                self.record(Record::Message {
-                    number,
-                    message,
-                    targets: smallvec![target],
-                });
-                pending.number = Some(number);
-            }
-        }
+        pending.number = Some(self.record_copy(of, &pending.message, target));
     }
 }
 

@@ -11,7 +11,7 @@ use super::session::{Pending, Session, SessionId};
 use super::{After, Engine};
 use protocol::packet::QoS;
 use protocol::topic::{TopicFilter, TopicName};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
 /// What routing a message uses and gives back, so that a publish allocates nothing for it.
@@ -29,6 +29,8 @@ struct Receiver {
     retain: bool,
     subscription_ids: SubscriptionIds,
     share: Option<Arc<TopicFilter>>,
+    /// What the records call it.
+    number: Option<MessageNumber>,
 }
 
 /// What became of a message.
@@ -46,32 +48,15 @@ impl Engine {
     pub(super) fn route(&mut self, message: &Arc<Message>, after: After) -> Routed {
         let mut scratch = std::mem::take(&mut self.scratch);
         let matched = self.find_receivers(message, &mut scratch);
-        let number = self.record_message(message, &scratch.receivers);
-        let after = if number.is_some() { After::Sync } else { after };
+        let after = after.max(self.record_receivers(message, &mut scratch.receivers));
         // At QoS 2 nobody gets what might be sent to us again as new.
         let deliver = if message.qos() == QoS::ExactlyOnce {
             after
         } else {
             After::Nothing
         };
-        for receiver in scratch.receivers.drain(..) {
-            let Receiver {
-                session,
-                qos,
-                retain,
-                subscription_ids,
-                share,
-            } = receiver;
-            let message = Arc::clone(message);
-            let pending = Pending {
-                message,
-                number,
-                subscription_ids,
-                share,
-                qos,
-                retain,
-            };
-            self.offer(session, pending, deliver);
+        for mut receiver in scratch.receivers.drain(..) {
+            self.offer(receiver.session, receiver.pending(message), deliver);
         }
         self.scratch = scratch;
         Routed { matched, after }
@@ -100,9 +85,12 @@ impl Engine {
         if filters > 1 {
             matches.sort_unstable_by_key(|(id, grant)| (*id, grant.id));
         }
+        let shared = receivers.len();
         for same in matches.chunk_by(|(one, _), (other, _)| one == other) {
             receivers.extend(self.receiver(message, same));
         }
+        // In the order in which they are recorded.
+        receivers.rotate_left(shared);
         filters + groups > 0
     }
 
@@ -136,6 +124,7 @@ impl Engine {
             retain,
             subscription_ids,
             share: None,
+            number: None,
         })
     }
 
@@ -154,34 +143,71 @@ impl Engine {
         room.is_some()
     }
 
-    /// Records a message for those of its receivers whose sessions last.
-    fn record_message(
-        &mut self,
-        message: &Arc<Message>,
-        receivers: &[Receiver],
-    ) -> Option<MessageNumber> {
+    /// Records a message for those of its receivers whose sessions last. What depends on it waits
+    /// for its record.
+    fn record_receivers(&mut self, message: &Arc<Message>, receivers: &mut [Receiver]) -> After {
         let targets: SmallVec<[Target; 1]> = receivers
             .iter()
+            .filter(|receiver| receiver.share.is_none())
             .filter_map(|receiver| self.target(receiver))
             .collect();
-        if targets.is_empty() {
-            return None;
+        let mut first = None;
+        if !targets.is_empty() {
+            let number = self.number_message();
+            first = Some(number);
+            for receiver in receivers
+                .iter_mut()
+                .filter(|receiver| receiver.share.is_none())
+            {
+                receiver.number = self.is_recorded(receiver).then_some(number);
+            }
+            let message = Arc::clone(message);
+            self.record(Record::Message {
+                number,
+                message,
+                targets,
+            });
         }
+        // The same session may get another copy: each has a number of its own.
+        for receiver in receivers.iter_mut().filter(|it| it.share.is_some()) {
+            let Some(target) = self.target(receiver) else {
+                continue;
+            };
+            let number = self.record_copy(first, message, target);
+            first.get_or_insert(number);
+            receiver.number = Some(number);
+        }
+        After::record(first)
+    }
+
+    /// Records a copy of a message for one session: `of` is one recorded before.
+    pub(super) fn record_copy(
+        &mut self,
+        of: Option<MessageNumber>,
+        message: &Arc<Message>,
+        target: Target,
+    ) -> MessageNumber {
         let number = self.number_message();
-        self.record(Record::Message {
-            number,
-            message: Arc::clone(message),
-            targets,
+        self.record(match of {
+            Some(of) => Record::Copy { number, of, target },
+            None => Record::Message {
+                number,
+                message: Arc::clone(message),
+                targets: smallvec![target],
+            },
         });
-        Some(number)
+        number
+    }
+
+    /// Whether the records are to say that this session gets the message.
+    fn is_recorded(&self, receiver: &Receiver) -> bool {
+        receiver.qos != QoS::AtMostOnce && self.lasting(receiver.session).is_some()
     }
 
     fn target(&self, receiver: &Receiver) -> Option<Target> {
-        if receiver.qos == QoS::AtMostOnce {
-            return None;
-        }
-        Some(Target {
-            session: self.lasting(receiver.session)?,
+        let session = self.lasting(receiver.session)?;
+        self.is_recorded(receiver).then(|| Target {
+            session,
             qos: receiver.qos,
             retain: receiver.retain,
             subscription_ids: receiver.subscription_ids.clone(),
@@ -189,7 +215,7 @@ impl Engine {
         })
     }
 
-    pub(super) fn number_message(&mut self) -> MessageNumber {
+    fn number_message(&mut self) -> MessageNumber {
         let number = self.next_message;
         self.next_message = number.saturating_add(1);
         MessageNumber(number)
@@ -205,6 +231,18 @@ impl Receiver {
             retain: message.retain() && grant.retain_as_published,
             subscription_ids: grant.id.into_iter().collect(),
             share: Some(Arc::clone(filter)),
+            number: None,
+        }
+    }
+
+    fn pending(&mut self, message: &Arc<Message>) -> Pending {
+        Pending {
+            message: Arc::clone(message),
+            number: self.number,
+            subscription_ids: std::mem::take(&mut self.subscription_ids),
+            share: self.share.take(),
+            qos: self.qos,
+            retain: self.retain,
         }
     }
 }

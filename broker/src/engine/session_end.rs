@@ -12,25 +12,26 @@ impl Engine {
     pub(super) fn end_session(&mut self, id: SessionId) {
         self.cancel_deadlines(id);
         self.publish_will(id);
-        let Some(session) = self.sessions.remove(id) else {
+        let Some(mut session) = self.sessions.remove(id) else {
             return;
         };
         for (filter, _) in session.subscriptions.iter() {
             self.router.unsubscribe(id, filter);
             self.unwatch_statistics(filter);
         }
-        if session.is_lasting() {
-            self.record(Record::SessionEnded {
-                session: session.number,
-            });
-        }
-        let mut session = session;
         // What was sent at QoS 2 may have arrived: it goes to nobody else [MQTT-4.8.2-5].
         let sent: Vec<Pending> = session.outbound.drain().collect();
         let unsent: Vec<Pending> = session.queue.take_all().collect();
         let may_go_on = |pending: &Pending| pending.qos == QoS::AtLeastOnce;
-        for pending in sent.into_iter().filter(may_go_on).chain(unsent) {
+        for mut pending in sent.into_iter().filter(may_go_on).chain(unsent) {
+            pending.number = pending.number.filter(|_| session.is_lasting);
             self.hand_on(pending);
+        }
+        // The last of its records: what it leaves behind has found its way.
+        if session.is_lasting {
+            self.record(Record::SessionEnded {
+                session: session.number,
+            });
         }
     }
 
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(world.heard(heir), ["*PUBLISH a=1 q1 #1"]);
         assert_eq!(
             world.record_names(),
-            ["SessionLeft", "SessionEnded", "Target"]
+            ["SessionLeft", "Copy", "SessionEnded"]
         );
     }
 

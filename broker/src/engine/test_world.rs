@@ -3,13 +3,13 @@
 //! What a client hears reads like this: `PUBLISH a/b=payload q1 #7 dup retain ids[3] expires[9]`.
 //! A `*` in front says that it waits for the records.
 
-use super::policy::Policy;
+use super::policy::{Policy, Rights, SubscribePermit};
 use super::{
     After, Arrival, CloseReason, ConnectionId, Counters, Delivery, Effect, Engine, Forward, Input,
-    Limits, Outgoing, Record, ShardPlace, Time,
+    Limits, Message, Outgoing, Record, SessionKey, ShardPlace, Time,
 };
 use bytes::Bytes;
-use certs::{Admission, RevocationSet, TrustDomain, VerifiedDevice, admit};
+use certs::{Admission, RevocationSet, Subject, TrustDomain, VerifiedDevice, admit};
 use protocol::Text;
 use protocol::packet::{
     Ack, Connect, ConnectProperties, Disconnect, ForwardedProperties, Packet, PacketId, Publish,
@@ -26,7 +26,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 /// Lets everybody do everything, under any client id.
-pub(super) const OPEN: &str = r##"
+pub(crate) const OPEN: &str = r##"
 [[rule]]
 name = "open"
 client_ids = "*"
@@ -179,9 +179,14 @@ impl World {
             .collect()
     }
 
+    /// All that was said to anybody since it was asked last.
+    pub(super) fn take_heard(&mut self) -> BTreeMap<ConnectionId, Vec<(After, Outgoing)>> {
+        std::mem::take(&mut self.heard)
+    }
+
     /// All that each has heard since it was asked last.
     pub(super) fn all_heard(&mut self) -> Vec<(ConnectionId, Vec<String>)> {
-        let heard = std::mem::take(&mut self.heard);
+        let heard = self.take_heard();
         heard
             .into_iter()
             .map(|(id, heard)| (id, heard.iter().map(say).collect()))
@@ -222,16 +227,70 @@ impl World {
     }
 }
 
-/// The built-in rule and these.
-fn parse(rules: &str) -> Arc<Policy> {
-    if rules.is_empty() {
-        return Arc::new(Policy::built_in());
+/// The built-in rule and these, read once.
+pub(super) fn parse(rules: &str) -> Arc<Policy> {
+    static READ: LazyLock<Mutex<HashMap<String, Arc<Policy>>>> = LazyLock::new(Mutex::default);
+    let read = || Arc::new(Policy::parse("policy.toml", rules).unwrap());
+    match rules {
+        "" => Arc::new(Policy::built_in()),
+        _ => READ
+            .lock()
+            .unwrap()
+            .entry(rules.to_owned())
+            .or_insert_with(read)
+            .clone(),
     }
-    Arc::new(Policy::parse("policy.toml", rules).unwrap())
+}
+
+/// The permit to subscribe to what everybody may.
+pub(super) fn permit(filter: &str) -> SubscribePermit {
+    static RIGHTS: LazyLock<Rights> = LazyLock::new(|| rights("dev-1"));
+    RIGHTS
+        .permit_subscribe(&TopicFilter::parse(filter).unwrap())
+        .unwrap()
+}
+
+/// A message that `device` may publish, as everybody may.
+pub(super) fn message(
+    device: &str,
+    topic: &str,
+    payload: &str,
+    expires_at: Option<Time>,
+) -> Arc<Message> {
+    static RIGHTS: LazyLock<Rights> = LazyLock::new(|| rights("dev-1"));
+    let publish = publish(topic, payload, QoS::AtLeastOnce, 1);
+    let permit = RIGHTS.permit_publish(&publish.topic).unwrap();
+    let client_id = Text::parse(device).unwrap();
+    let publisher = Arc::new(SessionKey {
+        subject: subject(device),
+        client_id,
+    });
+    let seconds = expires_at.map(|at| at.since(Time::default()).as_secs().try_into().unwrap());
+    let publish = Publish {
+        message_expiry_interval: seconds,
+        ..publish
+    };
+    Arc::new(Message::published(
+        permit,
+        publish,
+        &publisher,
+        Time::default(),
+    ))
+}
+
+pub(super) fn subject(device: &str) -> Subject {
+    verified(device).subject().clone()
+}
+
+fn rights(device: &str) -> Rights {
+    let policy = parse(&OPEN.replace(r##""$SYS/#""##, r##""$SYS/#", "$x/#""##));
+    policy
+        .rights(&subject(device), &Text::parse(device).unwrap())
+        .unwrap()
 }
 
 /// A CONNECT of 5.0 with a clean start.
-fn connect(client_id: &str) -> Connect {
+pub(crate) fn connect(client_id: &str) -> Connect {
     Connect {
         version: Version::V5,
         clean_start: true,
@@ -245,7 +304,7 @@ fn connect(client_id: &str) -> Connect {
 }
 
 /// Makes a CONNECT go on with a session that lasts an hour.
-pub(super) fn lasting(connect: &mut Connect) {
+pub(crate) fn lasting(connect: &mut Connect) {
     connect.clean_start = false;
     connect.properties.session_expiry_interval = 3600;
 }
@@ -290,7 +349,7 @@ pub(super) fn qos0(topic: &str, payload: &str) -> Packet {
     Packet::Publish(publish(topic, payload, QoS::AtMostOnce, 0))
 }
 
-pub(super) fn qos1(topic: &str, payload: &str, id: u16) -> Packet {
+pub(crate) fn qos1(topic: &str, payload: &str, id: u16) -> Packet {
     Packet::Publish(publish(topic, payload, QoS::AtLeastOnce, id))
 }
 
@@ -436,7 +495,7 @@ fn say_delivery(delivery: &Delivery) -> String {
 const NOT_BEFORE: u64 = 1_700_000_000;
 
 /// A device as the identity gate admits it, `app/…` an application; made once for each id.
-fn verified(subject: &str) -> VerifiedDevice {
+pub(crate) fn verified(subject: &str) -> VerifiedDevice {
     static ADMITTED: LazyLock<Mutex<HashMap<String, VerifiedDevice>>> =
         LazyLock::new(Mutex::default);
     let mut admitted = ADMITTED.lock().unwrap();

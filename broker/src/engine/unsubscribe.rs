@@ -58,8 +58,9 @@ impl Engine {
             return;
         };
         for pending in session.queue.take_shared(filter) {
-            self.settle(id, pending.number);
+            let number = pending.number;
             self.hand_on(pending);
+            self.settle(id, number);
         }
     }
 }

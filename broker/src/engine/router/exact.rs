@@ -93,3 +93,11 @@ impl ExactFilters {
         }
     }
 }
+
+#[cfg(test)]
+impl ExactFilters {
+    /// Whether nothing is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filters.is_empty() && self.by_pattern.is_empty()
+    }
+}

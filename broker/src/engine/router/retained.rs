@@ -287,3 +287,143 @@ fn behind(key: &[u8], level_end: usize) -> Leap {
 fn before(key: &[u8], end: usize) -> &[u8] {
     key.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test_world::{message, subject};
+    use proptest::prelude::*;
+
+    fn retained(limits: &Limits, topics: &[&str]) -> Retained {
+        let mut retained = Retained::new(limits, RandomState::with_seeds(1, 2, 3, 4));
+        for topic in topics {
+            retained.set(message("dev-1", topic, "payload", None));
+        }
+        retained
+    }
+
+    fn topic(text: &str) -> TopicName {
+        TopicName::parse(text).unwrap()
+    }
+
+    /// All that a filter matches, found in as many steps as it takes.
+    fn found(retained: &Retained, filter: &str) -> Vec<String> {
+        let filter = TopicFilter::parse(filter).unwrap();
+        let (mut scan, mut found) = (Scan::new(), Vec::new());
+        while !scan.is_done() {
+            let mut step = SearchStep::default();
+            retained.search(&filter, &mut scan, &mut step);
+            let more = step.take_found();
+            assert!(more.len() <= FOUND_MAX && step.looked_at <= LOOKED_AT_MAX);
+            found.extend(more.iter().map(|message| message.topic().to_string()));
+        }
+        found
+    }
+
+    #[test]
+    fn a_search_leaps_over_what_does_not_match() {
+        let topics: Vec<_> = (0..20_000)
+            .map(|n| format!("devices/dev-{n}/state"))
+            .collect();
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        let retained = retained(&Limits::default(), &topics);
+        for (filter, len) in [
+            ("devices/dev-7/#", 1),
+            ("devices/dev-7/state", 1),
+            ("devices/+", 0),
+            ("other/#", 0),
+        ] {
+            let mut step = SearchStep::default();
+            let filter = TopicFilter::parse(filter).unwrap();
+            let mut scan = Scan::new();
+            while !scan.is_done() && !step.is_over() {
+                retained.search(&filter, &mut scan, &mut step);
+            }
+            assert_eq!(step.found_len, len, "{filter}");
+            if filter.as_str() != "devices/+" {
+                assert!(step.looked_at < 10, "{filter}: {}", step.looked_at);
+            }
+        }
+        assert_eq!(found(&retained, "devices/+/state").len(), 20_000);
+    }
+
+    #[test]
+    fn a_search_goes_on_though_the_messages_change() {
+        let topics: Vec<_> = (0..200).map(|n| format!("a/{n:03}")).collect();
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        let mut retained = retained(&Limits::default(), &topics);
+        let filter = TopicFilter::parse("a/#").unwrap();
+        let (mut scan, mut step) = (Scan::new(), SearchStep::default());
+        retained.search(&filter, &mut scan, &mut step);
+        assert_eq!(step.take_found().len(), FOUND_MAX);
+        for gone in 0..190 {
+            retained.clear(&topic(&format!("a/{gone:03}")));
+        }
+        let mut step = SearchStep::default();
+        retained.search(&filter, &mut scan, &mut step);
+        assert_eq!(step.take_found().len(), 10);
+        assert!(scan.is_done());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_there() {
+        let limits = Limits {
+            retained_bytes_max: 20,
+            ..Limits::default()
+        };
+        let mut retained = retained(&limits, &["a", "b"]);
+        let device = subject("dev-1");
+        assert_eq!(retained.admit(&topic("c"), 7, &device), Err(Refusal));
+        assert_eq!(retained.admit(&topic("c"), 6, &device), Ok(()));
+        // What takes another's place gives its bytes back first.
+        assert_eq!(retained.admit(&topic("a"), 13, &device), Ok(()));
+        assert_eq!(retained.admit(&topic("a"), 14, &device), Err(Refusal));
+        for name in ["a", "b", "a"] {
+            retained.clear(&topic(name));
+        }
+        assert_eq!(
+            (retained.len(), retained.bytes, retained.by_device.len()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn only_what_has_expired_is_taken_out() {
+        let mut retained = retained(&Limits::default(), &["forever"]);
+        let at = |seconds| Time::default().after_seconds(seconds);
+        for (name, seconds) in [("a", 30), ("b", 10), ("c", 20), ("b", 40)] {
+            retained.set(message("dev-1", name, "x", Some(at(seconds))));
+        }
+        assert_eq!(retained.deadline(), Some(at(20)));
+        let mut taken = Vec::new();
+        while let Some(message) = retained.take_expired(at(30)) {
+            taken.push(message.topic().to_string());
+        }
+        assert_eq!(taken, ["c", "a"]);
+        assert_eq!(retained.len(), 2);
+    }
+
+    fn words(wild: &'static [&'static str], len: usize) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(wild.to_vec()), 1..=len)
+            .prop_map(|levels| levels.join("/"))
+            .prop_filter("not empty", |text| !text.is_empty())
+    }
+
+    proptest! {
+        #[test]
+        fn a_search_finds_what_the_filter_matches_in_the_order_of_levels(
+            topics in prop::collection::btree_set(words(&["a", "a-", "b", ""], 4), 0..30),
+            filter in words(&["a", "a-", "b", "", "$x", "+", "+", "#"], 4),
+        ) {
+            // Nobody publishes below `$`, so that there is nothing of it to be found.
+            prop_assume!(TopicFilter::parse(&filter).is_ok());
+            let names: Vec<_> = topics.iter().map(String::as_str).collect();
+            let retained = retained(&Limits::default(), &names);
+            let filter = TopicFilter::parse(&filter).unwrap();
+            let mut expected: Vec<_> =
+                topics.iter().filter(|name| filter.matches(&topic(name))).cloned().collect();
+            expected.sort_by_key(|name| key(&topic(name)));
+            prop_assert_eq!(found(&retained, filter.as_str()), expected);
+        }
+    }
+}

@@ -84,3 +84,71 @@ impl SharedGroup {
         self.members.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::packet::QoS;
+
+    const GRANT: Grant = Grant {
+        qos: QoS::AtMostOnce,
+        no_local: false,
+        retain_as_published: false,
+        withholds: false,
+        id: None,
+    };
+
+    fn group() -> SharedGroup {
+        let filter = Arc::new(TopicFilter::parse("$share/g/a").unwrap());
+        let mut group = SharedGroup::new(filter, SessionId(0), GRANT);
+        for member in 1..4 {
+            group.add(SessionId(member), GRANT);
+        }
+        group
+    }
+
+    /// Who is picked, one after the other, while the rooms stay the same.
+    #[track_caller]
+    fn check(rooms: [Option<Room>; 4], expected: [usize; 4]) {
+        let mut group = group();
+        let picked: Vec<_> = expected
+            .iter()
+            .map_while(|_| group.pick(|member, _| rooms[member.0]))
+            .map(|(member, _)| member.0)
+            .collect();
+        assert_eq!(picked, expected, "{rooms:?}");
+    }
+
+    #[test]
+    fn who_has_the_most_room_takes_turns() {
+        use Room::{Away, Behind, Now};
+        check([Some(Now); 4], [1, 2, 3, 0]);
+        check(
+            [Some(Now), Some(Behind(0)), Some(Now), Some(Away(0))],
+            [2, 0, 2, 0],
+        );
+        check(
+            [Some(Behind(9)), Some(Behind(2)), Some(Away(0)), None],
+            [1, 1, 1, 1],
+        );
+        check(
+            [Some(Away(1)), None, Some(Away(1)), Some(Away(5))],
+            [2, 0, 2, 0],
+        );
+    }
+
+    #[test]
+    fn who_can_take_nothing_is_passed_over() {
+        assert_eq!(group().pick(|_, _| None), None);
+    }
+
+    #[test]
+    fn the_turn_goes_on_where_the_last_one_left() {
+        let mut group = group();
+        let picked = group.pick(|_, _| Some(Room::Now));
+        assert_eq!(picked.map(|(member, _)| member), Some(SessionId(1)));
+        group.remove(SessionId(1));
+        let picked = group.pick(|_, _| Some(Room::Now));
+        assert_eq!(picked.map(|(member, _)| member), Some(SessionId(2)));
+    }
+}

@@ -214,3 +214,11 @@ fn levels(pattern: &str) -> impl Iterator<Item = &str> {
     let levels = pattern.get(..len).unwrap_or_default().split('/');
     levels.filter(move |_| pattern != "#")
 }
+
+#[cfg(test)]
+impl TopicTree {
+    /// Whether nothing is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.len() == 1 && self.edges.is_empty()
+    }
+}

@@ -52,6 +52,8 @@ pub(super) struct Session {
     pub(super) rights: Rights,
     /// How many seconds it outlives its connection, within the limit.
     pub(super) expiry: u32,
+    /// Whether records are kept of it: it was made to outlive its connection.
+    pub(super) is_lasting: bool,
     pub(super) presence: Presence,
     pub(super) will: Option<SessionWill>,
     pub(super) subscriptions: Subscriptions,
@@ -84,6 +86,7 @@ impl Session {
             number,
             rights,
             expiry: 0,
+            is_lasting: false,
             presence: Presence::Away(Time::default()),
             will: None,
             subscriptions: Subscriptions::default(),
@@ -93,11 +96,6 @@ impl Session {
             in_flight_bytes_max: limits.in_flight_bytes_max,
             queue: Queue::new(limits),
         }
-    }
-
-    /// Whether it outlives its connection, so that its records are kept.
-    pub(super) fn is_lasting(&self) -> bool {
-        self.expiry > 0
     }
 
     pub(super) fn connected(&self) -> Option<&Connected> {

@@ -75,6 +75,11 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    #[cfg(test)]
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Pending> {
+        self.waiting.iter()
+    }
+
     /// Behind how many others a message with such a payload would wait; `None` without room.
     pub(in crate::engine) fn room_behind(&self, payload_len: usize) -> Option<usize> {
         let fits = self.bytes.saturating_add(payload_len) <= self.bytes_max;
