@@ -5,13 +5,14 @@
 use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Engine, Input, ShardPlace};
+use crate::nonce;
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
 use crate::shard::{Shard, Shards, keep_time};
 use crate::storage::{Memory, Storage, StorageError};
 use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::version::{TLS12, TLS13};
 use std::fs;
 use std::io;
@@ -247,19 +248,9 @@ pub async fn start(plan: Plan) -> Result<Running, BindError> {
 
 fn build_shard(config: &Config, policy: &Arc<Policy>) -> Shard {
     let place = ShardPlace { index: 0, count: 1 };
-    let engine = Engine::new(config.limits.clone(), Arc::clone(policy), place, nonce());
+    let engine = Engine::new(config.limits.clone(), Arc::clone(policy), place, nonce::draw());
     let storage: Box<dyn Storage> = Box::new(Memory::default());
     Shard::new(engine, storage)
-}
-
-/// A number that nobody can guess.
-pub(crate) fn nonce() -> u64 {
-    let mut octets = [0; 8];
-    // It fails only where TLS could not work either.
-    let _ = aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut octets);
-    u64::from_ne_bytes(octets)
 }
 
 impl Running {

@@ -77,10 +77,8 @@ pub(crate) fn run_ca(command: CaCommand) -> Result<(), Failure> {
     let made = ca_init(&args.dir, args.trust_domain.as_ref(), UnixTime::now()).map_err(failure)?;
     let dir = made.layout.dir().display();
     if args.json {
-        println!(
-            "{}",
-            json!({ "dir": made.layout.dir(), "made": made.made, "trust_domain": made.trust_domain.as_str() })
-        );
+        let (dir, domain) = (made.layout.dir(), made.trust_domain.as_str());
+        println!("{}", json!({ "dir": dir, "made": made.made, "trust_domain": domain }));
         return Ok(());
     }
     let verb = if made.made { "made" } else { "kept" };

@@ -8,7 +8,7 @@ use super::handshake::{Stages, Why, shake_hands};
 use super::unfinished::{Slot, Unfinished};
 use crate::config::NetLimits;
 use crate::engine::{CloseReason, ConnectionId, Limits};
-use crate::server::nonce;
+use crate::nonce;
 use crate::shard::Shards;
 use crate::trust::Generation;
 use certs::{Certificate, VerifiedDevice};
@@ -131,7 +131,8 @@ async fn attend(front: &Front, stream: TcpStream, (peer, mut slot): (SocketAddr,
         Ok(Err(ended)) => note_end(peer, &subject, &ended),
         Err(_) => {
             let limit = front.net.connect_timeout;
-            tracing::warn!(%peer, device = %subject, reason = %format_args!("no CONNECT within {limit:?}"), "closed");
+            let reason = format_args!("no CONNECT within {limit:?}");
+            tracing::warn!(%peer, device = %subject, %reason, "connection closed");
         }
     }
 }
@@ -144,7 +145,7 @@ impl Front {
             .fetch_add(1, Ordering::Relaxed);
         Place {
             id: ConnectionId(id),
-            nonce: nonce(),
+            nonce: nonce::draw(),
             shard: Arc::clone(self.shards.of(device.subject())),
             device,
             outbox_bytes_max: self.limits.outbox_bytes_max,

@@ -9,6 +9,8 @@ mod mailbox;
 mod outbox;
 mod shards;
 mod speech;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 pub(crate) use outbox::Outbox;

@@ -44,7 +44,8 @@ pub enum TrustError {
     },
     /// It may be read by others than its owner.
     #[error(
-        "{}: this private key may be read by others (mode {mode:04o}); make it 0600", .path.display()
+        "{}: this private key may be read by others (mode {mode:04o}); make it 0600",
+        .path.display()
     )]
     ExposedKey {
         /// The file.

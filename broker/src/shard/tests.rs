@@ -1,0 +1,147 @@
+//! A shard with a log that is slow or broken, and with many who bring inputs at once.
+
+use super::{Failed, MAILBOX_LEN_MAX, Outbox, Shard};
+use crate::engine::test_world::{OPEN, connect, lasting, parse, qos1, verified};
+use crate::engine::{
+    Arrival, ConnectionId, Engine, Input, Limits, Outgoing, Record, ShardPlace,
+};
+use crate::storage::{Position, Storage, StorageError};
+use protocol::packet::Packet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+/// A log whose disk is done when the test says so.
+#[derive(Clone, Default)]
+struct Slow {
+    taken: Arc<AtomicU64>,
+    durable: Arc<AtomicU64>,
+}
+
+impl Slow {
+    fn finish(&self) {
+        self.durable.store(self.taken.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+impl Storage for Slow {
+    fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, StorageError> {
+        records.clear();
+        Ok(Position(self.taken.fetch_add(1, Ordering::SeqCst) + 1))
+    }
+
+    fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::SeqCst))
+    }
+}
+
+/// A log whose disk is full.
+struct Broken;
+
+impl Storage for Broken {
+    fn append(&mut self, _: &mut Vec<Record>) -> Result<Position, StorageError> {
+        Err(StorageError::Append(io::ErrorKind::StorageFull.into()))
+    }
+
+    fn durable(&self) -> Position {
+        Position::default()
+    }
+}
+
+fn shard(storage: impl Storage + 'static) -> Arc<Shard> {
+    let place = ShardPlace { index: 0, count: 1 };
+    let engine = Engine::new(Limits::default(), parse(OPEN), place, 7);
+    Arc::new(Shard::new(engine, Box::new(storage)))
+}
+
+/// Hands over without waiting for room.
+fn hand_over(shard: &Arc<Shard>, input: Input) -> Poll<Result<(), Failed>> {
+    shard.poll_hand_over(&mut vec![input], &mut Context::from_waker(Waker::noop()))
+}
+
+/// A device connects with a session that outlives its connection.
+fn enter(shard: &Arc<Shard>, device: &str, number: u64) -> (ConnectionId, Arc<Outbox>) {
+    let connection = ConnectionId(number);
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    shard.open(connection, Arc::clone(&outbox));
+    let mut connect = connect(device);
+    lasting(&mut connect);
+    let arrival = Arrival { connection, device: verified(device), connect, nonce: number };
+    assert!(hand_over(shard, Input::Connect(Box::new(arrival))).is_ready());
+    (connection, outbox)
+}
+
+fn said(outbox: &Outbox) -> Vec<Outgoing> {
+    let mut said = Vec::new();
+    // Nothing is an answer, too.
+    let _ = outbox.poll_take(&mut said, &mut Context::from_waker(Waker::noop()));
+    said
+}
+
+#[test]
+fn nothing_is_said_when_the_log_fails() {
+    let shard = shard(Broken);
+    let (connection, outbox) = enter(&shard, "dev-1", 1);
+    assert!(said(&outbox).is_empty());
+    assert!(shard.failure().borrow().is_some());
+    let publish = Input::Packet { connection, packet: qos1("a", "b", 1) };
+    assert_eq!(hand_over(&shard, publish), Poll::Ready(Err(Failed)));
+    assert!(said(&outbox).is_empty());
+}
+
+#[test]
+fn what_depends_on_the_log_is_said_once_it_is_durable_and_in_order() {
+    let log = Slow::default();
+    let shard = shard(log.clone());
+    let (connection, outbox) = enter(&shard, "dev-1", 1);
+    let publish = Input::Packet { connection, packet: qos1("a", "b", 1) };
+    assert!(hand_over(&shard, publish).is_ready());
+    assert!(said(&outbox).is_empty(), "a CONNACK before its record, or a PUBACK before it");
+    log.finish();
+    shard.tell(Input::Tick);
+    let said = said(&outbox);
+    assert!(matches!(
+        said.as_slice(),
+        [
+            Outgoing::Packet(Packet::Connack(_)),
+            Outgoing::Packet(Packet::Puback(_)),
+        ]
+    ));
+}
+
+#[test]
+fn inputs_left_during_a_turn_are_taken_by_whoever_has_it() {
+    const THREADS: u64 = 4;
+    const PUBLISHES: u16 = 2_000;
+    let shard = shard(crate::storage::Memory::default());
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let shard = &shard;
+            scope.spawn(move || {
+                let (connection, _outbox) = enter(shard, &format!("dev-{number}"), number);
+                for id in 1..=PUBLISHES {
+                    let packet = qos1("a", "b", id);
+                    assert!(hand_over(shard, Input::Packet { connection, packet }).is_ready());
+                }
+            });
+        }
+    });
+    let received = shard.counters().messages_received;
+    assert_eq!(received, THREADS * u64::from(PUBLISHES));
+    assert!(shard.mailbox.is_empty());
+}
+
+#[test]
+fn a_full_mailbox_takes_nothing_until_the_next_turn() {
+    let shard = shard(crate::storage::Memory::default());
+    let turn = shard.core.lock().unwrap();
+    for _ in 0..MAILBOX_LEN_MAX {
+        assert!(hand_over(&shard, Input::Tick).is_ready());
+    }
+    assert!(hand_over(&shard, Input::Tick).is_pending());
+    drop(turn);
+    shard.tell(Input::Tick);
+    assert!(hand_over(&shard, Input::Tick).is_ready());
+}
