@@ -223,3 +223,203 @@ fn first_kind(buffer: &BytesMut) -> Result<Option<Kind>, ProtocolError> {
     let kind = Kind::from_first_byte(*first).ok_or(ProtocolError::PacketTypeReserved)?;
     Ok(Some(kind))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReasonCode;
+
+    const CONNECT_311: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01c";
+    const CONNECT_5: &[u8] = b"\x10\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01c";
+    const CONNECT_5_FOR_AN_HOUR: &[u8] =
+        b"\x10\x13\0\x04MQTT\x05\x02\0\x3C\x05\x11\0\0\x0E\x10\0\x01c";
+    const CONNECT_5_WITH_METHOD: &[u8] = b"\x10\x12\0\x04MQTT\x05\x02\0\x3C\x04\x15\0\x01m\0\x01c";
+    const DISCONNECT_FOR_AN_HOUR: &[u8] = b"\xE0\x07\0\x05\x11\0\0\x0E\x10";
+    const AUTH: &[u8] = b"\xF0\x06\x18\x04\x15\0\x01m";
+    const PINGREQ: &[u8] = b"\xC0\0";
+    const CONNACK: &[u8] = b"\x20\x03\0\0\0";
+
+    fn server() -> ServerConnection {
+        ServerConnection::new(NonZeroU32::new(200).unwrap(), 10)
+    }
+
+    /// All that is received from these bytes, and the error that ends it.
+    fn received(parts: &[&[u8]]) -> (Vec<Packet>, Option<ProtocolError>) {
+        let mut buffer = BytesMut::from(&*parts.concat());
+        let mut server = server();
+        let mut packets = Vec::new();
+        loop {
+            match server.receive(&mut buffer) {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => return (packets, None),
+                Err(error) => return (packets, Some(error)),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(parts: &[&[u8]], len: usize, expected: Option<ProtocolError>) {
+        let (packets, error) = received(parts);
+        assert_eq!((packets.len(), error), (len, expected), "{parts:02x?}");
+    }
+
+    #[test]
+    fn mqtt_3_1_0_1_nothing_but_connect_comes_first() {
+        for first in 0..=255_u8 {
+            let expected = match first {
+                0x10 => None,
+                0x00..=0x0F => Some(ProtocolError::PacketTypeReserved),
+                0x11..=0x1F => Some(ProtocolError::FlagsReserved),
+                0x20.. => Some(ProtocolError::ConnectNotFirst),
+            };
+            check(&[&[first]], 0, expected);
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_0_2_a_second_connect_is_refused_before_it_has_arrived() {
+        check(&[CONNECT_5, &[0x10]], 1, Some(ProtocolError::ConnectTwice));
+    }
+
+    #[test]
+    fn cve_2021_28166_what_only_a_server_sends_is_refused_before_it_has_arrived() {
+        for first in [0x20, 0x90, 0xB0, 0xD0] {
+            check(
+                &[CONNECT_311, &[first]],
+                1,
+                Some(ProtocolError::WrongDirection),
+            );
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_4_what_follows_connect_at_once_is_read_in_its_version() {
+        // A property length where 3.1.1 has the filter.
+        let subscribe = b"\x82\x07\0\x01\0\0\x01a\0";
+        check(&[CONNECT_5, subscribe, PINGREQ], 3, None);
+        let (_, error) = received(&[CONNECT_311, subscribe]);
+        assert_eq!(
+            error.map(ProtocolError::reason_code),
+            Some(ReasonCode::MalformedPacket)
+        );
+    }
+
+    #[test]
+    fn mqtt_3_14_4_1_nothing_comes_after_disconnect() {
+        let after = Some(ProtocolError::AfterDisconnect);
+        check(&[CONNECT_5, b"\xE0\0"], 2, None);
+        check(&[CONNECT_5, b"\xE0\0", PINGREQ], 2, after);
+        check(&[CONNECT_311, b"\xE0\0", CONNECT_311], 2, after);
+    }
+
+    #[test]
+    fn mqtt_3_14_2_2_disconnect_does_not_revive_a_session_of_expiry_0() {
+        let from_zero = Some(ProtocolError::SessionExpiryFromZero);
+        check(&[CONNECT_5, DISCONNECT_FOR_AN_HOUR], 1, from_zero);
+        check(&[CONNECT_5, b"\xE0\x07\0\x05\x11\0\0\0\0"], 2, None);
+        check(&[CONNECT_5_FOR_AN_HOUR, DISCONNECT_FOR_AN_HOUR], 2, None);
+    }
+
+    #[test]
+    fn mqtt_4_12_0_6_auth_needs_a_method_in_connect() {
+        check(
+            &[CONNECT_5, AUTH],
+            1,
+            Some(ProtocolError::AuthNotNegotiated),
+        );
+        check(&[CONNECT_5_WITH_METHOD, AUTH], 2, None);
+        check(
+            &[CONNECT_311, AUTH],
+            1,
+            Some(ProtocolError::PacketTypeReserved),
+        );
+    }
+
+    #[test]
+    fn mqtt_3_2_2_15_a_packet_longer_than_the_server_takes_is_refused_by_its_header() {
+        let too_large = Some(ProtocolError::PacketTooLarge);
+        check(&[b"\x10\xFF\xFF\xFF\x7F"], 0, too_large);
+        check(&[CONNECT_5, b"\x30\xC6\x01"], 1, too_large);
+        check(&[CONNECT_5, b"\x30\xC5\x01"], 1, None);
+    }
+
+    #[test]
+    fn mqtt_3_3_2_topic_aliases_are_resolved_for_one_connection() {
+        let bind = b"\x30\x07\0\x01t\x03\x23\0\x0A";
+        let by_alias = b"\x30\x06\0\0\x03\x23\0\x0A";
+        let (packets, error) = received(&[CONNECT_5, bind, by_alias]);
+        assert_eq!((packets.len(), error), (3, None));
+        assert_eq!(packets[1], packets[2]);
+        let invalid = Some(ProtocolError::TopicAliasInvalid);
+        check(&[CONNECT_5, by_alias], 1, invalid);
+        check(&[CONNECT_5, b"\x30\x07\0\x01t\x03\x23\0\x0B"], 1, invalid);
+        check(&[CONNECT_5, b"\x30\x06\0\0\x03\x23\0\0"], 1, invalid);
+        check(
+            &[CONNECT_5, b"\x30\x03\0\0\0"],
+            1,
+            Some(ProtocolError::TopicMissing),
+        );
+    }
+
+    #[test]
+    fn a_stream_is_the_same_whatever_pieces_it_comes_in() {
+        let parts: &[&[u8]] = &[
+            CONNECT_5,
+            b"\x30\x07\0\x01t\x03\x23\0\x01",
+            b"\x32\x0B\0\0\0\x07\x03\x23\0\x01abc",
+            PINGREQ,
+            b"\xE0\0",
+        ];
+        let (whole, error) = received(parts);
+        assert_eq!((whole.len(), error), (5, None));
+        let (mut server, mut buffer, mut packets) = (server(), BytesMut::new(), Vec::new());
+        for byte in parts.concat() {
+            buffer.extend_from_slice(&[byte]);
+            packets.extend(server.receive(&mut buffer).unwrap());
+        }
+        assert_eq!(packets, whole);
+    }
+
+    #[test]
+    fn the_version_is_known_from_connect_on() {
+        let mut server = server();
+        assert_eq!(server.version(), None);
+        for (connect, version) in [(CONNECT_311, Version::V311), (CONNECT_5, Version::V5)] {
+            let mut server = self::server();
+            server.receive(&mut BytesMut::from(connect)).unwrap();
+            assert_eq!(server.version(), Some(version));
+        }
+        server
+            .receive(&mut BytesMut::from(&CONNECT_5[..7]))
+            .unwrap();
+        assert_eq!(server.version(), None);
+    }
+
+    #[test]
+    fn mqtt_3_2_0_1_a_client_awaits_connack_first_and_once() {
+        let check = |parts: &[&[u8]], expected: Result<(), ProtocolError>| {
+            let mut client = ClientConnection::new(Version::V5, wire::PACKET_SIZE_MAX, 0);
+            let mut buffer = BytesMut::from(&*parts.concat());
+            let mut last = Ok(());
+            while !buffer.is_empty() && last.is_ok() {
+                last = client
+                    .receive(&mut buffer)
+                    .map(|packet| assert!(packet.is_some()));
+            }
+            assert_eq!(last, expected, "{parts:02x?}");
+        };
+        let refused = b"\x20\x03\0\x87\0";
+        let disconnect = b"\xE0\x01\x8B";
+        let auth = b"\xF0\x06\x18\x04\x15\0\x01m";
+        check(&[CONNACK, b"\xD0\0"], Ok(()));
+        check(&[auth, CONNACK], Ok(()));
+        check(&[b"\xD0\0"], Err(ProtocolError::ConnectNotFirst));
+        check(&[CONNACK, CONNACK], Err(ProtocolError::ConnectTwice));
+        check(&[CONNACK, PINGREQ], Err(ProtocolError::WrongDirection));
+        check(&[refused, b"\xD0\0"], Err(ProtocolError::AfterDisconnect));
+        check(
+            &[CONNACK, disconnect, b"\xD0\0"],
+            Err(ProtocolError::AfterDisconnect),
+        );
+    }
+}

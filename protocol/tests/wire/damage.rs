@@ -58,7 +58,9 @@ proptest! {
             check(&framed(whole[0], &body), &sent);
         } else {
             let mut bytes = whole;
-            mutations.iter().for_each(|mutation| mutation.apply(&mut bytes));
+            for mutation in &mutations {
+                mutation.apply(&mut bytes);
+            }
             check(&bytes, &sent);
         }
     }

@@ -36,7 +36,9 @@ proptest! {
     ) {
         let bytes = written(&sent.packet, sent.version);
         let mut body = body(&bytes);
-        mutations.iter().for_each(|mutation| mutation.apply(&mut body));
+        for mutation in &mutations {
+            mutation.apply(&mut body);
+        }
         compare(bytes[0], &body, sent.version, sent.direction);
     }
 }
