@@ -11,7 +11,7 @@ use crate::certs::{
     parse_spiffe_uri, spiffe_uri,
 };
 
-/// Reading a certificate ends in words fit for a log, and the gate opens only to the one name in it.
+/// Reading a certificate ends in words fit for a log; the gate opens only to the one name in it.
 pub(crate) fn certificate(octets: &[u8]) {
     let Ok(certificate) = Certificate::read(octets) else {
         return;

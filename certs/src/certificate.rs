@@ -49,7 +49,7 @@ impl Certificate {
     /// Reads the certificate that is the whole of `der`.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] when `der` is not one well-formed X.509 v3 certificate of bearable size.
+    /// [`Refusal::Malformed`] when `der` is not one well-formed certificate of bearable size.
     pub fn read(der: &[u8]) -> Result<Self, Refusal> {
         if der.len() > CERTIFICATE_LEN_MAX {
             return Err(Refusal::Malformed("longer than 16 KiB"));

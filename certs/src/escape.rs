@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// Room for an ordinary distinguished name; the rest of a longer text tells nobody anything.
 const ESCAPED_LEN_MAX: usize = 256;
 
-/// `text` with control, formatting and quoting characters escaped, cut with `…` where it is too long.
+/// `text` with control, formatting and quoting characters escaped, and cut with `…` when too long.
 pub(crate) fn escaped(text: &str) -> String {
     let mut line = String::new();
     for c in text.chars() {

@@ -1,7 +1,7 @@
 //! What a certificate means to Countersign: who its holder is, and whether that still counts.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number: octets and the time are arguments.
-//! No other crate reads what stands in a certificate.
+//! Nothing here does I/O, reads a clock or draws a random number: octets and the time are
+//! arguments. No other crate reads what stands in a certificate.
 
 mod certificate;
 mod csr;

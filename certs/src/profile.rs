@@ -131,7 +131,8 @@ impl Profile {
         Ok(params)
     }
 
-    /// The validity of a certificate made at `now`: never outside that of its issuer (a root has none).
+    /// The validity of a certificate made at `now`: never outside that of its issuer, which a root
+    /// does not have.
     pub fn validity(&self, now: UnixTime, issuer: Option<&Certificate>) -> Validity {
         let not_before = now.as_secs().saturating_sub(CLOCK_SKEW_MAX.as_secs());
         let not_after = now.as_secs().saturating_add(self.lifetime().as_secs());

@@ -42,10 +42,16 @@ impl ExitClass {
 #[non_exhaustive]
 pub enum CommandError {
     /// The directory holds other things.
-    #[error("{} is not empty and holds no registry of ours; name an empty or a new directory", .0.display())]
+    #[error(
+        "{} is not empty and holds no registry of ours; name an empty or a new directory",
+        .0.display()
+    )]
     NotOurs(PathBuf),
     /// The directory holds no authority.
-    #[error("there is no authority in {0}; make one with: countersign ca init --dir {0}", dir.display())]
+    #[error(
+        "there is no authority in {0}; make one with: countersign ca init --dir {0}",
+        dir.display()
+    )]
     NoAuthority {
         /// The directory.
         dir: PathBuf,
@@ -74,7 +80,10 @@ pub enum CommandError {
     #[error("{} is a symbolic link; put the file itself there", .0.display())]
     SymbolicLink(PathBuf),
     /// Others may read a private key, or change what is next to it.
-    #[error("others have access to {} (mode {mode:04o}); run: chmod {right:o} {}", path.display(), path.display())]
+    #[error(
+        "others have access to {0} (mode {mode:04o}); run: chmod {right:o} {0}",
+        path.display()
+    )]
     Exposed {
         /// The file or directory.
         path: PathBuf,
@@ -100,7 +109,7 @@ pub enum CommandError {
         max: u32,
     },
     /// An authority's key and certificate do not belong together.
-    #[error("the key in {} is not that of the authority's certificate in the registry", .0.display())]
+    #[error("the key in {} is not that of the authority in the registry", .0.display())]
     WrongKey(PathBuf),
     /// An authority cannot sign any more.
     #[error("the certificate of the authority {0} is not valid any more")]

@@ -1,7 +1,7 @@
 //! The authorities of one directory, opened for one command.
 //!
-//! One command works on a directory at a time: the lock is held as long as a `Hierarchy` lives, so that a
-//! key and its certificate reach their files together.
+//! One command works on a directory at a time: the lock is held as long as a `Hierarchy` lives, so
+//! that a key and its certificate reach their files together.
 
 use std::fs::File;
 use std::path::Path;

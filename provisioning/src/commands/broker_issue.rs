@@ -83,3 +83,47 @@ fn host_name() -> Option<ServerName<'static>> {
         .ok()
         .map(ServerName::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::ca_init;
+    use crate::testing::{certificate, day};
+
+    #[test]
+    fn a_broker_is_certified_once_for_each_of_its_names() {
+        let temp = tempfile::tempdir().unwrap();
+        ca_init(temp.path(), None, day(0)).unwrap();
+        let more = ["broker.example", "localhost", "10.0.0.7"].map(|name| name.try_into().unwrap());
+        let issued = broker_issue(temp.path(), &more, day(0)).unwrap();
+        let certificate = certificate(&issued.files.cert);
+        assert_eq!(certificate.serial, issued.serial);
+        for name in [
+            "localhost",
+            "127.0.0.1",
+            "::1",
+            "broker.example",
+            "10.0.0.7",
+        ] {
+            let name = name.try_into().unwrap();
+            assert_eq!(
+                issued.names.iter().filter(|found| **found == name).count(),
+                1
+            );
+            assert!(certificate.is_for_server(&name));
+        }
+        assert!(!certificate.is_for_server(&"example".try_into().unwrap()));
+        assert!(!certificate.is_for_server(&"10.0.0.8".try_into().unwrap()));
+    }
+
+    #[test]
+    fn a_broker_trusts_the_authority_of_devices_and_not_the_root() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let issued = broker_issue(temp.path(), &[], day(0)).unwrap();
+        assert_eq!(
+            certificate(&issued.files.ca),
+            certificate(&layout.device_ca_pem())
+        );
+    }
+}

@@ -9,7 +9,9 @@ mod schema;
 use std::path::Path;
 use std::time::Duration;
 
-use certs::{Certificate, IllegalTransition, Kind, Refusal, Role, Status, TrustDomain};
+use certs::{
+    Certificate, IllegalTransition, Kind, Refusal, RevocationReason, Role, Status, TrustDomain,
+};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use rustls_pki_types::UnixTime;
 use thiserror::Error;
@@ -205,7 +207,8 @@ pub enum RegistryError {
     Unreadable(#[source] Refusal),
     /// The id, perhaps in other letters, is somebody else's.
     #[error(
-        "the id {asked} is taken by {holder}; ids differ by more than case, and devices and applications share them"
+        "the id {asked} is taken by {holder}; ids differ by more than case, and no device has that \
+         of an application"
     )]
     IdTaken {
         /// The id asked for.
@@ -282,7 +285,7 @@ fn insert(
         signed.name,
         kind_of(signed.role).map(|_| &signed.name),
         Status::Issued.name(),
-        None::<u8>,
+        Status::Issued.reason().map(RevocationReason::code),
         certificate.not_before.as_secs().cast_signed(),
         certificate.not_after.as_secs().cast_signed(),
         certificate.sha256,
