@@ -2,24 +2,20 @@
 //!
 //! It is made once a process; keys never leave the process but for the files a broker reads.
 
+use crate::ca::{Ca, DAY, key, leaf_params, name, write_key};
 use crate::identity::{self, Identity};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, DnValue, ExtendedKeyUsagePurpose as Usage, IsCa,
+    KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ALL_VERSIONS, ClientConfig};
 use std::collections::HashMap;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-const DAY: Duration = Duration::from_hours(24);
 /// The trust domain of our devices.
 pub const TRUST_DOMAIN: &str = "test.countersign.local";
 
@@ -29,13 +25,6 @@ pub struct Authority {
     device_ca: Ca,
     server_ca: Ca,
     issued: Mutex<HashMap<String, Arc<Identity>>>,
-}
-
-/// One CA.
-struct Ca {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
-    pem: String,
 }
 
 /// What can be wrong with a device's certificate.
@@ -203,48 +192,6 @@ impl Authority {
     }
 }
 
-impl Ca {
-    fn root(name: &str) -> Self {
-        let (params, key) = (ca_params(name), key());
-        let certificate = params.self_signed(&key).unwrap();
-        Self::new(&certificate, Issuer::new(params, key))
-    }
-
-    fn below(root: &Self, name: &str) -> Self {
-        let (params, key) = (ca_params(name), key());
-        let certificate = params.signed_by(&key, &root.issuer).unwrap();
-        Self::new(&certificate, Issuer::new(params, key))
-    }
-
-    fn new(certificate: &Certificate, issuer: Issuer<'static, KeyPair>) -> Self {
-        Self {
-            issuer,
-            certificate: certificate.der().clone(),
-            pem: certificate.pem(),
-        }
-    }
-
-    fn read(dir: &Path, name: &str) -> Self {
-        let pem = fs::read_to_string(dir.join(format!("{name}.pem"))).unwrap();
-        let key = fs::read_to_string(dir.join(format!("{name}.key"))).unwrap();
-        let key = KeyPair::from_pem(&key).unwrap();
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        Self {
-            issuer: Issuer::from_ca_cert_pem(&pem, key).unwrap(),
-            certificate,
-            pem,
-        }
-    }
-
-    fn write(&self, dir: &Path, name: &str) {
-        fs::write(dir.join(format!("{name}.pem")), &self.pem).unwrap();
-        write_key(
-            &dir.join(format!("{name}.key")),
-            &self.issuer.key().serialize_pem(),
-        );
-    }
-}
-
 impl Default for Authority {
     fn default() -> Self {
         Self::new()
@@ -259,14 +206,6 @@ pub fn device_uri(id: &str) -> String {
 /// A CN in UTF-16, as old authorities wrote them.
 pub fn bmp(text: &str) -> DnValue {
     DnValue::BmpString(rcgen::string::BmpString::try_from(text).unwrap())
-}
-
-fn ca_params(common_name: &str) -> CertificateParams {
-    let mut params = leaf_params(common_name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_after = (SystemTime::now() + 365 * DAY).into();
-    params
 }
 
 fn client_params(id: &str, role: &str) -> CertificateParams {
@@ -287,42 +226,6 @@ fn broker_params() -> CertificateParams {
     params
 }
 
-fn leaf_params(common_name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = name(common_name);
-    params.not_before = (SystemTime::now() - DAY).into();
-    params.not_after = (SystemTime::now() + 30 * DAY).into();
-    params.serial_number = Some(serial());
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.use_authority_key_identifier_extension = true;
-    params
-}
-
-fn name(common_name: impl Into<DnValue>) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common_name);
-    name
-}
-
 fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().expect("a URI in ASCII"))
-}
-
-fn key() -> KeyPair {
-    KeyPair::generate().unwrap()
-}
-
-/// Twenty random octets, positive.
-fn serial() -> SerialNumber {
-    let mut octets = [0; 20];
-    aws_lc_rs::rand::fill(&mut octets).unwrap();
-    octets[0] = octets[0] & 0x7f | 0x40;
-    SerialNumber::from_slice(&octets)
-}
-
-/// For its owner alone, as a broker demands.
-fn write_key(path: &Path, pem: &str) {
-    fs::write(path, pem).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }

@@ -13,12 +13,16 @@
 )]
 
 pub mod authority;
+mod ca;
+pub mod canary;
 pub mod clauses;
 pub mod client;
 pub mod identity;
 pub mod log;
 pub mod mqtt;
 pub mod raw;
+pub mod rounds;
+pub mod seeded;
 pub mod stage;
 pub mod world;
 

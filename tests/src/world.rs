@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -20,12 +20,9 @@ use tempfile::TempDir;
 pub struct World {
     address: SocketAddr,
     log: Log,
-    process: Option<Process>,
-}
-
-struct Process {
-    child: Child,
-    _files: TempDir,
+    process: Option<Mutex<Child>>,
+    /// What it reads, for as long as it lives.
+    _files: Option<TempDir>,
 }
 
 /// What a broker is started with.
@@ -107,14 +104,11 @@ impl World {
             .unwrap();
         let address = first.trim().parse();
         let address = address.unwrap_or_else(|_| panic!("no broker:\n{}", log.lines().join("\n")));
-        let process = Some(Process {
-            child,
-            _files: files,
-        });
         Self {
             address,
             log,
-            process,
+            process: Some(Mutex::new(child)),
+            _files: Some(files),
         }
     }
 
@@ -133,60 +127,65 @@ impl World {
         &self.log
     }
 
-    /// A figure of its process, such as `VmRSS` or `VmHWM`, in KiB.
+    /// A figure of its process, such as `VmRSS:` or `VmHWM:`, in KiB.
     pub fn memory(&self, figure: &str) -> u64 {
-        let process = self.process.as_ref().expect("a broker of our own");
-        let path = format!("/proc/{}/status", process.child.id());
-        let status = fs::read_to_string(path).expect("a process that lives");
+        let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix(figure));
-        let value = line
-            .and_then(|line| line.split_whitespace().nth(1))
-            .expect("a figure");
-        value.parse().unwrap()
+        let value = line.and_then(|line| line.split_whitespace().next());
+        value.expect("a figure").parse().unwrap()
     }
 
-    /// The CPU time its process has used so far.
-    pub fn cpu_time(&self) -> Duration {
-        let process = self.process.as_ref().expect("a broker of our own");
-        let stat = fs::read_to_string(format!("/proc/{}/stat", process.child.id())).unwrap();
+    /// The CPU time its process uses during this.
+    pub fn cpu_time_of(&self, work: impl FnOnce()) -> Duration {
+        let before = self.cpu_time();
+        work();
+        self.cpu_time().saturating_sub(before)
+    }
+
+    fn cpu_time(&self) -> Duration {
+        let stat = self.proc("stat");
         let behind_name = stat.rsplit_once(") ").unwrap().1;
-        let field =
-            |place: usize| -> u64 { behind_name.split(' ').nth(place).unwrap().parse().unwrap() };
         // Fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms.
-        Duration::from_millis(10 * (field(11) + field(12)))
+        let ticks = behind_name.split(' ').skip(11).take(2);
+        ticks
+            .map(|ticks| Duration::from_millis(10 * ticks.parse::<u64>().unwrap()))
+            .sum()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let id = self.process().lock().unwrap().id();
+        fs::read_to_string(format!("/proc/{id}/{file}")).expect("a process that lives")
+    }
+
+    fn process(&self) -> &Mutex<Child> {
+        self.process.as_ref().expect("a broker of our own")
     }
 
     /// Asks the broker to stop in good order; what it says to its clients can then be read.
-    pub fn ask_to_stop(&mut self) {
-        self.process
-            .as_mut()
-            .expect("a broker of our own")
-            .child
-            .stdin
-            .take();
+    pub fn ask_to_stop(&self) {
+        self.process().lock().unwrap().stdin.take();
     }
 
     /// The broker has ended, and well.
-    pub fn expect_end(&mut self) {
-        let process = self.process.as_mut().expect("a broker of our own");
+    pub fn expect_end(&self) {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = process.child.try_wait().unwrap() {
-                assert!(
-                    status.success(),
-                    "{status}:\n{}",
-                    self.log.lines().join("\n")
-                );
-                return;
+        let status = loop {
+            if let Some(status) = self.process().lock().unwrap().try_wait().unwrap() {
+                break status;
             }
             assert!(Instant::now() < deadline, "the broker goes on");
             std::thread::sleep(Duration::from_millis(10));
-        }
+        };
+        assert!(
+            status.success(),
+            "{status}:\n{}",
+            self.log.lines().join("\n")
+        );
     }
 
     /// Its process lives, and nothing in it has panicked.
     pub fn expect_health(&self) {
-        self.memory("VmRSS");
+        self.memory("VmRSS:");
         assert_eq!(
             self.log.count(&["panicked"]),
             0,
@@ -204,15 +203,17 @@ impl World {
             address,
             log: Log::default(),
             process: None,
+            _files: None,
         }
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            let _ = process.child.kill();
-            let _ = process.child.wait();
+        if let Some(process) = &self.process {
+            let mut child = process.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

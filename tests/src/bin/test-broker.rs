@@ -2,12 +2,8 @@
 //!
 //! It ends in good order when its standard input does, and so outlives no test.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use broker::Plan;
 use std::io::{Read, Write, stderr, stdin, stdout};

@@ -4,6 +4,8 @@
 //! MQTT 5.0, `mqtt311_3_1_2_6_…` is `[MQTT-3.1.2-6]` of 3.1.1. Further clauses of 5.0 that it
 //! covers stand in its comment. `docs/conformance-clauses.md` is made from these names.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 #![allow(
     clippy::similar_names,
     reason = "publisher and published are the standard's words"

@@ -4,6 +4,8 @@
 
 use crate::{EITHER, MALFORMED, PROTOCOL_ERROR, closes};
 use countersign_tests::prelude::*;
+use countersign_tests::world::World;
+use std::sync::Arc;
 
 #[test]
 fn mqtt_3_14_4_2_the_server_closes_after_disconnect() {
@@ -45,6 +47,19 @@ fn mqtt_3_14_4_1_what_came_before_disconnect_is_processed() {
     client.send(&[publish, request::disconnect()].concat());
     client.raw.expect_closed();
     subscriber.expect_message("before");
+}
+
+#[test]
+fn mqtt_3_14_4_2_a_server_that_stops_says_so_and_closes() {
+    let world = Arc::new(World::start());
+    let stage = Stage::on(world.clone());
+    let mut client = stage.client(V5, "a");
+    let mut old = stage.client(V311, "b");
+    world.ask_to_stop();
+    client.expect_disconnect(0x8b);
+    old.raw.expect_closed();
+    drop((client, old));
+    world.expect_end();
 }
 
 #[test]

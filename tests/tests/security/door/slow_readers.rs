@@ -1,0 +1,88 @@
+//! Subscribers that stop reading.
+//!
+//! What waits for one is bounded; publishers and other subscribers do not feel it.
+
+use crate::Cage;
+use countersign_tests::prelude::*;
+use std::time::{Duration, Instant};
+
+const LIMITS: &str = "outbox_bytes_max = '1 MiB'\nqueue_bytes_max = '1 MiB'\n\
+                      queue_len_max = 1000\nin_flight_bytes_max = '1 MiB'";
+
+#[test]
+fn a_subscriber_that_stops_reading_at_qos_0_costs_its_outbox() {
+    stop_reading(0);
+}
+
+#[test]
+fn a_subscriber_that_stops_reading_at_qos_1_costs_its_queue() {
+    stop_reading(1);
+}
+
+#[test]
+fn a_subscriber_that_stops_reading_at_qos_2_costs_its_queue() {
+    stop_reading(2);
+}
+
+/// 64 MB are published; who does not read may cost a few of them.
+fn stop_reading(qos: u8) {
+    let cage = Cage::with_limits(LIMITS);
+    let stage = Stage::on(cage.world.clone());
+    let mut deaf = stage.client(V5, "deaf");
+    deaf.subscribe(&stage.topic("t"), qos);
+    let mut reader = stage.client(V5, "reader");
+    reader.subscribe(&stage.topic("t"), qos);
+    let before = cage.world.memory("VmRSS:");
+    let mut publisher = stage.client(V5, "pub");
+    let start = Instant::now();
+    for number in 0..1000 {
+        let payload = format!("{number:010}").repeat(6_400);
+        publisher.publish(&Publish::new(stage.topic("t"), &payload).qos(qos));
+        assert_eq!(reader.take().payload.len(), payload.len());
+    }
+    let took = start.elapsed();
+    let grown = cage.world.memory("VmHWM:").saturating_sub(before);
+    // Outbox, queue and in flight, what TLS and TCP hold, and the same for the others.
+    assert!(grown < 16 * 1024, "{grown} KiB for a reader that stopped");
+    assert!(took < Duration::from_mins(1), "publishing took {took:?}");
+    // What it gets when it reads again is in order and whole.
+    let mut last = -1;
+    while let Next::Packet(frame) = deaf.raw.next(Duration::from_millis(300)) {
+        let published = Published::read(&frame, V5);
+        let number: i32 = published.text()[..10].parse().unwrap();
+        assert!(number > last, "{number} behind {last}");
+        last = number;
+    }
+    assert!(last >= 0, "nothing came at all");
+    cage.open();
+}
+
+/// It asks and never hears the answers.
+#[test]
+fn a_client_that_never_reads_its_answers_is_not_heard_for_ever() {
+    let cage = Cage::with_limits(LIMITS);
+    let stage = Stage::on(cage.world.clone());
+    let mut client = stage.client(V5, "deaf");
+    let many = (0..100).fold(Subscribe::new(1), |packet, number| {
+        packet.filter(stage.topic(&number.to_string()), 0)
+    });
+    let before = cage.world.memory("VmRSS:");
+    let questions = [many.bytes(V5), request::pingreq().repeat(1000)]
+        .concat()
+        .repeat(10);
+    client
+        .raw
+        .socket()
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let mut sent = 0_usize;
+    while sent < 16 << 20 && client.raw.try_send(&questions).is_ok() {
+        sent += questions.len();
+    }
+    let grown = cage.world.memory("VmHWM:").saturating_sub(before);
+    assert!(
+        grown < 16 * 1024,
+        "{grown} KiB after {sent} bytes of questions"
+    );
+    cage.open();
+}

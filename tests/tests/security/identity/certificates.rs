@@ -1,0 +1,99 @@
+//! Certificates with one thing wrong.
+//!
+//! Each is refused in the handshake, and one line says who came, with what, and what was wrong.
+
+use super::{expect_one_line, expect_shut_out};
+use crate::Cage;
+use countersign_tests::authority::Flaw;
+use countersign_tests::prelude::*;
+use countersign_tests::world::{Settings, World};
+
+/// Every flaw, with words that the reason must hold.
+const FLAWS: &[(Flaw, &str)] = &[
+    (Flaw::OtherAuthority, "signature"),
+    (Flaw::ServerAuthority, "authority"),
+    (Flaw::Expired, "expired"),
+    (Flaw::NotYetValid, "not valid for another"),
+    (Flaw::ServerUsage, "serverAuth"),
+    (Flaw::NoUsage, "extended key usage"),
+    (Flaw::NoSignature, "digitalSignature"),
+    (Flaw::NameDiffers, "CN"),
+    (Flaw::NoUri, "URI"),
+    (Flaw::TwoUris, "URI"),
+    (Flaw::OtherTrustDomain, "trust domain"),
+    (Flaw::IsCa, "authority"),
+];
+
+#[test]
+fn a_certificate_with_one_thing_wrong_never_reaches_mqtt() {
+    let cage = Cage::new();
+    for (flaw, words) in FLAWS {
+        let identity = cage.world.authority().flawed("dev-flawed", *flaw);
+        let (peer, _) = expect_shut_out(&cage.world, identity.client_config());
+        let subject = match flaw {
+            Flaw::NameDiffers => "somebody-else",
+            _ => "dev-flawed",
+        };
+        let fingerprint = identity.fingerprint();
+        expect_one_line(
+            &cage.world,
+            peer,
+            &["refused", subject, &fingerprint, words],
+        );
+    }
+    cage.open();
+}
+
+#[test]
+fn no_certificate_never_reaches_mqtt() {
+    let cage = Cage::new();
+    let (peer, how) = expect_shut_out(&cage.world, cage.world.authority().nobody());
+    assert!(
+        how.contains("ertificate"),
+        "the client is told that one is required: {how}"
+    );
+    let line = expect_one_line(&cage.world, peer, &["refused", "no certificate"]);
+    assert!(!line.contains("sha256"), "there is none to name: {line}");
+    cage.open();
+}
+
+/// The same client with a good certificate comes in: it is the flaw that keeps it out.
+#[test]
+fn a_certificate_with_nothing_wrong_reaches_mqtt() {
+    let stage = Stage::new();
+    let identity = stage.world().authority().device("dev-flawed");
+    let mut raw = Raw::connect(stage.world().address(), &identity);
+    raw.send(&Connect::new(V5, "a").bytes());
+    assert_eq!(Connack::read(&raw.expect_packet(), V5).code, 0);
+}
+
+#[test]
+fn a_refused_certificate_is_refused_every_time() {
+    let cage = Cage::new();
+    let identity = cage.world.authority().flawed("dev-flawed", Flaw::Expired);
+    for _ in 0..5 {
+        // One client configuration: had it got a ticket, it would resume.
+        let (peer, _) = expect_shut_out(&cage.world, identity.client_config());
+        expect_one_line(&cage.world, peer, &["refused", "expired"]);
+    }
+    cage.open();
+}
+
+#[test]
+fn a_device_certificate_of_another_trust_domain_is_refused_here() {
+    let settings = Settings {
+        trust_domain: "elsewhere",
+        ..Settings::default()
+    };
+    let elsewhere = World::start_with(&settings);
+    let identity = elsewhere.authority().device("dev-1");
+    let (peer, _) = expect_shut_out(&elsewhere, identity.client_config());
+    expect_one_line(&elsewhere, peer, &["refused", "dev-1", "trust domain"]);
+    // And what was refused there is at home here.
+    let at_home = elsewhere
+        .authority()
+        .flawed("dev-2", Flaw::OtherTrustDomain);
+    let mut raw = Raw::connect(elsewhere.address(), &at_home);
+    raw.send(&Connect::new(V5, "a").bytes());
+    assert_eq!(Connack::read(&raw.expect_packet(), V5).code, 0);
+}
