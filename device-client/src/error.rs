@@ -202,8 +202,8 @@ fn why_not_trusted(why: &CertificateError) -> String {
 #[non_exhaustive]
 pub enum PublishError {
     /// The topic, or the response topic, is no topic name.
-    #[error("the topic is not valid: {0}")]
-    InvalidTopic(InvalidTopic),
+    #[error("the topic is not valid")]
+    InvalidTopic(#[source] InvalidTopic),
     /// A property is longer than 65,535 bytes or contains U+0000.
     #[error("a property is too long or contains a NUL character")]
     InvalidProperty,
@@ -250,8 +250,8 @@ impl PublishError {
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The filter is no topic filter.
-    #[error("the topic filter is not valid: {0}")]
-    InvalidFilter(InvalidTopic),
+    #[error("the topic filter is not valid")]
+    InvalidFilter(#[source] InvalidTopic),
     /// The policy of the broker does not let the device subscribe to this filter.
     #[error("the policy of the broker does not let the device subscribe to this filter")]
     NotAuthorized,

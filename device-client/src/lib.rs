@@ -32,6 +32,9 @@ mod wire;
 pub use client::{
     BrokerAddress, BuildError, Builder, Device, InvalidAddress, Link, Receipt, Status, Subscription,
 };
+/// What a [`Subscription`] is.
+pub use futures_core::Stream;
+
 pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 pub use identity::{Identity, IdentityError, NoDevice, Validity};
 pub use message::{Message, Properties, Publish, QoS, Will};

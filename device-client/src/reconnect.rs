@@ -1,12 +1,13 @@
 //! When to connect again: full jitter with a cap, and when to give up.
 //!
-//! Time and chance are arguments. A connection that is lost at once does not count as a success:
-//! otherwise a broker that accepts and drops us would be called upon without pause.
+//! Time and chance are arguments. A connection counts as a success only when it lasted longer than
+//! we might have waited for it: a broker that accepts us and drops us at once is not called upon
+//! without pause, and one at the end of a bad line is not given up for long.
 
 use std::time::{Duration, Instant};
 
 /// No cap is above this: a wait without end is a device that is lost.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// How long to wait between attempts to connect: before attempt `n` a time drawn evenly from zero
 /// to `min(cap, base × 2ⁿ)`.
@@ -19,24 +20,21 @@ pub struct Backoff {
     pub base: Duration,
     /// The longest wait before any attempt.
     pub cap: Duration,
-    /// A connection that lasted for this long starts the count anew.
-    pub steady_after: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         Self {
             base: Duration::from_millis(500),
-            cap: Duration::from_secs(60),
-            steady_after: Duration::from_secs(10),
+            cap: Duration::from_mins(1),
         }
     }
 }
 
 impl Backoff {
-    fn wait(&self, attempt: u32, chance: u32) -> Duration {
+    fn ceiling(&self, attempt: u32) -> Duration {
         let ceiling = self.base.saturating_mul(1 << attempt.min(31));
-        ceiling.min(self.cap).min(WAIT_MAX).saturating_mul(chance) / u32::MAX
+        ceiling.min(self.cap).min(WAIT_MAX)
     }
 }
 
@@ -108,7 +106,7 @@ impl Reconnect {
             return Verdict::Stop;
         }
         self.note_loss(now);
-        let after = self.backoff.wait(self.attempt, chance);
+        let after = self.backoff.ceiling(self.attempt).saturating_mul(chance) / u32::MAX;
         self.attempt = self.attempt.saturating_add(1);
         match self.stage {
             Stage::First { until: Some(until) } if now + after >= until => Verdict::Stop,
@@ -116,14 +114,14 @@ impl Reconnect {
         }
     }
 
-    /// How many attempts have failed since a connection was steady.
+    /// How many attempts have failed since a connection lasted.
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }
 
     fn note_loss(&mut self, now: Instant) {
         if let Stage::Connected { since } = self.stage {
-            if now.duration_since(since) >= self.backoff.steady_after {
+            if now.duration_since(since) > self.backoff.ceiling(self.attempt) {
                 self.attempt = 0;
             }
             self.stage = Stage::Lost;
@@ -138,7 +136,6 @@ mod tests {
     const BACKOFF: Backoff = Backoff {
         base: Duration::from_millis(500),
         cap: Duration::from_secs(8),
-        steady_after: Duration::from_secs(10),
     };
 
     fn after(verdict: Verdict) -> Duration {
@@ -186,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_steady_connection_starts_the_count_anew() {
-        for (lasted, expected) in [(9, 2000), (10, 500)] {
+    fn only_a_connection_that_lasts_starts_the_count_anew() {
+        for (lasted, expected) in [(2, 2000), (3, 500)] {
             let (mut reconnect, now) = (patient(), Instant::now());
             reconnect.lost(now, Hope::Passing, 0);
             reconnect.lost(now, Hope::Passing, 0);
@@ -226,7 +223,7 @@ mod tests {
 
         let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::Stop, Some(until));
         reconnect.connected(now);
-        let later = until + Duration::from_secs(60);
+        let later = until + Duration::from_mins(1);
         assert_eq!(
             after(reconnect.lost(later, Hope::Passing, u32::MAX)),
             BACKOFF.base

@@ -1,10 +1,11 @@
 //! The settings of a device, each with the value that suits most.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use super::Device;
 use super::address::{BrokerAddress, InvalidAddress, server_name};
@@ -16,7 +17,7 @@ use crate::identity::Identity;
 use crate::message::Will;
 use crate::outbox::Outbox;
 use crate::reconnect::{Backoff, Reconnect, WhenRefused};
-use crate::wire::{FirstSession, RumqttWire, SessionAfter, Settings};
+use crate::wire::{FirstSession, RumqttWire, SessionAfter, Settings, Wire};
 
 /// Commands on their way to the task of a device; more wait where they are given.
 const COMMANDS_MAX: usize = 32;
@@ -25,7 +26,7 @@ const COMMANDS_MAX: usize = 32;
 const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Long enough for a broker to restart, or a device to change its network.
-const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_secs(3600);
+const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_hours(1);
 
 /// A device to be connected.
 #[derive(Clone, Debug)]
@@ -43,11 +44,11 @@ pub struct Builder {
 #[derive(Clone, Debug, Error)]
 pub enum BuildError {
     /// The address of the broker is none.
-    #[error("the address of the broker is not valid: {0}")]
+    #[error("the address of the broker is not valid")]
     Address(#[from] InvalidAddress),
     /// The last will cannot be written.
-    #[error("the last will is not valid: {0}")]
-    Will(PublishError),
+    #[error("the last will is not valid")]
+    Will(#[source] PublishError),
     /// There is no connection.
     #[error(transparent)]
     Connect(ConnectError),
@@ -187,22 +188,28 @@ impl Builder {
     /// [`ConnectError`]: at once for one that waiting cannot mend, otherwise when the time for the
     /// first connection is over.
     pub async fn connect(self) -> Result<Device, ConnectError> {
-        let (device, driver) = self.split();
+        self.connect_over(RumqttWire::new).await
+    }
+
+    pub(super) async fn connect_over<W: Wire>(
+        self,
+        wire: impl FnOnce(Settings) -> W,
+    ) -> Result<Device, ConnectError> {
+        let (mut device, driver) = self.split(wire);
         tokio::spawn(driver.run());
-        let mut status = device.status.clone();
         let settled = |status: &Status| match status.link {
             Link::Connecting | Link::Waiting { .. } => false,
             Link::Connected { .. } | Link::Disconnected | Link::Stopped { .. } => true,
         };
         // The driver says how it ended before it goes.
-        let _ = status.wait_for(settled).await;
+        let _ = device.status.wait_for(settled).await;
         match device.stopped() {
             Some(cause) => Err(cause),
             None => Ok(device),
         }
     }
 
-    fn split(self) -> (Device, Driver<RumqttWire>) {
+    fn split<W>(self, wire: impl FnOnce(Settings) -> W) -> (Device, Driver<W>) {
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
         let (say_status, status) = watch::channel(Status::new());
         let device = Device {
@@ -213,7 +220,7 @@ impl Builder {
             queue_len_max: self.queue_len_max,
         };
         // A time too far to be told is no limit.
-        let until = Instant::now().checked_add(self.connect_within);
+        let until = Instant::now().into_std().checked_add(self.connect_within);
         let driver = Driver {
             commands: receive_commands,
             outbox: Outbox::new(self.wire.in_flight_max),
@@ -227,7 +234,7 @@ impl Builder {
             },
             phase: Phase::Connecting,
             leaving: None,
-            wire: RumqttWire::new(self.wire),
+            wire: wire(self.wire),
         };
         (device, driver)
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::inbox::{Delivered, Inbox};
+use super::leaving::{End, Leaving};
 use super::routes::Granted;
 use super::status::{Link, Status};
 use super::subscription::Item;
@@ -20,12 +21,7 @@ use crate::message::{Publish, QoS};
 use crate::outbox::Outbox;
 use crate::reason_code::ReasonCode;
 use crate::reconnect::{Hope, Reconnect, Verdict};
-use crate::wire::{
-    Event, Failure, Leave, Session, SessionAfter, Subscribe, Ticket, Unsendable, Wire,
-};
-
-/// How long a DISCONNECT may take to leave.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
+use crate::wire::{Event, Failure, Session, SessionAfter, Subscribe, Ticket, Unsendable, Wire};
 
 /// What the application asks.
 #[derive(Debug)]
@@ -77,23 +73,6 @@ pub(super) enum Phase {
     Connecting,
     Up,
     Waiting { until: Instant },
-}
-
-/// The application wants to go.
-pub(super) struct Leaving {
-    until: Instant,
-    closing: bool,
-    answers: Vec<oneshot::Sender<Result<(), DisconnectError>>>,
-}
-
-/// Why a device ends.
-enum End {
-    /// Nobody holds it any more.
-    Abandoned,
-    /// The application asked for it.
-    Left,
-    /// There is no hope of a connection.
-    GivenUp(ConnectError),
 }
 
 impl<W: Wire> Driver<W> {
@@ -274,49 +253,6 @@ impl<W: Wire> Driver<W> {
         }
     }
 
-    fn disconnect(
-        &mut self,
-        within: Duration,
-        answer: oneshot::Sender<Result<(), DisconnectError>>,
-    ) {
-        let until = Instant::now() + within.min(Duration::from_secs(u32::MAX.into()));
-        let leaving = self.leaving.get_or_insert(Leaving {
-            until,
-            closing: false,
-            answers: vec![],
-        });
-        leaving.until = leaving.until.min(until);
-        leaving.answers.push(answer);
-    }
-
-    fn leave_if_done(&mut self) -> ControlFlow<End> {
-        if !self.outbox.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        self.leave(Some(CLOSE_TIME_MAX))
-    }
-
-    /// Says goodbye, if the application wants to leave and there is somebody to say it to.
-    fn leave(&mut self, wait: Option<Duration>) -> ControlFlow<End> {
-        let Some(leaving) = self.leaving.as_mut().filter(|leaving| !leaving.closing) else {
-            return ControlFlow::Continue(());
-        };
-        if self.phase != Phase::Up {
-            return ControlFlow::Break(End::Left);
-        }
-        leaving.closing = true;
-        leaving.until = Instant::now() + CLOSE_TIME_MAX * 2;
-        // What was taken before is acknowledged before.
-        while let Some(receipt) = self.inbox.try_taken() {
-            self.wire.acknowledge(receipt);
-        }
-        self.wire.close(Leave {
-            session: self.session_after,
-            wait,
-        });
-        ControlFlow::Continue(())
-    }
-
     fn deadline(&self) -> Option<Instant> {
         let retry = match self.phase {
             Phase::Waiting { until } => Some(until),
@@ -348,7 +284,7 @@ impl<W: Wire> Driver<W> {
         ControlFlow::Continue(())
     }
 
-    fn set_link(&self, link: Link) {
+    pub(super) fn set_link(&self, link: Link) {
         let connected = u32::from(matches!(link, Link::Connected { .. }));
         self.status.send_modify(|status| {
             status.connections = status.connections.wrapping_add(connected);
@@ -363,42 +299,6 @@ impl<W: Wire> Driver<W> {
             count(status);
             false
         });
-    }
-
-    /// The last word to everybody who waits.
-    fn end(mut self, end: End) {
-        let unacknowledged = self.outbox.len();
-        let (publish, subscribe, link) = match end {
-            End::Abandoned | End::Left => {
-                info!("disconnected");
-                (
-                    PublishError::Disconnected,
-                    SubscribeError::Disconnected,
-                    Link::Disconnected,
-                )
-            }
-            End::GivenUp(cause) => {
-                warn!(error = %cause, "stopped");
-                let (publish, subscribe) = (
-                    PublishError::Stopped(cause.clone()),
-                    SubscribeError::Stopped(cause.clone()),
-                );
-                (publish, subscribe, Link::Stopped { cause })
-            }
-        };
-        for done in self.outbox.take_all() {
-            let _ = done.answer.send(Err(publish.clone()));
-        }
-        self.inbox.routes.end_all(&subscribe);
-        let left = match (&link, unacknowledged) {
-            (Link::Stopped { cause }, _) => Err(DisconnectError::Stopped(cause.clone())),
-            (_, 0) => Ok(()),
-            (_, messages) => Err(DisconnectError::Unacknowledged { messages }),
-        };
-        self.set_link(link);
-        for answer in self.leaving.into_iter().flat_map(|leaving| leaving.answers) {
-            let _ = answer.send(left.clone());
-        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Inbox {
         let (take, taken) = mpsc::unbounded_channel();
         Self {
             routes: Routes::new(receive_max),
-            deliveries: Deliveries::default(),
+            deliveries: Deliveries::new(receive_max),
             unclaimed: Vec::new(),
             claims_until: None,
             taken,
@@ -74,7 +74,7 @@ impl Inbox {
         let Some(receipt) = incoming.receipt else {
             return self.deliver(&incoming, None);
         };
-        match self.deliveries.arrived(receipt) {
+        match self.deliveries.arrived(receipt, incoming.message.duplicate) {
             Arrival::Known => Delivered::default(),
             Arrival::Taken => {
                 wire.acknowledge(receipt);

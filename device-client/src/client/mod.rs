@@ -8,6 +8,7 @@ mod builder;
 mod deliveries;
 mod driver;
 mod inbox;
+mod leaving;
 mod routes;
 mod status;
 mod subscription;
@@ -176,7 +177,7 @@ impl Device {
             filter,
             granted: granted.qos,
             items,
-            route: granted.route,
+            route: granted.id,
             commands,
         })
     }

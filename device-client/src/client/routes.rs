@@ -21,7 +21,7 @@ use crate::wire::{Incoming, Subscribe, Ticket};
 /// The subscriptions of a device.
 #[derive(Debug)]
 pub(super) struct Routes {
-    routes: Vec<Route>,
+    all: Vec<Route>,
     last_id: u32,
     /// Places that are kept for messages that must be acknowledged, and for the last word.
     reserved: usize,
@@ -32,16 +32,16 @@ struct Route {
     id: u32,
     request: Subscribe,
     turn: u32,
-    request_to: RequestTo,
+    asked: Ask,
     items: mpsc::Sender<Item>,
     stage: Stage,
 }
 
 /// Whether the broker has been asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RequestTo {
-    Send,
-    Await,
+enum Ask {
+    Due,
+    Done,
 }
 
 #[derive(Debug)]
@@ -55,14 +55,14 @@ enum Stage {
 /// What the application is given for a subscription that was granted.
 #[derive(Debug)]
 pub(super) struct Granted {
-    pub(super) route: u32,
+    pub(super) id: u32,
     pub(super) qos: QoS,
 }
 
 impl Routes {
     pub(super) fn new(receive_max: u16) -> Self {
         Self {
-            routes: Vec::new(),
+            all: Vec::new(),
             last_id: 0,
             reserved: usize::from(receive_max) + 1,
         }
@@ -82,11 +82,11 @@ impl Routes {
     ) {
         self.last_id += 1;
         request.identifier = self.last_id;
-        self.routes.push(Route {
+        self.all.push(Route {
             id: self.last_id,
             request,
             turn: 0,
-            request_to: RequestTo::Send,
+            asked: Ask::Due,
             items,
             stage: Stage::Asked(answer),
         });
@@ -94,67 +94,53 @@ impl Routes {
 
     /// What the broker has to be asked for.
     pub(super) fn requests(&mut self) -> Vec<(Ticket, Subscribe)> {
-        let due = self
-            .routes
-            .iter_mut()
-            .filter(|route| route.request_to == RequestTo::Send);
+        let due = self.all.iter_mut().filter(|route| route.asked == Ask::Due);
         due.map(Route::request).collect()
     }
 
     /// The broker knows of no subscription any more.
     pub(super) fn all_forgotten(&mut self) {
-        for route in &mut self.routes {
-            route.request_to = RequestTo::Send;
+        for route in &mut self.all {
+            route.asked = Ask::Due;
         }
     }
 
     /// What was asked under `ticket` was never answered.
     pub(super) fn forgotten(&mut self, ticket: Ticket) {
-        for route in self
-            .routes
-            .iter_mut()
-            .filter(|route| route.ticket() == ticket)
-        {
-            route.request_to = RequestTo::Send;
+        for route in self.all.iter_mut().filter(|route| route.ticket() == ticket) {
+            route.asked = Ask::Due;
         }
     }
 
     /// The broker granted a subscription.
     pub(super) fn granted(&mut self, ticket: Ticket, qos: QoS) {
         let of_ticket = |route: &&mut Route| route.ticket().id == ticket.id;
-        let Some(route) = self.routes.iter_mut().find(of_ticket) else {
+        let Some(route) = self.all.iter_mut().find(of_ticket) else {
             return;
         };
         if let Stage::Asked(answer) = std::mem::replace(&mut route.stage, Stage::Granted) {
             // The application may have stopped waiting; then the queue is closed too.
-            let _ = answer.send(Ok(Granted {
-                route: route.id,
-                qos,
-            }));
+            let _ = answer.send(Ok(Granted { id: route.id, qos }));
         }
     }
 
     /// The broker refused a subscription, the first time or when it was made again.
     pub(super) fn refused(&mut self, ticket: Ticket, error: SubscribeError) {
-        if let Some(place) = self
-            .routes
-            .iter()
-            .position(|route| route.ticket() == ticket)
-        {
-            self.routes.swap_remove(place).end(error);
+        if let Some(place) = self.all.iter().position(|route| route.ticket() == ticket) {
+            self.all.swap_remove(place).end(error);
         }
     }
 
     /// Takes out a subscription, and says which filter nobody asks for any more.
     pub(super) fn remove(&mut self, id: u32) -> Option<String> {
-        let place = self.routes.iter().position(|route| route.id == id)?;
-        let route = self.routes.swap_remove(place);
+        let place = self.all.iter().position(|route| route.id == id)?;
+        let route = self.all.swap_remove(place);
         self.orphaned(route)
     }
 
     /// Takes out the subscriptions that were dropped, and says which filters nobody asks for.
     pub(super) fn remove_dropped(&mut self) -> Vec<String> {
-        let dropped = self.routes.extract_if(.., |route| route.items.is_closed());
+        let dropped = self.all.extract_if(.., |route| route.items.is_closed());
         let dropped: Vec<_> = dropped.collect();
         dropped
             .into_iter()
@@ -164,19 +150,14 @@ impl Routes {
 
     fn orphaned(&self, route: Route) -> Option<String> {
         let filter = route.request.filter;
-        let shared = self
-            .routes
-            .iter()
-            .any(|other| other.request.filter == filter);
+        let shared = self.all.iter().any(|other| other.request.filter == filter);
         (!shared).then_some(filter)
     }
 
     /// Whether some subscription asks for this message.
     pub(super) fn want(&self, incoming: &Incoming) -> bool {
         let filters = self.named(incoming);
-        self.routes
-            .iter()
-            .any(|route| route.wants(incoming, &filters))
+        self.all.iter().any(|route| route.wants(incoming, &filters))
     }
 
     /// Gives a message to all that asked for it. `claim` is shared by them.
@@ -184,7 +165,7 @@ impl Routes {
         let filters = self.named(incoming);
         let mut delivered = Delivered::default();
         for route in self
-            .routes
+            .all
             .iter()
             .filter(|route| route.wants(incoming, &filters))
         {
@@ -201,7 +182,7 @@ impl Routes {
     /// subscription to the broker, which knows the identifier of the later only [MQTT-3.8.4-3].
     fn named(&self, incoming: &Incoming) -> Vec<&str> {
         let topic = incoming.message.topic.as_str();
-        let named = self.routes.iter().filter(|route| {
+        let named = self.all.iter().filter(|route| {
             incoming.identifiers.contains(&route.id) && topic::matches(&route.request.filter, topic)
         });
         named.map(|route| route.request.filter.as_str()).collect()
@@ -209,7 +190,7 @@ impl Routes {
 
     /// Tells everybody that no more will come, and why if there is a reason.
     pub(super) fn end_all(&mut self, error: &SubscribeError) {
-        for route in self.routes.drain(..) {
+        for route in self.all.drain(..) {
             match (&route.stage, error) {
                 // Who asked for the end needs no reason for it.
                 (Stage::Granted, SubscribeError::Disconnected) => {}
@@ -222,7 +203,7 @@ impl Routes {
 impl Route {
     fn request(&mut self) -> (Ticket, Subscribe) {
         self.turn += 1;
-        self.request_to = RequestTo::Await;
+        self.asked = Ask::Done;
         (self.ticket(), self.request.clone())
     }
 
@@ -367,13 +348,13 @@ mod tests {
         let delivered = [(); 2].map(|()| routes.deliver(&message("a", &[]), None));
         assert_eq!(delivered.map(|d| (d.taken, d.dropped)), [(1, 0), (0, 1)]);
         let (taken, _receiver) = mpsc::unbounded_channel();
-        let mut deliveries = Deliveries::default();
+        let mut deliveries = Deliveries::new(2);
         for packet_id in 1..=2 {
             let receipt = Receipt {
                 packet_id,
                 qos: QoS::AtLeastOnce,
             };
-            let Arrival::New(delivery) = deliveries.arrived(receipt) else {
+            let Arrival::New(delivery) = deliveries.arrived(receipt, false) else {
                 panic!("known")
             };
             let claim = Arc::new(Claim {

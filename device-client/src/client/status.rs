@@ -38,7 +38,7 @@ pub enum Link {
     Waiting {
         /// When.
         until: Instant,
-        /// How many attempts have failed since a connection was steady.
+        /// How many attempts have failed since a connection lasted.
         attempts: u32,
         /// What went wrong last.
         cause: ConnectError,

@@ -3,20 +3,20 @@
 //! An identity that can be held can be used: files that are missing, readable by others, out of
 //! date or not of one piece are refused when it is opened, by name, not in a handshake later.
 
+mod error;
 mod tls;
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use certs::{Certificate, InvalidSpiffeId, Refusal, Subject, parse_spiffe_uri};
+use certs::{Certificate, Subject, parse_spiffe_uri};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject};
-use thiserror::Error;
 
+pub use error::{IdentityError, NoDevice, Validity};
 pub(crate) use tls::TlsStream;
 
 /// The identity of one device (or application).
@@ -88,120 +88,6 @@ impl Identity {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Identity").field(&self.device_id()).finish()
-    }
-}
-
-/// Why there is no identity.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// A file cannot be read.
-    #[error("cannot read {}", .path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The private key can be read by more than its owner.
-    #[error(
-        "{path} can be read by others (mode {mode:03o}): a private key is its owner's alone, \
-         run `chmod 600 {path}`",
-        path = .path.display()
-    )]
-    KeyReadableByOthers {
-        /// Where the key is.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A file is not PEM, or does not contain what it should.
-    #[error("{} contains no {expected}", .path.display())]
-    NotPem {
-        /// Which.
-        path: PathBuf,
-        /// What it should contain.
-        expected: &'static str,
-        /// Why it does not.
-        source: pem::Error,
-    },
-    /// A certificate or key is not usable.
-    #[error("{} is not usable", .path.display())]
-    Unusable {
-        /// In which file.
-        path: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
-    /// The private key belongs to another certificate.
-    #[error("{} does not belong to {}", .key.display(), .certificate.display())]
-    KeyMismatch {
-        /// Where the key is.
-        key: PathBuf,
-        /// Where the certificate is.
-        certificate: PathBuf,
-    },
-    /// The certificate is not well-formed.
-    #[error("the certificate in {} is refused: {why}", .path.display())]
-    Refused {
-        /// Where it is.
-        path: PathBuf,
-        /// Why.
-        why: Refusal,
-    },
-    /// The certificate does not name a device in the one way that counts.
-    #[error("the certificate in {} names no device: {why}", .path.display())]
-    NoDevice {
-        /// Where it is.
-        path: PathBuf,
-        /// Why not.
-        why: NoDevice,
-    },
-    /// The certificate is not valid now.
-    #[error("the certificate in {} {}", .path.display(), when(.validity))]
-    NotValidNow {
-        /// Where it is.
-        path: PathBuf,
-        /// How far from it.
-        validity: Validity,
-    },
-}
-
-/// Why a certificate names no device.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NoDevice {
-    /// It has no URI, or more than one, among its alternative names.
-    #[error("it has {0} URIs among its alternative names, and one is needed")]
-    Uris(usize),
-    /// Its URI is not `spiffe://<trust domain>/device/<id>`, nor of an application.
-    #[error("{0}")]
-    Uri(InvalidSpiffeId),
-}
-
-/// How far a certificate is from its validity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Validity {
-    /// It begins later.
-    NotYet {
-        /// How much later.
-        until: Duration,
-    },
-    /// It is over.
-    Expired {
-        /// For how long.
-        since: Duration,
-    },
-}
-
-fn when(validity: &Validity) -> String {
-    match validity {
-        Validity::NotYet { until } => {
-            format!(
-                "is not valid for another {} s (is the clock right?)",
-                until.as_secs()
-            )
-        }
-        Validity::Expired { since } => format!("expired {} s ago: renew it", since.as_secs()),
     }
 }
 

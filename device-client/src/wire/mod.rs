@@ -5,7 +5,9 @@
 //! the same ticket, or has to be handed over again when it comes [`Event::Up`] without it.
 
 mod adopt;
+mod engine;
 mod rumqtt;
+mod settings;
 mod translate;
 
 use std::time::Duration;
@@ -14,7 +16,8 @@ use crate::error::ConnectError;
 use crate::message::{Message, Publish, QoS};
 use crate::reason_code::ReasonCode;
 
-pub(crate) use rumqtt::{FirstSession, RumqttWire, Settings};
+pub(crate) use rumqtt::RumqttWire;
+pub(crate) use settings::{FirstSession, Settings};
 
 /// One device's side of MQTT. There is one connection at a time, and none at first.
 pub(crate) trait Wire: Send + 'static {
@@ -123,7 +126,7 @@ pub(crate) enum Session {
 }
 
 /// Why something handed over was not done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Failure {
     /// The broker refused it.
     Refused(ReasonCode),

@@ -1,0 +1,79 @@
+//! How a device presents itself to its broker, and that in the terms of `rumqttc`.
+
+use std::io;
+use std::time::Duration;
+
+use rumqttc::{AckMode, Broker, ConnectProperties, MqttOptions};
+use rustls::pki_types::ServerName;
+
+use super::adopt::Adopted;
+use super::translate;
+use crate::client::BrokerAddress;
+use crate::identity::{Identity, TlsStream};
+use crate::message::Will;
+
+/// Requests that are written with one flush.
+const REQUEST_BATCH_MAX: usize = 32;
+
+/// How a device presents itself to its broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) broker: BrokerAddress,
+    pub(crate) server_name: ServerName<'static>,
+    pub(crate) identity: Identity,
+    pub(crate) client_id: String,
+    pub(crate) keep_alive: Duration,
+    pub(crate) session_expiry: Duration,
+    pub(crate) first_session: FirstSession,
+    pub(crate) will: Option<Will>,
+    pub(crate) connect_time_max: Duration,
+    pub(crate) receive_max: u16,
+    pub(crate) in_flight_max: u16,
+    pub(crate) packet_len_max: u32,
+}
+
+/// What the first connection does with a session of this client id that the broker may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstSession {
+    /// Ends it and begins another.
+    New,
+    /// Goes on with it.
+    Resumed,
+}
+
+impl Settings {
+    /// For an engine that gives its messages packet ids up to `packet_id_max`.
+    pub(super) fn options(&self, packet_id_max: u16) -> MqttOptions {
+        let broker = Broker::tcp(self.broker.host(), self.broker.port());
+        let mut options = MqttOptions::new(self.client_id.clone(), broker);
+        options
+            .set_connect_timeout(self.connect_time_max)
+            .set_connect_properties(self.connect_properties())
+            .set_ack_mode(AckMode::Manual)
+            .set_max_request_batch(REQUEST_BATCH_MAX)
+            .set_outgoing_inflight_upper_limit(packet_id_max);
+        if let Some(will) = &self.will {
+            options.set_last_will(translate::will(will));
+        }
+        Adopted::install(&mut options, packet_id_max);
+        // TLS is ours, so that its refusals come through as they are.
+        let settings = self.clone();
+        options.set_socket_connector(move |_, _| settings.clone().connect());
+        options
+    }
+
+    fn connect_properties(&self) -> ConnectProperties {
+        let mut properties = ConnectProperties::new();
+        properties.session_expiry_interval = Some(translate::seconds(self.session_expiry));
+        properties.receive_maximum = Some(self.receive_max);
+        properties.max_packet_size = Some(self.packet_len_max);
+        properties
+    }
+
+    async fn connect(self) -> io::Result<TlsStream> {
+        let address = (self.broker.host(), self.broker.port());
+        self.identity
+            .connect(address, self.server_name.clone())
+            .await
+    }
+}

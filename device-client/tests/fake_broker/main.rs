@@ -1,0 +1,16 @@
+//! A device against a broker that says what the test wants, octet by octet, over real TLS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod broker;
+mod connecting;
+mod hostile;
+mod material;
+mod publishing;
+mod receiving;
