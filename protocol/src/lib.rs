@@ -13,6 +13,7 @@ pub mod delivery;
 mod error;
 pub mod packet;
 mod reason_code;
+mod scan;
 mod text;
 pub mod topic;
 pub mod wire;

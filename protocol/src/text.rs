@@ -2,6 +2,7 @@
 //!
 //! A `Text` that exists is valid; nothing that holds one checks again.
 
+use crate::scan::has_any;
 use bytes::Bytes;
 use bytestring::ByteString;
 use std::fmt;
@@ -32,6 +33,7 @@ impl Text {
     /// # Errors
     /// If it is not UTF-8 (surrogates are not), holds U+0000, or is longer than
     /// [`Self::LEN_MAX`] bytes.
+    #[inline]
     pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidText> {
         check_len(bytes.len())?;
         let text = ByteString::try_from(bytes).map_err(|_| InvalidText::NotUtf8)?;
@@ -66,8 +68,9 @@ fn check_len(len: usize) -> Result<(), InvalidText> {
     Ok(())
 }
 
+#[inline]
 fn check_content(text: &str) -> Result<(), InvalidText> {
-    if text.as_bytes().contains(&0) {
+    if has_any(text.as_bytes(), [0]) {
         return Err(InvalidText::Nul);
     }
     Ok(())

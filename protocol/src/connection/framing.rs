@@ -6,7 +6,7 @@
 use super::alias::AliasesIn;
 use crate::ProtocolError;
 use crate::packet::{Connack, Connect, Disconnect, Packet, Version};
-use crate::wire::{self, Direction, Frame, Kind};
+use crate::wire::{self, Direction, Frame, Head, Kind};
 use bytes::BytesMut;
 use std::num::NonZeroU32;
 
@@ -71,6 +71,18 @@ impl ServerConnection {
             (ServerStage::Connected { version, .. }, _) => version,
             (ServerStage::AfterDisconnect, _) => return Err(ProtocolError::AfterDisconnect),
         };
+        match kind {
+            Kind::Connect | Kind::Disconnect | Kind::Auth => self.turn(buffer, version),
+            _ => self.stream.next(buffer, version),
+        }
+    }
+
+    /// Receives a packet that changes what may come next.
+    fn turn(
+        &mut self,
+        buffer: &mut BytesMut,
+        version: Version,
+    ) -> Result<Option<Packet>, ProtocolError> {
         let packet = self.stream.next(buffer, version)?;
         if let Some(packet) = &packet {
             self.accept(packet)?;
@@ -78,7 +90,6 @@ impl ServerConnection {
         Ok(packet)
     }
 
-    #[inline]
     fn accept(&mut self, packet: &Packet) -> Result<(), ProtocolError> {
         match packet {
             Packet::Connect(connect) => self.stage = ServerStage::connected(connect),
@@ -205,12 +216,18 @@ impl Stream {
         buffer: &mut BytesMut,
         version: Version,
     ) -> Result<Option<Packet>, ProtocolError> {
-        let Some(frame) = Frame::split_off(buffer, self.direction, self.packet_size_max)? else {
+        let Some(head) = Head::read(buffer, self.direction, self.packet_size_max)? else {
             return Ok(None);
         };
+        let body = head.split_body_off(buffer);
+        let frame = Frame { head, body };
+        if head.kind != Kind::Publish {
+            return wire::read_control(&frame, version).map(Some);
+        }
         let aliases = &mut self.aliases;
         let resolve = |name, alias| aliases.resolve(name, alias);
-        wire::read_with(frame, version, resolve).map(Some)
+        let publish = wire::read_publish(frame, version, resolve)?;
+        Ok(Some(Packet::Publish(publish)))
     }
 }
 

@@ -5,12 +5,12 @@
 
 use super::property::Forwarding;
 use super::{ForwardedProperties, PacketId, QoS, Version};
-use crate::ProtocolError;
 use crate::topic::TopicName;
 use crate::wire::{
     Direction, Header, Kind, PACKET_SIZE_MAX, Properties, PropertyId, Reader, TooLarge, varint,
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::{ProtocolError, Text};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::num::{NonZeroU16, NonZeroU32};
 
 /// A subscription identifier: 1 to 268,435,455 [MQTT 5.0 §3.8.2.1.2].
@@ -79,37 +79,46 @@ const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b0001;
 
 impl Publish {
-    /// Reads all but the payload, which is what remains.
+    /// Takes the body apart: the payload is what remains of it.
     #[inline]
-    pub(crate) fn read_head(
-        body: &mut Reader<'_>,
+    pub(crate) fn read(
+        mut body: Bytes,
         flags: u8,
+        (version, direction): (Version, Direction),
         resolve: impl FnOnce(Option<TopicName>, Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
     ) -> Result<Self, ProtocolError> {
+        let mut reader = Reader::new(&body, version, direction);
         let dup = flags & DUP != 0;
         let qos = QoS::from_bits(flags >> 1 & 0b11).ok_or(ProtocolError::QosReserved)?;
         if dup && qos == QoS::AtMostOnce {
             return Err(ProtocolError::DupAtQos0);
         }
-        let name = match body.text()? {
-            empty if empty.is_empty() => None,
-            name => Some(TopicName::from_text(name)?),
-        };
+        let name = reader.prefixed()?;
         let packet_id = match qos {
             QoS::AtMostOnce => None,
-            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(body.packet_id()?),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
         };
-        let properties = PublishProperties::read(body)?;
+        let properties = match reader.block()? {
+            [] => PublishProperties::default(),
+            block => PublishProperties::read(reader.properties_in(block), direction)?,
+        };
+        let name = match name {
+            [] => None,
+            name => Some(TopicName::from_text(Text::from_bytes(reader.share(name))?)?),
+        };
+        let topic = resolve(name, properties.topic_alias)?;
+        let payload_len = reader.rest().len();
+        body.advance(body.len() - payload_len);
         Ok(Self {
             dup,
             qos,
             retain: flags & RETAIN != 0,
-            topic: resolve(name, properties.topic_alias)?,
+            topic,
             packet_id,
             message_expiry_interval: properties.message_expiry_interval,
             subscription_ids: properties.subscription_ids,
             forwarded: properties.forwarded,
-            payload: Bytes::new(),
+            payload: body,
         })
     }
 
@@ -139,20 +148,7 @@ struct PublishProperties {
 }
 
 impl PublishProperties {
-    #[inline]
-    fn read(body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
-        let direction = body.direction;
-        let properties = body.properties()?;
-        if properties.block().is_empty() {
-            return Ok(Self::default());
-        }
-        Self::read_block(properties, direction)
-    }
-
-    fn read_block(
-        mut properties: Properties<'_>,
-        direction: Direction,
-    ) -> Result<Self, ProtocolError> {
+    fn read(mut properties: Properties<'_>, direction: Direction) -> Result<Self, ProtocolError> {
         let mut read = Self::default();
         let mut forwarding = Forwarding::new(&properties);
         while let Some(id) = properties.next()? {
@@ -181,7 +177,7 @@ impl PublishProperties {
 impl PublishHead<'_> {
     /// How many bytes it takes on the wire, all counted; `usize::MAX` where it has no place there.
     pub fn encoded_len(&self, version: Version) -> usize {
-        self.header(version, PACKET_SIZE_MAX)
+        Header::new(0, self.body_len(version), PACKET_SIZE_MAX)
             .map_or(usize::MAX, |header| header.packet_len())
     }
 
@@ -205,9 +201,14 @@ impl PublishHead<'_> {
         out: &mut BytesMut,
     ) -> Result<(), TooLarge> {
         debug_assert_eq!(self.qos == QoS::AtMostOnce, self.packet_id.is_none());
-        let header = self.header(version, size_max)?;
+        let properties_len = self.properties_len(version);
+        let header = Header::new(
+            self.first_byte(),
+            self.len(version, properties_len),
+            size_max,
+        )?;
         out.reserve(header.packet_len());
-        out.put_slice(header.bytes());
+        header.write(out);
         let name = self.name(version).as_bytes();
         // A `Text` is never longer than its length can say.
         out.put_u16(u16::try_from(name.len()).unwrap_or_default());
@@ -215,19 +216,17 @@ impl PublishHead<'_> {
         if let Some(id) = self.packet_id {
             out.put_u16(id.get());
         }
-        if version == Version::V5 {
-            self.write_properties(out);
+        match properties_len {
+            0 if version == Version::V5 => out.put_u8(0),
+            0 => {}
+            len => self.write_properties(len, out),
         }
         out.put_slice(self.payload);
         Ok(())
     }
 
-    fn write_properties(&self, out: &mut BytesMut) {
-        let len = u32::try_from(self.properties_len()).unwrap_or(varint::MAX);
-        put_varint(out, len);
-        if len == 0 {
-            return;
-        }
+    fn write_properties(&self, len: usize, out: &mut BytesMut) {
+        varint::write(u32::try_from(len).unwrap_or(varint::MAX), out);
         if let Some(seconds) = self.message_expiry_interval {
             out.put_u8(PropertyId::MessageExpiryInterval.byte());
             out.put_u32(seconds);
@@ -238,35 +237,40 @@ impl PublishHead<'_> {
         }
         for id in self.subscription_ids {
             out.put_u8(PropertyId::SubscriptionIdentifier.byte());
-            put_varint(out, id.get());
+            varint::write(id.get(), out);
         }
         out.put_slice(self.forwarded.as_bytes());
     }
 
     #[inline]
-    fn header(&self, version: Version, size_max: NonZeroU32) -> Result<Header, TooLarge> {
+    fn first_byte(&self) -> u8 {
         let dup = if self.dup { DUP } else { 0 };
         let retain = if self.retain { RETAIN } else { 0 };
         // Without an identifier the receiver would take the next bytes for one.
         let qos = self.packet_id.map_or(QoS::AtMostOnce, |_| self.qos);
-        let first = Kind::Publish.first_byte() | dup | qos.bits() << 1 | retain;
-        Header::new(first, self.body_len(version), size_max)
+        Kind::Publish.first_byte() | dup | qos.bits() << 1 | retain
     }
 
     /// All behind the fixed header.
     pub(crate) fn body_len(&self, version: Version) -> usize {
-        let id_len = if self.packet_id.is_some() { 2 } else { 0 };
-        let properties_len = match version {
-            Version::V311 => 0,
-            Version::V5 => {
-                let len = self.properties_len();
-                u32::try_from(len).map_or(4, varint::len) + len
-            }
-        };
-        2 + self.name(version).len() + id_len + properties_len + self.payload.len()
+        self.len(version, self.properties_len(version))
     }
 
-    fn properties_len(&self) -> usize {
+    #[inline]
+    fn len(&self, version: Version, properties_len: usize) -> usize {
+        let id_len = if self.packet_id.is_some() { 2 } else { 0 };
+        let block_len = match version {
+            Version::V311 => 0,
+            Version::V5 => u32::try_from(properties_len).map_or(4, varint::len) + properties_len,
+        };
+        2 + self.name(version).len() + id_len + block_len + self.payload.len()
+    }
+
+    #[inline]
+    fn properties_len(&self, version: Version) -> usize {
+        if version == Version::V311 {
+            return 0;
+        }
         let expiry_len = self.message_expiry_interval.map_or(0, |_| 5);
         let alias_len = match self.alias {
             Alias::None => 0,
@@ -278,15 +282,11 @@ impl PublishHead<'_> {
     }
 
     /// The name as it is written: nothing, where an alias says it.
+    #[inline]
     fn name(&self, version: Version) -> &str {
         match (version, self.alias) {
             (Version::V5, Alias::Known(_)) => "",
             (Version::V311, _) | (Version::V5, Alias::None | Alias::New(_)) => self.topic.as_str(),
         }
     }
-}
-
-fn put_varint(out: &mut BytesMut, value: u32) {
-    let bytes = varint::bytes(value);
-    out.put_slice(bytes.get(..varint::len(value)).unwrap_or_default());
 }

@@ -84,17 +84,7 @@ impl TopicFilter {
         if name.is_reserved() && self.begins_with_wildcard() {
             return false;
         }
-        let mut levels = name.levels();
-        for wanted in self.levels() {
-            match (wanted, levels.next()) {
-                // `#` also stands for the parent level.
-                ("#", _) => return true,
-                ("+", Some(_)) => {}
-                (wanted, Some(level)) if wanted == level => {}
-                (_, Some(_) | None) => return false,
-            }
-        }
-        levels.next().is_none()
+        matches(self.pattern().as_bytes(), name.as_str().as_bytes())
     }
 
     /// Whether every topic name that `other` matches is matched by `self`. Groups do not count:
@@ -159,6 +149,28 @@ impl TopicFilter {
 
     fn is_reserved(&self) -> bool {
         self.pattern().starts_with('$')
+    }
+}
+
+/// Goes through both at once; what is equal so far is gone from their front.
+fn matches(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    loop {
+        match (pattern, name) {
+            // `#` also stands for the parent level.
+            ([b'#', ..], _) | ([b'/', b'#'] | [], []) => return true,
+            ([b'+', pattern_rest @ ..], _) => {
+                let level_len = name.iter().position(|byte| *byte == b'/');
+                name = level_len
+                    .and_then(|len| name.get(len..))
+                    .unwrap_or_default();
+                pattern = pattern_rest;
+            }
+            ([wanted, pattern_rest @ ..], [byte, name_rest @ ..]) if wanted == byte => {
+                pattern = pattern_rest;
+                name = name_rest;
+            }
+            (_, _) => return false,
+        }
     }
 }
 
@@ -415,7 +427,28 @@ mod tests {
         })
     }
 
+    /// The same question, answered level by level.
+    fn matches_by_levels(filter: &TopicFilter, name: &TopicName) -> bool {
+        let mut levels = name.levels();
+        for wanted in filter.levels() {
+            match (wanted, levels.next()) {
+                ("#", _) => return !(name.is_reserved() && filter.pattern() == "#"),
+                ("+", Some(_)) if !(name.is_reserved() && filter.begins_with_wildcard()) => {}
+                (wanted, Some(level)) if wanted == level => {}
+                (_, _) => return false,
+            }
+        }
+        levels.next().is_none()
+    }
+
     proptest! {
+        #[test]
+        fn matches_says_what_the_levels_say(filter in any_filter()) {
+            for name in &*NAMES {
+                prop_assert_eq!(filter.matches(name), matches_by_levels(&filter, name), "{}", name);
+            }
+        }
+
         #[test]
         fn includes_says_what_enumeration_says(one in any_filter(), other in any_filter()) {
             let expected =

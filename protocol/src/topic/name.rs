@@ -4,6 +4,7 @@
 
 use super::{InvalidTopic, Levels};
 use crate::Text;
+use crate::scan::has_any;
 use std::borrow::Borrow;
 use std::fmt;
 
@@ -24,17 +25,19 @@ impl TopicName {
     ///
     /// # Errors
     /// If it is empty [MQTT-4.7.3-1] or has a wildcard [MQTT-3.3.2-2].
+    #[inline]
     pub fn from_text(text: Text) -> Result<Self, InvalidTopic> {
         Self::check(&text)?;
         Ok(Self(text))
     }
 
     /// Looks at a topic name that is not kept.
+    #[inline]
     pub(crate) fn check(text: &str) -> Result<(), InvalidTopic> {
         if text.is_empty() {
             return Err(InvalidTopic::Empty);
         }
-        if text.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
+        if has_any(text.as_bytes(), [b'+', b'#']) {
             return Err(InvalidTopic::WildcardInName);
         }
         Ok(())

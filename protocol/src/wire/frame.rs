@@ -6,20 +6,28 @@ use super::varint::{self, Varint};
 use super::{Direction, TooLarge};
 use crate::ProtocolError;
 use crate::packet::Version;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::num::NonZeroU32;
 
 /// A control packet that has arrived whole and has not been read.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    pub(super) kind: Kind,
+    pub(crate) head: Head,
+    /// All behind the remaining length.
+    pub(crate) body: Bytes,
+}
+
+/// What the fixed header says, of a packet that has arrived whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
     /// The four bits beside the kind.
     pub(super) flags: u8,
     pub(super) direction: Direction,
-    /// All behind the remaining length.
-    pub(super) body: Bytes,
     /// Whether the remaining length was in its shortest form.
     is_minimal: bool,
+    len: usize,
+    body_len: usize,
 }
 
 impl Frame {
@@ -30,9 +38,24 @@ impl Frame {
     /// If the packet type is reserved or does not travel this way, its flags are not those it
     /// has to have, its remaining length is malformed, or it would be longer than `size_max`
     /// bytes, all of it counted [MQTT-3.1.2-24].
-    #[inline]
     pub fn split_off(
         buffer: &mut BytesMut,
+        direction: Direction,
+        size_max: NonZeroU32,
+    ) -> Result<Option<Self>, ProtocolError> {
+        let head = Head::read(buffer, direction, size_max)?;
+        Ok(head.map(|head| Self {
+            body: head.split_body_off(buffer),
+            head,
+        }))
+    }
+}
+
+impl Head {
+    /// As [`Frame::split_off`], which leaves the packet where it is.
+    #[inline]
+    pub(crate) fn read(
+        buffer: &BytesMut,
         direction: Direction,
         size_max: NonZeroU32,
     ) -> Result<Option<Self>, ProtocolError> {
@@ -43,22 +66,28 @@ impl Frame {
         let Some(remaining) = Varint::read(rest)? else {
             return Ok(None);
         };
-        let (header_len, body_len) = (1 + remaining.len, widen(remaining.value));
-        if header_len + body_len > widen(size_max.get()) {
+        let (len, body_len) = (1 + remaining.len, widen(remaining.value));
+        if len + body_len > widen(size_max.get()) {
             return Err(ProtocolError::PacketTooLarge);
         }
-        if buffer.len() < header_len + body_len {
+        if buffer.len() < len + body_len {
             return Ok(None);
         }
-        let mut body = buffer.split_to(header_len + body_len).freeze();
-        body.advance(header_len);
         Ok(Some(Self {
             kind,
             flags,
             direction,
-            body,
             is_minimal: remaining.is_minimal(),
+            len,
+            body_len,
         }))
+    }
+
+    /// Takes the packet from the buffer it was seen in.
+    #[inline]
+    pub(crate) fn split_body_off(&self, buffer: &mut BytesMut) -> Bytes {
+        buffer.advance(self.len);
+        buffer.split_to(self.body_len).freeze()
     }
 
     /// Checks the form of the remaining length, for which 3.1.1 has no rule [MQTT-1.5.5-1].
@@ -68,14 +97,6 @@ impl Frame {
             return Err(ProtocolError::VarintNotMinimal);
         }
         Ok(())
-    }
-
-    /// Gives up the frame for its last bytes.
-    #[inline]
-    pub(super) fn into_tail(self, len: usize) -> Bytes {
-        let mut tail = self.body;
-        tail.advance(tail.len().saturating_sub(len));
-        tail
     }
 }
 
@@ -94,9 +115,9 @@ fn kind_and_flags(first: u8, direction: Direction) -> Result<(Kind, u8), Protoco
 
 /// The fixed header of a packet that is to be written.
 pub(crate) struct Header {
-    bytes: [u8; 5],
-    len: usize,
-    body_len: usize,
+    first: u8,
+    remaining: u32,
+    packet_len: usize,
 }
 
 impl Header {
@@ -106,27 +127,27 @@ impl Header {
     #[inline]
     pub(crate) fn new(first: u8, body_len: usize, size_max: NonZeroU32) -> Result<Self, TooLarge> {
         let remaining = u32::try_from(body_len).map_err(|_| TooLarge)?;
-        let len = 1 + varint::len(remaining);
-        if remaining > varint::MAX || len + body_len > widen(size_max.get()) {
+        let packet_len = 1 + varint::len(remaining) + body_len;
+        if remaining > varint::MAX || packet_len > widen(size_max.get()) {
             return Err(TooLarge);
         }
-        let [a, b, c, d] = varint::bytes(remaining);
         Ok(Self {
-            bytes: [first, a, b, c, d],
-            len,
-            body_len,
+            first,
+            remaining,
+            packet_len,
         })
     }
 
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        out.put_u8(self.first);
+        varint::write(self.remaining, out);
     }
 
     /// Header and body together.
     #[inline]
     pub(crate) fn packet_len(&self) -> usize {
-        self.len + self.body_len
+        self.packet_len
     }
 }
 

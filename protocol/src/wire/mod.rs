@@ -12,7 +12,7 @@ mod writer;
 
 pub use frame::Frame;
 
-pub(crate) use frame::{Header, Kind};
+pub(crate) use frame::{Head, Header, Kind};
 pub(crate) use properties::{Properties, PropertyId};
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
@@ -54,38 +54,46 @@ const FIXED_HEADER_MAX: u32 = 5;
 /// # Errors
 /// If the packet is not valid.
 pub fn read(frame: Frame, version: Version) -> Result<Packet, ProtocolError> {
-    read_with(frame, version, |name, alias| match (name, alias) {
+    if frame.head.kind != Kind::Publish {
+        return read_control(&frame, version);
+    }
+    let publish = read_publish(frame, version, |name, alias| match (name, alias) {
         (_, Some(_)) => Err(ProtocolError::TopicAliasInvalid),
         (None, None) => Err(ProtocolError::TopicMissing),
         (Some(name), None) => Ok(name),
-    })
+    })?;
+    Ok(Packet::Publish(publish))
 }
 
-/// As [`read`], where `resolve` makes a topic name from what a PUBLISH says of it.
+/// Reads a PUBLISH, where `resolve` makes a topic name from what it says of it.
 #[inline]
-pub(crate) fn read_with(
+pub(crate) fn read_publish(
     frame: Frame,
     version: Version,
     resolve: impl FnOnce(Option<TopicName>, Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
-) -> Result<Packet, ProtocolError> {
-    if frame.kind != Kind::Connect {
-        frame.check_length(version)?;
+) -> Result<Publish, ProtocolError> {
+    let head = frame.head;
+    head.check_length(version)?;
+    Publish::read(frame.body, head.flags, (version, head.direction), resolve)
+}
+
+/// Reads a packet that is not a PUBLISH.
+pub(crate) fn read_control(frame: &Frame, version: Version) -> Result<Packet, ProtocolError> {
+    let head = frame.head;
+    if head.kind != Kind::Connect {
+        head.check_length(version)?;
     }
-    let mut reader = Reader::new(&frame.body, version, frame.direction);
+    let mut reader = Reader::new(&frame.body, version, head.direction);
     let body = &mut reader;
-    let packet = match frame.kind {
-        Kind::Publish => {
-            let mut publish = Publish::read_head(body, frame.flags, resolve)?;
-            let payload_len = body.rest().len();
-            publish.payload = frame.into_tail(payload_len);
-            return Ok(Packet::Publish(publish));
-        }
+    let packet = match head.kind {
         Kind::Connect => {
             let connect = Connect::read(body)?;
-            frame.check_length(connect.version)?;
+            head.check_length(connect.version)?;
             Packet::Connect(Box::new(connect))
         }
         Kind::Connack => Packet::Connack(Box::new(Connack::read(body)?)),
+        // It takes its frame apart: see `read_publish`.
+        Kind::Publish => return Err(ProtocolError::PacketTypeReserved),
         Kind::Puback => Packet::Puback(Ack::read_received(body)?),
         Kind::Pubrec => Packet::Pubrec(Ack::read_received(body)?),
         Kind::Pubrel => Packet::Pubrel(Ack::read_released(body)?),
@@ -139,7 +147,7 @@ pub fn write_within(
         })
         .ok_or(TooLarge)?;
     out.reserve(header.packet_len());
-    out.extend_from_slice(header.bytes());
+    header.write(out);
     write_body(packet, &mut Writer::new(version, words, out));
     Ok(())
 }

@@ -126,17 +126,28 @@ impl<'a> Reader<'a> {
 
     /// The properties of the packet: none at all in 3.1.1.
     pub(crate) fn properties(&mut self) -> Result<Properties<'a>, ProtocolError> {
-        let block = match self.version {
-            Version::V311 => &[],
+        let block = self.block()?;
+        Ok(self.properties_in(block))
+    }
+
+    /// The bytes of these properties.
+    #[inline]
+    pub(crate) fn block(&mut self) -> Result<&'a [u8], ProtocolError> {
+        match self.version {
+            Version::V311 => Ok(&[]),
             Version::V5 => {
                 let len = self.varint()?;
-                self.take(usize::try_from(len).unwrap_or(usize::MAX))?
+                self.take(usize::try_from(len).unwrap_or(usize::MAX))
             }
-        };
-        Ok(Properties::new(Self {
+        }
+    }
+
+    /// The properties that such bytes hold.
+    pub(crate) fn properties_in(&self, block: &'a [u8]) -> Properties<'a> {
+        Properties::new(Self {
             rest: block,
             ..self.clone()
-        }))
+        })
     }
 
     /// Bytes of the frame, as a share in it.

@@ -1,6 +1,7 @@
 //! The variable byte integer: seven bits a byte, four bytes at most [MQTT 5.0 §1.5.5].
 
 use crate::ProtocolError;
+use bytes::{BufMut, BytesMut};
 
 /// The largest value that four bytes can hold.
 pub(crate) const MAX: u32 = 268_435_455;
@@ -41,6 +42,7 @@ impl Varint {
 }
 
 /// How many bytes a value takes.
+#[inline]
 pub(crate) fn len(value: u32) -> usize {
     match value {
         0..=0x7F => 1,
@@ -50,14 +52,16 @@ pub(crate) fn len(value: u32) -> usize {
     }
 }
 
-/// The bytes of a value up to [`MAX`]; only the first [`len`] of them count.
-pub(crate) fn bytes(value: u32) -> [u8; 4] {
-    let septet = |shift: u32| {
-        let [byte, ..] = ((value >> shift) & 0x7F).to_le_bytes();
-        let more = if value >> shift > 0x7F { 0x80 } else { 0 };
-        byte | more
-    };
-    [septet(0), septet(7), septet(14), septet(21)]
+/// Writes a value up to [`MAX`].
+#[inline]
+pub(crate) fn write(mut value: u32, out: &mut BytesMut) {
+    while value > 0x7F {
+        let [septet, ..] = value.to_le_bytes();
+        out.put_u8(septet | 0x80);
+        value >>= 7;
+    }
+    let [septet, ..] = value.to_le_bytes();
+    out.put_u8(septet);
 }
 
 #[cfg(test)]
@@ -83,7 +87,9 @@ mod tests {
             (MAX, &[0xFF, 0xFF, 0xFF, 0x7F]),
         ] {
             check(form, Ok(Some((value, form.len()))));
-            assert_eq!(&bytes(value)[..len(value)], form);
+            let mut out = BytesMut::new();
+            write(value, &mut out);
+            assert_eq!((&*out, len(value)), (form, form.len()));
         }
     }
 

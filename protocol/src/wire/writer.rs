@@ -121,8 +121,10 @@ impl<'a> Writer<'a> {
         if value > varint::MAX {
             return self.give_up();
         }
-        let bytes = varint::bytes(value);
-        self.raw(bytes.get(..varint::len(value)).unwrap_or_default());
+        self.len = self.len.saturating_add(varint::len(value));
+        if let Some(out) = &mut self.out {
+            varint::write(value, out);
+        }
     }
 
     pub(crate) fn text(&mut self, text: &str) {
