@@ -3,6 +3,7 @@
 //! A publisher and a subscriber exchange messages for as long as it lives; no message may be lost
 //! and none may take long, whatever a test does to the broker meanwhile.
 
+use crate::client::Client;
 use crate::mqtt::request::Publish;
 use crate::mqtt::{Kind, Version};
 use crate::stage::Stage;
@@ -27,10 +28,17 @@ impl Canary {
     /// Begins; from here on the broker must serve.
     pub fn on(world: &Arc<World>) -> Self {
         let stage = Stage::on(world.clone());
+        let mut listener = stage.client(Version::V5, "listener");
+        let topic = stage.topic("song");
+        listener.subscribe(&topic, 1);
+        let singer = stage.client(Version::V5, "singer");
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
-        let thread = Some(std::thread::spawn(move || sing(&stage, &seen)));
-        Self { stop, thread }
+        let sing = move || sing((listener, singer), &topic, &seen);
+        Self {
+            stop,
+            thread: Some(std::thread::spawn(sing)),
+        }
     }
 
     /// Ends, and says how long the slowest message took.
@@ -57,15 +65,16 @@ impl Drop for Canary {
     }
 }
 
-fn sing(stage: &Stage, stop: &AtomicBool) -> Vec<Duration> {
-    let mut listener = stage.client(Version::V5, "listener");
-    listener.subscribe(&stage.topic("song"), 1);
-    let mut singer = stage.client(Version::V5, "singer");
+fn sing(
+    (mut listener, mut singer): (Client, Client),
+    topic: &str,
+    stop: &AtomicBool,
+) -> Vec<Duration> {
     let mut latencies = Vec::new();
     while latencies.is_empty() || !stop.load(Ordering::Relaxed) {
         let note = latencies.len().to_string();
         let start = Instant::now();
-        let id = singer.send_publish(&Publish::new(stage.topic("song"), &note).qos(1));
+        let id = singer.send_publish(&Publish::new(topic, &note).qos(1));
         assert_eq!(listener.take().text(), note);
         singer.expect_success(Kind::Puback, id.unwrap());
         latencies.push(start.elapsed());

@@ -170,18 +170,27 @@ impl Raw {
         let _ = self.stream.sock.shutdown(Shutdown::Both);
     }
 
+    /// Reads without writing first: what the broker said last is heard even where it no longer
+    /// listens.
     fn receive(&mut self, time: Duration) -> Result<(), String> {
-        self.stream.sock.set_read_timeout(Some(time)).unwrap();
-        let mut chunk = [0; 16 * 1024];
-        match self.stream.read(&mut chunk) {
-            Ok(0) => Err("end of stream".into()),
-            Ok(len) => {
-                self.received.extend(&chunk[..len]);
-                Ok(())
-            }
-            Err(error) if is_timeout(&error) => Ok(()),
-            Err(error) => Err(error.to_string()),
+        let StreamOwned { conn, sock } = &mut self.stream;
+        sock.set_read_timeout(Some(time)).unwrap();
+        match conn.read_tls(sock) {
+            Ok(0) => return Err("end of stream".into()),
+            Ok(_) => {}
+            Err(error) if is_timeout(&error) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
         }
+        let processed = conn.process_new_packets();
+        let _ = conn.write_tls(sock);
+        let state = processed.map_err(|error| error.to_string())?;
+        let mut plain = vec![0; state.plaintext_bytes_to_read()];
+        conn.reader().read_exact(&mut plain).unwrap();
+        self.received.extend(plain);
+        if state.peer_has_closed() && self.received.is_empty() {
+            return Err("end of stream".into());
+        }
+        Ok(())
     }
 }
 

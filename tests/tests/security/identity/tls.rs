@@ -157,7 +157,8 @@ fn records_that_are_none_in_an_open_connection_end_it_alone() {
         client.expect_alive();
         let mut socket = client.raw.socket();
         socket.write_all(&garbage).unwrap();
-        socket.shutdown(Shutdown::Write).unwrap();
+        // Unless the broker was faster.
+        let _ = socket.shutdown(Shutdown::Write);
         client.raw.expect_closed();
     }
     cage.open();
