@@ -6,6 +6,7 @@
 use super::close_reason::{CloseReason, ConnectRefusal};
 use super::input::Arrival;
 use super::policy::Rights;
+use super::publish::has_too_many_levels;
 use super::record::{Record, SessionNumber};
 use super::session::{Connected, Session, SessionId, SessionKey, SessionWill};
 use super::{After, Engine, Outgoing};
@@ -102,7 +103,7 @@ impl Engine {
         let Some(will) = &connect.will else {
             return Ok(());
         };
-        if will.topic.levels_len() > self.limits.topic_levels_max {
+        if has_too_many_levels(&will.topic, self.limits.topic_levels_max) {
             return Err(ConnectRefusal::WillLevels);
         }
         match rights.permit_publish(&will.topic) {

@@ -7,7 +7,7 @@ use super::close_reason::CloseReason;
 use super::deadlines::Deadline;
 use super::message::Message;
 use super::record::Record;
-use super::session::{Presence, SessionId};
+use super::session::{Presence, Session, SessionId};
 use super::{After, ConnectionId, Engine, Outgoing};
 use protocol::packet::Disconnect;
 use protocol::{ProtocolError, ReasonCode};
@@ -54,11 +54,7 @@ impl Engine {
 
     /// Lets go of a session's connection and tells it why.
     pub(super) fn close(&mut self, id: SessionId, why: CloseReason) {
-        let Some(connection) = self
-            .sessions
-            .get(id)
-            .and_then(|session| session.connection())
-        else {
+        let Some(connection) = self.sessions.get(id).and_then(Session::connection) else {
             return;
         };
         self.speak(connection, Outgoing::Close(why), After::Nothing);
@@ -310,7 +306,7 @@ mod tests {
     #[test]
     fn a_will_forbidden_since_connect_is_not_published() {
         let (mut world, client, heir) = pair(|_| {});
-        world.load_policy(&OPEN.replace(r##"publish = ["#"]"##, r##"publish = ["other"]"##));
+        world.load_policy(&OPEN.replace(r##"publish = ["#"]"##, r#"publish = ["other"]"#));
         world.lose(client);
         assert_eq!(world.heard(heir), [""; 0]);
         assert_eq!(world.counters().wills_denied, 1);

@@ -186,8 +186,8 @@ impl Engine {
             Packet::Pubrec(ack) => self.pubrec(id, &ack),
             Packet::Pubrel(ack) => self.pubrel(id, &ack),
             Packet::Pubcomp(ack) => self.pubcomp(id, &ack),
-            Packet::Subscribe(subscribe) => self.subscribe(id, *subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, *unsubscribe),
+            Packet::Subscribe(subscribe) => self.subscribe(id, &subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe),
             Packet::Disconnect(disconnect) => self.disconnect(id, &disconnect),
             Packet::Auth(_) => self.broke(id, ProtocolError::AuthNotNegotiated),
             Packet::Connect(_) => self.broke(id, ProtocolError::ConnectTwice),
@@ -203,10 +203,12 @@ impl Engine {
         self.effects.push(Effect::Record(record));
     }
 
+    #[inline]
     fn say(&mut self, connection: ConnectionId, packet: Packet, after: After) {
         self.speak(connection, Outgoing::Packet(packet), after);
     }
 
+    #[inline]
     fn speak(&mut self, connection: ConnectionId, outgoing: Outgoing, after: After) {
         self.effects.push(Effect::Speak(Speech {
             connection,
@@ -224,7 +226,7 @@ impl Engine {
 
 impl After {
     /// What speech waits for that depends on a record, if `recorded` there is one.
-    fn record(recorded: Option<impl Sized>) -> Self {
+    fn record(recorded: Option<impl Copy>) -> Self {
         if recorded.is_some() {
             Self::Sync
         } else {

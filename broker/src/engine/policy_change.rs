@@ -73,13 +73,13 @@ mod tests {
     fn narrow() -> String {
         OPEN.replace(
             r##"subscribe = ["#", "$SYS/#"]"##,
-            r##"subscribe = ["narrow/#"]"##,
+            r#"subscribe = ["narrow/#"]"#,
         )
     }
 
     /// Everybody subscribes to everything, but for what is below `secret`.
     fn without_secrets() -> String {
-        OPEN.to_owned() + r##"deny_subscribe = ["secret/#"]"##
+        OPEN.to_owned() + r#"deny_subscribe = ["secret/#"]"#
     }
 
     /// A lasting subscriber to everything and a publisher.
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn publishing_is_judged_by_the_policy_in_force() {
         let (mut world, _, publisher) = pair();
-        world.load_policy(&OPEN.replace(r##"publish = ["#"]"##, r##"publish = ["a"]"##));
+        world.load_policy(&OPEN.replace(r##"publish = ["#"]"##, r#"publish = ["a"]"#));
         world.send(publisher, qos1("b", "x", 1));
         assert_eq!(world.heard(publisher), ["PUBACK #1 87"]);
     }

@@ -100,7 +100,7 @@ impl Engine {
         let Some(session) = self.sessions.get(id) else {
             return Err(refuse(&publish.topic, ReasonCode::UnspecifiedError));
         };
-        if publish.topic.levels_len() > self.limits.topic_levels_max {
+        if has_too_many_levels(&publish.topic, self.limits.topic_levels_max) {
             self.counters.publishes_refused += 1;
             return Err(refuse(&publish.topic, ReasonCode::TopicNameInvalid));
         }
@@ -191,6 +191,11 @@ impl Engine {
         };
         self.close(id, why);
     }
+}
+
+/// Whether a topic name has more than `max` levels; the length alone says it of most.
+pub(super) fn has_too_many_levels(topic: &TopicName, max: usize) -> bool {
+    topic.as_str().len() >= max && topic.levels_len() > max
 }
 
 #[cfg(test)]

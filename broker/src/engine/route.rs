@@ -71,15 +71,15 @@ impl Engine {
         let (mut filters, mut groups) = (0, 0);
         self.router.for_each_match(message.topic(), |subscribers| {
             let before = matches.len();
-            matches.extend(subscribers.alone());
+            subscribers.for_each_alone(|id, grant| matches.push((id, grant)));
             filters += usize::from(matches.len() > before);
             for group in subscribers.groups_mut() {
                 groups += 1;
                 let picked = group.pick(|id, grant| sessions.get(id)?.shared_room(message, grant));
                 let filter = group.filter();
-                receivers.extend(
-                    picked.map(|(id, grant)| Receiver::shared(id, grant, (message, filter))),
-                );
+                if let Some((id, grant)) = picked {
+                    receivers.push(Receiver::shared(id, grant, (message, filter)));
+                }
             }
         });
         if filters > 1 {
@@ -87,10 +87,14 @@ impl Engine {
         }
         let shared = receivers.len();
         for same in matches.chunk_by(|(one, _), (other, _)| one == other) {
-            receivers.extend(self.receiver(message, same));
+            if let Some(receiver) = self.receiver(message, same) {
+                receivers.push(receiver);
+            }
         }
-        // In the order in which they are recorded.
-        receivers.rotate_left(shared);
+        if shared > 0 {
+            // In the order in which they are recorded.
+            receivers.rotate_left(shared);
+        }
         filters + groups > 0
     }
 
@@ -98,34 +102,29 @@ impl Engine {
     fn receiver(&mut self, message: &Message, matches: &[(SessionId, Grant)]) -> Option<Receiver> {
         let (id, _) = *matches.first()?;
         let session = self.sessions.get(id)?;
-        let may = |grant: &Grant| !grant.no_local || !session.published(message);
-        let grants = || {
-            matches
-                .iter()
-                .map(|(_, grant)| grant)
-                .filter(|grant| may(grant))
-        };
-        let granted = grants().map(|grant| grant.qos).max()?;
-        let qos = granted.min(message.qos());
-        let retain = message.retain() && grants().any(|grant| grant.retain_as_published);
-        let subscription_ids = grants().filter_map(|grant| grant.id).collect();
-        if grants().any(|grant| grant.withholds) && !may_receive(&session.rights, message.topic()) {
+        let mut receiver = Receiver::nothing(id);
+        let mut is_partial = false;
+        let mut is_granted = false;
+        for (_, grant) in matches {
+            if grant.no_local && session.published(message) {
+                continue;
+            }
+            is_granted = true;
+            is_partial |= grant.withholds;
+            receiver.qos = receiver.qos.max(grant.qos.min(message.qos()));
+            receiver.retain |= message.retain() && grant.retain_as_published;
+            receiver.subscription_ids.extend(grant.id);
+        }
+        if !is_granted {
+            return None;
+        }
+        if is_partial && !may_receive(&session.rights, message.topic()) {
             self.counters.dropped_withheld += 1;
             return None;
         }
         let payload_len = message.payload().len();
-        let has_room = session.room(qos, payload_len).is_some();
-        if !has_room && !self.make_room(id, qos, payload_len) {
-            return None;
-        }
-        Some(Receiver {
-            session: id,
-            qos,
-            retain,
-            subscription_ids,
-            share: None,
-            number: None,
-        })
+        let has_room = session.room(receiver.qos, payload_len).is_some();
+        (has_room || self.make_room(id, receiver.qos, payload_len)).then_some(receiver)
     }
 
     /// Drops what has expired from a full queue. Whether there is room then.
@@ -223,6 +222,17 @@ impl Engine {
 }
 
 impl Receiver {
+    fn nothing(session: SessionId) -> Self {
+        Self {
+            session,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            subscription_ids: SubscriptionIds::new(),
+            share: None,
+            number: None,
+        }
+    }
+
     fn shared(session: SessionId, grant: Grant, what: (&Message, &Arc<TopicFilter>)) -> Self {
         let (message, filter) = what;
         Self {

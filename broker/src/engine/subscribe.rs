@@ -13,7 +13,7 @@ use protocol::packet::{
 
 impl Engine {
     /// A client has subscribed.
-    pub(super) fn subscribe(&mut self, id: SessionId, subscribe: Subscribe) {
+    pub(super) fn subscribe(&mut self, id: SessionId, subscribe: &Subscribe) {
         let ids = subscribe.subscription_id;
         let reasons = subscribe
             .subscriptions

@@ -283,7 +283,7 @@ pub(super) fn subject(device: &str) -> Subject {
 }
 
 fn rights(device: &str) -> Rights {
-    let policy = parse(&OPEN.replace(r##""$SYS/#""##, r##""$SYS/#", "$x/#""##));
+    let policy = parse(&OPEN.replace(r#""$SYS/#""#, r#""$SYS/#", "$x/#""#));
     policy
         .rights(&subject(device), &Text::parse(device).unwrap())
         .unwrap()
@@ -471,25 +471,19 @@ fn say_packet(packet: &Packet) -> String {
 }
 
 fn say_delivery(delivery: &Delivery) -> String {
-    let payload = String::from_utf8_lossy(delivery.message.payload()).into_owned();
-    let mut line = format!("PUBLISH {}={payload}", delivery.message.topic());
-    line += &format!(" q{}", delivery.qos.bits());
-    if let Some(id) = delivery.packet_id {
-        line += &format!(" #{id}");
-    }
-    if delivery.dup {
-        line += " dup";
-    }
-    if delivery.retain {
-        line += " retain";
-    }
-    if !delivery.subscription_ids.is_empty() {
-        line += &format!(" ids{:?}", delivery.subscription_ids.as_slice());
-    }
-    if let Some(seconds) = delivery.message_expiry_interval {
-        line += &format!(" expires[{seconds}]");
-    }
-    line
+    let payload = String::from_utf8_lossy(delivery.message.payload());
+    let ids = delivery.subscription_ids.as_slice();
+    let mut words = vec![
+        format!("PUBLISH {}={payload}", delivery.message.topic()),
+        format!("q{}", delivery.qos.bits()),
+    ];
+    words.extend(delivery.packet_id.map(|id| format!("#{id}")));
+    words.extend(delivery.dup.then(|| "dup".to_owned()));
+    words.extend(delivery.retain.then(|| "retain".to_owned()));
+    words.extend((!ids.is_empty()).then(|| format!("ids{ids:?}")));
+    let expires = delivery.message_expiry_interval;
+    words.extend(expires.map(|seconds| format!("expires[{seconds}]")));
+    words.join(" ")
 }
 
 const NOT_BEFORE: u64 = 1_700_000_000;

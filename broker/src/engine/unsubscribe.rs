@@ -12,7 +12,7 @@ use protocol::topic::TopicFilter;
 
 impl Engine {
     /// A client has unsubscribed.
-    pub(super) fn unsubscribe(&mut self, id: SessionId, unsubscribe: Unsubscribe) {
+    pub(super) fn unsubscribe(&mut self, id: SessionId, unsubscribe: &Unsubscribe) {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for filter in &unsubscribe.filters {
             let existed = self.remove_subscription(id, filter);

@@ -38,12 +38,17 @@ impl ExactFilters {
         Some(&mut self.filters.get_mut(id)?.subscribers)
     }
 
-    /// Who subscribes to exactly this, for adding somebody: the filter is made if need be.
-    pub(super) fn subscribers_mut(&mut self, pattern: &str) -> &mut Subscribers {
+    /// Lets `add` put somebody into a filter, which is made if need be.
+    pub(super) fn add(
+        &mut self,
+        pattern: &str,
+        add: impl FnOnce(&mut Subscribers) -> bool,
+    ) -> bool {
         let hash = self.hasher.hash_one(pattern);
         let found = self.by_pattern.find(hash, self.is(pattern)).copied();
         let id = found.unwrap_or_else(|| self.insert(hash, pattern));
-        &mut self.filters[id].subscribers
+        let filter = self.filters.get_mut(id);
+        filter.is_some_and(|filter| add(&mut filter.subscribers))
     }
 
     /// Lets `remove` take somebody out of a filter, and drops the filter when it was the last.

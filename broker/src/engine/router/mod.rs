@@ -47,30 +47,26 @@ impl Router {
     /// Adds a subscription, or replaces how it was granted.
     pub(super) fn subscribe(&mut self, session: SessionId, permit: &SubscribePermit, grant: Grant) {
         let filter = permit.filter();
-        let subscribers = if filter.has_wildcards() {
-            self.tree.subscribers_mut(filter.pattern())
+        let is_new = if filter.has_wildcards() {
+            self.tree
+                .add(filter.pattern(), |it| it.add(session, filter, grant))
         } else {
-            self.exact.subscribers_mut(filter.pattern())
+            self.exact
+                .add(filter.pattern(), |it| it.add(session, filter, grant))
         };
-        if subscribers.add(session, filter, grant) {
-            self.len += 1;
-        }
+        self.len += usize::from(is_new);
     }
 
     /// Removes a subscription.
     pub(super) fn unsubscribe(&mut self, session: SessionId, filter: &TopicFilter) {
         let removed = if filter.has_wildcards() {
-            self.tree.remove(filter.pattern(), |subscribers| {
-                subscribers.remove(session, filter)
-            })
+            self.tree
+                .remove(filter.pattern(), |it| it.remove(session, filter))
         } else {
-            self.exact.remove(filter.pattern(), |subscribers| {
-                subscribers.remove(session, filter)
-            })
+            self.exact
+                .remove(filter.pattern(), |it| it.remove(session, filter))
         };
-        if removed {
-            self.len -= 1;
-        }
+        self.len -= usize::from(removed);
     }
 
     /// Calls `visit` with the subscribers of every filter that matches `topic`, always in the
@@ -134,7 +130,7 @@ mod tests {
     fn receivers(router: &mut Router, name: &TopicName) -> Vec<usize> {
         let mut receivers = Vec::new();
         router.for_each_match(name, |subscribers| {
-            receivers.extend(subscribers.alone().map(|(session, _)| session.0));
+            subscribers.for_each_alone(|session, _| receivers.push(session.0));
             for group in subscribers.groups_mut() {
                 receivers.extend(group.pick(|_, _| Some(Room::Now)).map(|(session, _)| session.0));
             }

@@ -33,14 +33,7 @@ pub(in crate::engine) struct Retained {
     expiries: BTreeSet<(Time, Key)>,
     by_device: HashMap<Subject, usize, RandomState>,
     bytes: usize,
-    limits: RetainedLimits,
-}
-
-#[derive(Debug)]
-struct RetainedLimits {
-    len_max: usize,
-    per_device_max: usize,
-    bytes_max: usize,
+    limits: Limits,
 }
 
 /// A limit on retained messages is reached; what is kept stays, the newcomer is refused.
@@ -80,11 +73,7 @@ impl Retained {
             expiries: BTreeSet::new(),
             by_device: HashMap::with_hasher(hasher),
             bytes: 0,
-            limits: RetainedLimits {
-                len_max: limits.retained_len_max,
-                per_device_max: limits.retained_per_device_max,
-                bytes_max: limits.retained_bytes_max,
-            },
+            limits: limits.clone(),
         }
     }
 
@@ -106,9 +95,9 @@ impl Retained {
         let bytes = self.bytes - before.map_or(0, |message| message.payload().len());
         let is_own = before.is_some_and(|message| message.device() == Some(device));
         let held = self.by_device.get(device).copied().unwrap_or_default();
-        let is_full = before.is_none() && self.messages.len() >= self.limits.len_max
-            || !is_own && held >= self.limits.per_device_max
-            || bytes.saturating_add(payload_len) > self.limits.bytes_max;
+        let is_full = before.is_none() && self.messages.len() >= self.limits.retained_len_max
+            || !is_own && held >= self.limits.retained_per_device_max
+            || bytes.saturating_add(payload_len) > self.limits.retained_bytes_max;
         if is_full { Err(Refusal) } else { Ok(()) }
     }
 

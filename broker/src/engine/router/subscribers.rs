@@ -29,6 +29,10 @@ pub struct Grant {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Subscribers {
     alone: Alone,
+    #[allow(
+        clippy::box_collection,
+        reason = "most filters have no group, and there may be a million filters"
+    )]
     groups: Option<Box<BTreeMap<Arc<TopicFilter>, SharedGroup>>>,
 }
 
@@ -45,18 +49,16 @@ impl Subscribers {
         matches!(self.alone, Alone::Nobody) && self.groups.is_none()
     }
 
-    /// Those who subscribe each for itself, in the order of their ids.
-    pub(in crate::engine) fn alone(&self) -> impl Iterator<Item = (SessionId, Grant)> {
-        let (one, many) = match &self.alone {
-            Alone::Nobody => (None, None),
-            Alone::One(session, grant) => (Some((*session, *grant)), None),
-            Alone::Many(many) => (None, Some(many)),
-        };
-        let many = many
-            .into_iter()
-            .flatten()
-            .map(|(session, grant)| (*session, *grant));
-        one.into_iter().chain(many)
+    /// Calls `visit` with those who subscribe each for itself, in the order of their ids.
+    #[inline]
+    pub(in crate::engine) fn for_each_alone(&self, mut visit: impl FnMut(SessionId, Grant)) {
+        match &self.alone {
+            Alone::Nobody => {}
+            Alone::One(session, grant) => visit(*session, *grant),
+            Alone::Many(many) => many
+                .iter()
+                .for_each(|(session, grant)| visit(*session, *grant)),
+        }
     }
 
     /// Those who subscribe together.

@@ -26,7 +26,7 @@ pub(super) struct TopicTree {
 #[derive(Debug, Default)]
 struct Node {
     parent: usize,
-    level: Box<str>,
+    level: Box<[u8]>,
     children: u32,
     /// The child `+`. No child is the root, so that 0 can stand for none.
     plus: usize,
@@ -54,6 +54,7 @@ impl TopicTree {
         topic: &TopicName,
         mut visit: impl FnMut(&mut Subscribers),
     ) {
+        let name = topic.as_str().as_bytes();
         let mut walk = std::mem::take(&mut self.walk);
         walk.push((ROOT, 0));
         while let Some((id, start)) = walk.pop() {
@@ -65,17 +66,23 @@ impl TopicTree {
             if let Some(below) = node.below.as_deref_mut().filter(|_| !hidden) {
                 visit(below);
             }
-            let Some(rest) = topic.as_str().get(start..) else {
-                node.here.as_deref_mut().map(&mut visit);
+            let Some(rest) = name.get(start..) else {
+                if let Some(here) = node.here.as_deref_mut() {
+                    visit(here);
+                }
                 continue;
             };
             let (plus, childless) = (node.plus, node.children == 0);
-            let level = rest.split('/').next().unwrap_or_default();
-            let next = start + level.len() + 1;
+            let level_len = rest
+                .iter()
+                .position(|byte| *byte == b'/')
+                .unwrap_or(rest.len());
+            let next = start + level_len + 1;
             if plus != ROOT && !hidden {
                 walk.push((plus, next));
             }
-            if !childless && let Some(child) = self.child(id, level) {
+            let level = rest.get(..level_len).unwrap_or_default();
+            if !childless && let Some(child) = self.child_of(id, level) {
                 walk.push((child, next));
             }
         }
@@ -88,15 +95,20 @@ impl TopicTree {
         self.nodes.get_mut(id)?.end_mut(pattern).as_deref_mut()
     }
 
-    /// Who subscribes to exactly this filter, for adding somebody: nodes are made if need be.
-    pub(super) fn subscribers_mut(&mut self, pattern: &str) -> &mut Subscribers {
+    /// Lets `add` put somebody into a filter, for which nodes are made if need be.
+    pub(super) fn add(
+        &mut self,
+        pattern: &str,
+        add: impl FnOnce(&mut Subscribers) -> bool,
+    ) -> bool {
         let mut id = ROOT;
         for level in levels(pattern) {
             id = self
                 .child(id, level)
                 .unwrap_or_else(|| self.insert(id, level));
         }
-        self.nodes[id].end_mut(pattern).get_or_insert_default()
+        let node = self.nodes.get_mut(id);
+        node.is_some_and(|node| add(node.end_mut(pattern).get_or_insert_default()))
     }
 
     /// Lets `remove` take somebody out of a filter, and drops what holds nothing any more.
@@ -128,36 +140,48 @@ impl TopicTree {
 
     fn child(&self, parent: usize, level: &str) -> Option<usize> {
         if level == "+" {
-            return self
-                .nodes
-                .get(parent)
-                .map(|node| node.plus)
-                .filter(|plus| *plus != ROOT);
+            let node = self.nodes.get(parent);
+            return node.map(|node| node.plus).filter(|plus| *plus != ROOT);
         }
-        let hash = self.hasher.hash_one((parent, level));
+        self.child_of(parent, level.as_bytes())
+    }
+
+    /// The child with this text, which is not `+`.
+    fn child_of(&self, parent: usize, level: &[u8]) -> Option<usize> {
         let is_edge = |id: &usize| {
-            self.nodes
-                .get(*id)
-                .is_some_and(|node| node.parent == parent && &*node.level == level)
+            let node = self.nodes.get(*id);
+            node.is_some_and(|node| node.parent == parent && *node.level == *level)
         };
-        self.edges.find(hash, is_edge).copied()
+        self.edges
+            .find(hash_edge(&self.hasher, parent, level), is_edge)
+            .copied()
     }
 
     fn insert(&mut self, parent: usize, level: &str) -> usize {
         let id = self.nodes.insert(Node {
             parent,
-            level: level.into(),
+            level: level.as_bytes().into(),
             ..Node::default()
         });
-        if level == "+" {
-            self.nodes[parent].plus = id;
+        let is_plus = level == "+";
+        if let Some(above) = self.nodes.get_mut(parent) {
+            if is_plus {
+                above.plus = id;
+            } else {
+                above.children += 1;
+            }
+        }
+        if is_plus {
             return id;
         }
-        self.nodes[parent].children += 1;
         let (nodes, hasher) = (&self.nodes, &self.hasher);
-        let rehash = |id: &usize| nodes.get(*id).map_or(0, |node| hash_edge(hasher, node));
+        let rehash = |id: &usize| {
+            nodes
+                .get(*id)
+                .map_or(0, |node| hash_edge(hasher, node.parent, &node.level))
+        };
         self.edges
-            .insert_unique(hasher.hash_one((parent, level)), id, rehash);
+            .insert_unique(hash_edge(hasher, parent, level.as_bytes()), id, rehash);
         id
     }
 
@@ -174,7 +198,7 @@ impl TopicTree {
                 parent.plus = ROOT;
             } else {
                 parent.children -= 1;
-                let hash = hash_edge(&self.hasher, &node);
+                let hash = hash_edge(&self.hasher, node.parent, &node.level);
                 if let Ok(edge) = self.edges.find_entry(hash, |other| *other == id) {
                     edge.remove();
                 }
@@ -199,8 +223,8 @@ impl Node {
     }
 }
 
-fn hash_edge(hasher: &RandomState, node: &Node) -> u64 {
-    hasher.hash_one((node.parent, &*node.level))
+fn hash_edge(hasher: &RandomState, parent: usize, level: &[u8]) -> u64 {
+    hasher.hash_one((parent, level))
 }
 
 /// The levels that are nodes: `#` is none, it is a property of the node above.
