@@ -13,6 +13,7 @@ use countersign_protocol::topic::{TopicFilter, TopicName};
 use countersign_protocol::wire::{self, PACKET_SIZE_MAX};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
 const CONNECT: &[u8] = b"\x10\x0E\0\x04MQTT\x05\x02\0\x3C\0\0\x01c";
@@ -137,13 +138,20 @@ fn match_filter(bencher: Bencher<'_, '_>, filter: &str) {
     bencher.bench_local(|| black_box(&filter).matches(black_box(&name)));
 }
 
-#[divan::bench]
-fn deliver_at_qos_1(bencher: Bencher<'_, '_>) {
+/// A message sent and acknowledged, with others in flight.
+#[divan::bench(args = [1, 20, 1_000])]
+fn deliver_at_qos_1(bencher: Bencher<'_, '_>, in_flight: usize) {
     let mut outbound: Outbound<Bytes> = Outbound::new();
     outbound.open(NonZeroU16::MAX);
     let message = Bytes::from_static(b"message");
-    bencher.bench_local(|| {
-        let id = outbound.send(message.clone(), QoS::AtLeastOnce).unwrap();
-        outbound.puback(black_box(id)).unwrap()
+    let send =
+        |outbound: &mut Outbound<Bytes>| outbound.send(message.clone(), QoS::AtLeastOnce).unwrap();
+    let mut ids: VecDeque<PacketId> = (0..in_flight).map(|_| send(&mut outbound)).collect();
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        for _ in 0..BATCH {
+            ids.push_back(send(&mut outbound));
+            let id = ids.pop_front().unwrap();
+            black_box(outbound.puback(id).unwrap());
+        }
     });
 }

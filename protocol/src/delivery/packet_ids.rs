@@ -1,86 +1,79 @@
-//! Which packet identifiers are in use, and which is the next.
+//! Which packet identifier is the next.
 //!
-//! In whatever order a peer gives them back, the next one is found without a search through those
-//! in use: they are kept as runs.
+//! In whatever order a peer gives them back, looking for it takes a bounded number of steps on
+//! average: through those in use where they are few, from a list of the free where they are many.
 
 use crate::packet::PacketId;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// The packet identifiers we give out in one session.
+/// From how many in use on the free ones are listed; below, every second step finds one.
+const CROWDED: usize = 1 << 15;
+
+/// Below how many in use the list is given up; that far from [`CROWDED`], it is not made often.
+const CALM: usize = CROWDED / 2;
+
+/// Counts the packet identifiers that we give out in one session; which of them are in use is
+/// known to the caller.
 #[derive(Debug)]
 pub(super) struct PacketIds {
-    /// First and last of each run in use. Two runs never touch, so behind each one is free.
-    runs: BTreeMap<PacketId, PacketId>,
     /// Where to look for the next one.
     next: PacketId,
+    /// Where many are in use: the free ones, in the order in which they are given out; at most
+    /// three times as many as are in use.
+    free: Option<VecDeque<PacketId>>,
 }
 
 impl PacketIds {
     pub(super) fn new() -> Self {
         Self {
-            runs: BTreeMap::new(),
             next: PacketId::MIN,
+            free: None,
         }
     }
 
-    /// Takes the next one that is not in use: 1, 2, 3, … 65,535, 1, … `None` if all are.
-    pub(super) fn take(&mut self) -> Option<PacketId> {
-        let id = self
-            .free_from(self.next)
-            .or_else(|| self.free_from(PacketId::MIN))?;
-        self.claim(id);
-        self.next = id.checked_add(1).unwrap_or(PacketId::MIN);
+    /// The next one that is not in use: 1, 2, 3, … 65,535, 1, … `None` if all are.
+    pub(super) fn take(
+        &mut self,
+        in_use_len: usize,
+        is_in_use: impl Fn(PacketId) -> bool,
+    ) -> Option<PacketId> {
+        let id = if in_use_len < CROWDED && self.free.is_none() {
+            ring_from(self.next).find(|id| !is_in_use(*id))
+        } else {
+            let next = self.next;
+            let list = || ring_from(next).filter(|id| !is_in_use(*id)).collect();
+            let free = self.free.get_or_insert_with(list);
+            std::iter::from_fn(|| free.pop_front()).find(|id| !is_in_use(*id))
+        }?;
+        self.next = after(id);
         Some(id)
     }
 
-    /// Marks one as in use.
-    pub(super) fn claim(&mut self, id: PacketId) {
-        if self.run_with(id).is_some() {
-            return;
+    /// One is free again, and so many are still in use.
+    pub(super) fn release(&mut self, id: PacketId, in_use_len: usize) {
+        if in_use_len < CALM {
+            self.free = None;
         }
-        let behind = id.checked_add(1).and_then(|next| self.runs.remove(&next));
-        let last = behind.unwrap_or(id);
-        match self.runs.range_mut(..id).next_back() {
-            Some((_, before)) if before.checked_add(1) == Some(id) => *before = last,
-            _ => {
-                self.runs.insert(id, last);
-            }
+        if let Some(free) = &mut self.free {
+            free.push_back(id);
         }
     }
 
-    /// Marks one as free.
-    pub(super) fn release(&mut self, id: PacketId) {
-        let Some((first, last)) = self.run_with(id) else {
-            return;
-        };
-        match PacketId::new(id.get() - 1) {
-            Some(before) if first < id => self.runs.insert(first, before),
-            _ => self.runs.remove(&first),
-        };
-        if let Some(behind) = id.checked_add(1)
-            && id < last
-        {
-            self.runs.insert(behind, last);
-        }
-    }
-
-    /// Marks all as free; the counting goes on where it was.
+    /// All are free again; the counting goes on where it was.
     pub(super) fn release_all(&mut self) {
-        self.runs.clear();
+        self.free = None;
     }
+}
 
-    fn free_from(&self, start: PacketId) -> Option<PacketId> {
-        match self.run_with(start) {
-            Some((_, last)) => last.checked_add(1),
-            None => Some(start),
-        }
-    }
+fn after(id: PacketId) -> PacketId {
+    id.checked_add(1).unwrap_or(PacketId::MIN)
+}
 
-    fn run_with(&self, id: PacketId) -> Option<(PacketId, PacketId)> {
-        let (first, last) = self.runs.range(..=id).next_back()?;
-        (id <= *last).then_some((*first, *last))
-    }
+/// All there are, once around.
+fn ring_from(first: PacketId) -> impl Iterator<Item = PacketId> {
+    let all = usize::from(u16::MAX);
+    std::iter::successors(Some(first), |id| Some(after(*id))).take(all)
 }
 
 /// Hashes packet identifiers: there are so few that nobody can make many of them collide.
@@ -110,46 +103,80 @@ impl Hasher for PacketIdHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::collections::HashSet;
 
     fn id(id: u16) -> PacketId {
         PacketId::new(id).unwrap()
     }
 
-    #[test]
-    fn mqtt_2_2_1_ids_count_from_1_and_wrap_past_0() {
-        let mut ids = PacketIds::new();
-        for expected in 1..=u16::MAX {
-            assert_eq!(ids.take(), Some(id(expected)));
-        }
-        assert_eq!(ids.take(), None);
-        ids.release(id(7));
-        assert_eq!(ids.take(), Some(id(7)));
-        ids.release(id(65_535));
-        ids.release(id(1));
-        assert_eq!(ids.take(), Some(id(65_535)));
-        assert_eq!(ids.take(), Some(id(1)));
-        assert_eq!(ids.runs.len(), 1);
+    /// The identifiers with those in use, as a session has them.
+    struct Session {
+        ids: PacketIds,
+        in_use: HashSet<PacketId, PacketIdHash>,
     }
 
-    proptest! {
-        #[test]
-        fn runs_are_the_set_they_stand_for(steps in prop::collection::vec((any::<bool>(), 1..40_u16), 0..200)) {
-            let mut ids = PacketIds::new();
-            let mut set = BTreeSet::new();
-            for (claim, number) in steps {
-                if claim {
-                    ids.claim(id(number));
-                    set.insert(number);
-                } else {
-                    ids.release(id(number));
-                    set.remove(&number);
-                }
-                let all = ids.runs.iter().flat_map(|(first, last)| first.get()..=last.get());
-                prop_assert_eq!(all.collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
-                prop_assert!(ids.runs.values().all(|last| !set.contains(&(last.get() + 1))));
+    impl Session {
+        fn new() -> Self {
+            Self {
+                ids: PacketIds::new(),
+                in_use: HashSet::default(),
             }
         }
+
+        fn take(&mut self) -> Option<u16> {
+            let in_use = &self.in_use;
+            let id = self.ids.take(in_use.len(), |id| in_use.contains(&id))?;
+            assert!(self.in_use.insert(id), "{id} is in use");
+            Some(id.get())
+        }
+
+        fn release(&mut self, number: u16) {
+            assert!(self.in_use.remove(&id(number)));
+            self.ids.release(id(number), self.in_use.len());
+        }
+    }
+
+    #[test]
+    fn mqtt_2_2_1_ids_count_from_1_and_wrap_past_0() {
+        let mut session = Session::new();
+        for expected in 1..=u16::MAX {
+            assert_eq!(session.take(), Some(expected));
+            session.release(expected);
+        }
+        assert_eq!(session.take(), Some(1));
+    }
+
+    #[test]
+    fn ids_in_use_are_passed_over() {
+        let mut session = Session::new();
+        for _ in 0..3 {
+            session.take();
+        }
+        for number in 4..=u16::MAX {
+            assert_eq!(session.take(), Some(number));
+            session.release(number);
+        }
+        session.release(2);
+        assert_eq!(session.take(), Some(2));
+        assert_eq!(session.take(), Some(4));
+    }
+
+    #[test]
+    fn all_ids_can_be_in_use_and_each_is_found_when_it_is_free() {
+        let mut session = Session::new();
+        for expected in 1..=u16::MAX {
+            assert_eq!(session.take(), Some(expected));
+        }
+        assert_eq!(session.take(), None);
+        for number in [7, 65_535, 1] {
+            session.release(number);
+        }
+        let taken = [(); 4].map(|()| session.take());
+        assert_eq!(taken, [Some(7), Some(65_535), Some(1), None]);
+        for number in 2..=u16::MAX {
+            session.release(number);
+        }
+        assert!(session.ids.free.is_none());
+        assert_eq!([session.take(), session.take()], [Some(2), Some(3)]);
     }
 }
