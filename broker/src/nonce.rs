@@ -6,6 +6,8 @@ use rustls::crypto::aws_lc_rs;
 pub(crate) fn draw() -> u64 {
     let mut octets = [0; 8];
     // It fails only where TLS could not work either.
-    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut octets);
+    let _ = aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut octets);
     u64::from_ne_bytes(octets)
 }

@@ -5,8 +5,8 @@
 use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Engine, Input, ShardPlace};
-use crate::nonce;
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
+use crate::nonce;
 use crate::shard::{Shard, Shards, keep_time};
 use crate::storage::{Memory, Storage, StorageError};
 use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
@@ -248,7 +248,12 @@ pub async fn start(plan: Plan) -> Result<Running, BindError> {
 
 fn build_shard(config: &Config, policy: &Arc<Policy>) -> Shard {
     let place = ShardPlace { index: 0, count: 1 };
-    let engine = Engine::new(config.limits.clone(), Arc::clone(policy), place, nonce::draw());
+    let engine = Engine::new(
+        config.limits.clone(),
+        Arc::clone(policy),
+        place,
+        nonce::draw(),
+    );
     let storage: Box<dyn Storage> = Box::new(Memory::default());
     Shard::new(engine, storage)
 }

@@ -4,6 +4,8 @@ mod broker_commands;
 mod failure;
 mod logging;
 mod provisioning_commands;
+mod publish;
+mod subscribe;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +38,8 @@ enum Command {
     Ca(provisioning_commands::CaCommand),
     #[command(subcommand)]
     Device(provisioning_commands::DeviceCommand),
+    Pub(publish::PubArgs),
+    Sub(subscribe::SubArgs),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => provisioning_commands::run_ca(command),
         Command::Device(command) => provisioning_commands::run_device(command),
+        Command::Pub(args) => runtime()?.block_on(publish::run(args)),
+        Command::Sub(args) => runtime()?.block_on(subscribe::run(args)),
     }
 }
 

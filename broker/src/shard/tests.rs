@@ -2,9 +2,7 @@
 
 use super::{Failed, MAILBOX_LEN_MAX, Outbox, Shard};
 use crate::engine::test_world::{OPEN, connect, lasting, parse, qos1, verified};
-use crate::engine::{
-    Arrival, ConnectionId, Engine, Input, Limits, Outgoing, Record, ShardPlace,
-};
+use crate::engine::{Arrival, ConnectionId, Engine, Input, Limits, Outgoing, Record, ShardPlace};
 use crate::storage::{Position, Storage, StorageError};
 use protocol::packet::Packet;
 use std::io;
@@ -22,7 +20,8 @@ struct Slow {
 
 impl Slow {
     fn finish(&self) {
-        self.durable.store(self.taken.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.durable
+            .store(self.taken.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 
@@ -68,7 +67,12 @@ fn enter(shard: &Arc<Shard>, device: &str, number: u64) -> (ConnectionId, Arc<Ou
     shard.open(connection, Arc::clone(&outbox));
     let mut connect = connect(device);
     lasting(&mut connect);
-    let arrival = Arrival { connection, device: verified(device), connect, nonce: number };
+    let arrival = Arrival {
+        connection,
+        device: verified(device),
+        connect,
+        nonce: number,
+    };
     assert!(hand_over(shard, Input::Connect(Box::new(arrival))).is_ready());
     (connection, outbox)
 }
@@ -86,7 +90,10 @@ fn nothing_is_said_when_the_log_fails() {
     let (connection, outbox) = enter(&shard, "dev-1", 1);
     assert!(said(&outbox).is_empty());
     assert!(shard.failure().borrow().is_some());
-    let publish = Input::Packet { connection, packet: qos1("a", "b", 1) };
+    let publish = Input::Packet {
+        connection,
+        packet: qos1("a", "b", 1),
+    };
     assert_eq!(hand_over(&shard, publish), Poll::Ready(Err(Failed)));
     assert!(said(&outbox).is_empty());
 }
@@ -96,9 +103,15 @@ fn what_depends_on_the_log_is_said_once_it_is_durable_and_in_order() {
     let log = Slow::default();
     let shard = shard(log.clone());
     let (connection, outbox) = enter(&shard, "dev-1", 1);
-    let publish = Input::Packet { connection, packet: qos1("a", "b", 1) };
+    let publish = Input::Packet {
+        connection,
+        packet: qos1("a", "b", 1),
+    };
     assert!(hand_over(&shard, publish).is_ready());
-    assert!(said(&outbox).is_empty(), "a CONNACK before its record, or a PUBACK before it");
+    assert!(
+        said(&outbox).is_empty(),
+        "a CONNACK before its record, or a PUBACK before it"
+    );
     log.finish();
     shard.tell(Input::Tick);
     let said = said(&outbox);

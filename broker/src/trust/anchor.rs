@@ -90,7 +90,7 @@ impl Anchors {
         how: (&[&dyn SignatureVerificationAlgorithm], UnixTime),
     ) -> Result<&TrustDomain, Refusal> {
         let (algorithms, now) = how;
-        let refusal = |error| refusal_of(&error, Some(leaf));
+        let refusal = |error| self.refusal_of_path(&error, (leaf, others));
         let path = EndEntityCert::try_from(leaf).map_err(refusal)?;
         let usage = KeyUsage::client_auth();
         let path = path
@@ -107,8 +107,24 @@ impl Anchors {
             .ok_or(Refusal::UnknownAuthority)
     }
 
+    fn refusal_of_path(
+        &self,
+        error: &webpki::Error,
+        (leaf, others): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    ) -> Refusal {
+        let chain = || std::iter::once(leaf).chain(others);
+        match refusal_of(error, Some(leaf)) {
+            // Authorities of two installations may have one name: it is their keys that tell.
+            Refusal::BadSignature if self.domain_of(chain()).is_err() => Refusal::UnknownAuthority,
+            refusal => refusal,
+        }
+    }
+
     /// The domain for which a chain speaks that was verified against these very anchors before.
-    pub(crate) fn domain_of(&self, chain: &[CertificateDer<'_>]) -> Result<&TrustDomain, Refusal> {
+    pub(crate) fn domain_of<'c>(
+        &self,
+        chain: impl IntoIterator<Item = &'c CertificateDer<'c>>,
+    ) -> Result<&TrustDomain, Refusal> {
         for der in chain {
             let issuer = Certificate::read(der)?.extensions.issuer_key_id;
             let anchor = self

@@ -1,0 +1,17 @@
+//! Other people's clients against the real binary: what a newcomer does, done by a test.
+//!
+//! Each test starts `countersign up` in a directory of its own and on a port of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod binary;
+mod mosquitto;
+mod openssl;
+mod paho;
+mod up;
