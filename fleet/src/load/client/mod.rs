@@ -1,0 +1,10 @@
+//! The clients that make the load: who they are and how they connect.
+
+mod identity;
+mod link;
+mod socket;
+
+pub use identity::KeyExchange;
+pub(super) use identity::{Identities, Identity, TlsChoice, certificates};
+pub(super) use link::{Dialer, Link, connect_all};
+pub(super) use socket::Volume;

@@ -1,0 +1,16 @@
+//! What is measured, and how it is said.
+
+mod figures;
+mod histogram;
+mod meter;
+mod process;
+mod report;
+mod system_calls;
+
+pub use figures::{Figure, Figures};
+pub use report::Report;
+
+pub(super) use histogram::Histogram;
+pub(super) use meter::{Meter, float};
+pub(super) use process::Usage;
+use system_calls::SystemCallCount;

@@ -1,0 +1,70 @@
+//! Messages from publishers to subscribers: every one is counted, and every one must come.
+
+mod cast;
+mod crew;
+mod ledger;
+mod pacer;
+mod publisher;
+mod run;
+mod subscriber;
+mod window;
+
+use super::LoadError;
+use super::client::{Dialer, Identities, TlsChoice};
+use super::measure::{Figure, Figures, Meter, float};
+use super::phase::Observer;
+use super::plan::{Plan, Traffic, Until};
+use cast::Cast;
+use crew::Crew;
+
+/// Nobody pings during a run, so that a run must be shorter.
+const KEEP_ALIVE: u16 = 3600;
+
+/// Runs once.
+pub(super) async fn run(
+    plan: &Plan,
+    traffic: &Traffic,
+    observer: &Observer<'_>,
+) -> Result<Figures, LoadError> {
+    let target = &plan.target;
+    let choice = TlsChoice {
+        key_exchange: target.key_exchange,
+        tickets_max: 0,
+    };
+    let cast = Cast::of(traffic, &Identities::find(&target.identities)?, choice)?;
+    let dialer = Dialer::new(&target.address, target.version, KEEP_ALIVE)?;
+    let mut meter = Meter::new(target, &dialer.volume);
+    let mut crew = Crew::connect(&dialer, cast, traffic, observer).await?;
+    meter.begin(0)?;
+    crew.begin(share(plan, traffic))?;
+    let mut figures = match plan.span.until {
+        Until::Count(_) => {
+            crew.measure(true);
+            crew.drain(observer).await?;
+            meter.end(crew.delivered()).await?
+        }
+        Until::Elapsed(time) => {
+            crew.watch(plan.span.warmup, &|done| observer.warming(done))
+                .await?;
+            crew.measure(true);
+            meter.begin(crew.delivered())?;
+            crew.watch(time, &|done| observer.measuring(done)).await?;
+            let figures = meter.end(crew.delivered()).await?;
+            crew.measure(false);
+            crew.stop();
+            crew.drain(observer).await?;
+            figures
+        }
+    };
+    figures.set(Figure::Connections, float(crew.connections()));
+    figures.set_latency(&crew.end().await?);
+    Ok(figures)
+}
+
+/// How many messages each publisher sends if nobody stops it.
+fn share(plan: &Plan, traffic: &Traffic) -> u64 {
+    match plan.span.until {
+        Until::Elapsed(_) => u64::MAX,
+        Until::Count(count) => count.div_ceil(super::plan::count(traffic.publishers)),
+    }
+}
