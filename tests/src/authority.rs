@@ -14,7 +14,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The trust domain of our devices.
 pub const TRUST_DOMAIN: &str = "test.countersign.local";
@@ -139,6 +139,13 @@ impl Authority {
             }
             Flaw::IsCa => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
         }
+        self.issue(&params)
+    }
+
+    /// A device whose certificate is good for this long from now.
+    pub fn short_lived(&self, id: &str, time: Duration) -> Identity {
+        let mut params = client_params(id, "device");
+        params.not_after = (SystemTime::now() + time).into();
         self.issue(&params)
     }
 

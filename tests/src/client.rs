@@ -35,9 +35,9 @@ impl Client {
         }
     }
 
-    /// A packet id this client has not used.
+    /// A packet id this client has not used for long.
     pub fn next_id(&mut self) -> u16 {
-        self.packet_id += 1;
+        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
         self.packet_id
     }
 

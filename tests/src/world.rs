@@ -112,6 +112,20 @@ impl World {
         }
     }
 
+    /// With these settings, and its files spoilt in this way, no broker starts. Yields what it said.
+    pub fn expect_no_start(settings: &Settings, spoil: impl FnOnce(&Path)) -> String {
+        let files = tempfile::tempdir().unwrap();
+        let config = write_files(files.path(), settings);
+        spoil(files.path());
+        let output = Command::new(program())
+            .arg(config)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "it started");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -57,6 +57,33 @@ fn stop_reading(qos: u8) {
     cage.open();
 }
 
+#[test]
+fn a_member_that_never_acknowledges_keeps_no_more_than_its_share() {
+    let cage = Cage::new();
+    let stage = Stage::on(cage.world.clone());
+    let filter = format!("$share/g/{}", stage.topic("t"));
+    let mut members = ["mute", "b", "c"].map(|name| {
+        let mut member = stage.client(V5, name);
+        member.subscribe(&filter, 1);
+        member
+    });
+    let mut publisher = stage.client(V5, "pub");
+    for number in 0..300 {
+        publisher.publish(&Publish::new(stage.topic("t"), number.to_string()).qos(1));
+    }
+    let [mute, others @ ..] = &mut members;
+    let held = mute.drain().len();
+    let heard: usize = others.iter_mut().map(|other| other.drain().len()).sum();
+    assert_eq!(held + heard, 300);
+    assert!(heard >= 200, "the others heard {heard} of 300");
+    // Its session ends, and what it had not acknowledged goes to the others.
+    let [mute, mut one, mut two] = members;
+    mute.leave();
+    let passed_on = one.drain().len() + two.drain().len();
+    assert_eq!(passed_on, held, "of what the mute one held");
+    cage.open();
+}
+
 /// It asks and never hears the answers.
 #[test]
 fn a_client_that_never_reads_its_answers_is_not_heard_for_ever() {

@@ -88,7 +88,7 @@ fn a_silent_peer_leaves_one_line_that_says_what_did_not_come() {
         "CONNECT",
     ];
     for ((_, mut socket), words) in silent_peers(&stage).into_iter().zip(words) {
-        let address = socket.local_addr().unwrap().to_string();
+        let address = format!("peer={} ", socket.local_addr().unwrap());
         time_to_end(&mut socket, Duration::from_secs(5));
         cage.world.log().expect_line(&[&address, words]);
         assert_eq!(cage.world.log().count(&[&address]), 1);

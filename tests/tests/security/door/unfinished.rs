@@ -7,11 +7,13 @@ use super::{client_hello, time_to_end};
 use crate::Cage;
 use countersign_tests::prelude::*;
 use countersign_tests::raw::PATIENCE;
+use rustls::client::Resumption;
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::thread::sleep;
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 /// A TCP connection from this address of the loopback network.
 fn tcp_from(last_octet: u8, broker: SocketAddr) -> TcpStream {
@@ -123,6 +125,34 @@ fn handshakes_beyond_the_maximum_wait_and_are_served_in_the_end() {
         .collect();
     // It waits with its ClientHello until the stuck ones have had their second.
     stage.client(V5, "patient").expect_alive();
+    cage.open();
+}
+
+#[test]
+fn handshakes_at_full_speed_delay_nobody() {
+    let cage = Cage::new();
+    let end = Instant::now() + Duration::from_secs(3);
+    let stranger = cage.world.authority().nobody();
+    let device = cage.world.authority().device("eager");
+    thread::scope(|scope| {
+        for number in 0..4 {
+            // No session is remembered: every handshake is a full one.
+            let known = device.client_config_in(rustls::ALL_VERSIONS);
+            let config = if number % 2 == 0 {
+                stranger.clone()
+            } else {
+                known
+            };
+            let broker = cage.world.address();
+            scope.spawn(move || {
+                while Instant::now() < end {
+                    let mut config = (*config).clone();
+                    config.resumption = Resumption::disabled();
+                    let _ = Raw::connect_with(broker, Arc::new(config));
+                }
+            });
+        }
+    });
     cage.open();
 }
 

@@ -98,6 +98,25 @@ fn messages_to_forbidden_topics_reach_nobody_and_are_not_retained() {
     neighbour.expect_nothing();
 }
 
+/// mosquitto 2.0.12, EMQX #10192: what was refused once came through when sent again.
+#[test]
+fn emqx_10192_a_refused_message_sent_again_with_dup_is_refused_again() {
+    let stage = strict();
+    let mut neighbour = stage.client(V5, "neighbour");
+    neighbour.subscribe(&own(&stage, "neighbour", "#"), 2);
+    let mut client = stage.client(V5, "a");
+    let refused = Publish::new(own(&stage, "neighbour", "t"), "x")
+        .qos(2)
+        .id(1);
+    client.send_publish(&refused);
+    assert_eq!(client.expect_ack(Kind::Pubrec).code, NOT_AUTHORIZED);
+    client.send_publish(&refused.dup());
+    assert_eq!(client.expect_ack(Kind::Pubrec).code, NOT_AUTHORIZED);
+    client.send(&request::ack(Kind::Pubrel, 1));
+    assert_eq!(client.expect_ack(Kind::Pubcomp).code, 0x92);
+    neighbour.expect_nothing();
+}
+
 /// mochi #503.
 #[test]
 fn mochi_503_a_will_to_a_forbidden_topic_is_refused_and_never_published() {

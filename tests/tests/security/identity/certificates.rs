@@ -7,10 +7,13 @@ use crate::Cage;
 use countersign_tests::authority::Flaw;
 use countersign_tests::prelude::*;
 use countersign_tests::world::{Settings, World};
+use rustls::HandshakeKind;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Every flaw, with words that the reason must hold.
 const FLAWS: &[(Flaw, &str)] = &[
-    (Flaw::OtherAuthority, "signature"),
+    (Flaw::OtherAuthority, "authority"),
     (Flaw::ServerAuthority, "authority"),
     (Flaw::Expired, "expired"),
     (Flaw::NotYetValid, "not valid for another"),
@@ -76,6 +79,28 @@ fn a_refused_certificate_is_refused_every_time() {
         let (peer, _) = expect_shut_out(&cage.world, identity.client_config());
         expect_one_line(&cage.world, peer, &["refused", "expired"]);
     }
+    cage.open();
+}
+
+/// RFC 8446 §4.6.1, golang #77217: a resumed session is not verified again by TLS.
+#[test]
+fn a_certificate_that_has_expired_is_refused_where_its_session_is_resumed() {
+    let cage = Cage::new();
+    let time = Duration::from_secs(4);
+    let identity = cage.world.authority().short_lived("dev-short", time);
+    let start = Instant::now();
+    let open = || {
+        let mut raw = Raw::connect(cage.world.address(), &identity);
+        raw.send(&Connect::new(V5, "a").bytes());
+        assert_eq!(Connack::read(&raw.expect_packet(), V5).code, 0);
+        raw
+    };
+    open();
+    assert_eq!(open().tls().handshake_kind(), Some(HandshakeKind::Resumed));
+    // The seconds of a certificate are whole ones.
+    sleep((time + Duration::from_secs(1)).saturating_sub(start.elapsed()));
+    let (peer, _) = expect_shut_out(&cage.world, identity.client_config());
+    expect_one_line(&cage.world, peer, &["refused", "dev-short", "expired"]);
     cage.open();
 }
 

@@ -37,7 +37,7 @@ fn expect_plain(world: &World) {
 
 /// There is one line about this peer.
 fn expect_one_line(world: &World, raw: &Raw) {
-    let peer = format!("peer={}", raw.address());
+    let peer = format!("peer={} ", raw.address());
     world.log().expect_line(&[&peer]);
     assert_eq!(world.log().count(&[&peer]), 1);
 }

@@ -5,6 +5,7 @@
 
 mod authorisation;
 mod certificates;
+mod files;
 mod log_lines;
 mod names;
 mod sessions;
@@ -39,7 +40,7 @@ fn expect_shut_out(world: &World, config: Arc<ClientConfig>) -> (SocketAddr, Str
 
 /// There is one line about this peer, and it holds all of `parts`.
 fn expect_one_line(world: &World, peer: SocketAddr, parts: &[&str]) -> String {
-    let peer = format!("peer={peer}");
+    let peer = format!("peer={peer} ");
     let line = world.log().expect_line(&[&peer]);
     for part in parts {
         assert!(line.contains(part), "no {part:?} in: {line}");

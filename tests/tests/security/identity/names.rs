@@ -126,7 +126,7 @@ fn cve_2017_7650_a_common_name_in_utf_16_is_the_same_id_or_refused() {
     match raw.next(countersign_tests::raw::PATIENCE) {
         Next::Packet(frame) => assert_eq!(Connack::read(&frame, V5).code, 0),
         Next::Closed(_) => {
-            let peer = format!("peer={}", raw.address());
+            let peer = format!("peer={} ", raw.address());
             stage
                 .world()
                 .log()
