@@ -112,7 +112,8 @@ impl World {
         }
     }
 
-    /// With these settings, and its files spoilt in this way, no broker starts. Yields what it said.
+    /// With these settings, and its files spoilt in this way, no broker starts. Yields what it
+    /// said.
     pub fn expect_no_start(settings: &Settings, spoil: impl FnOnce(&Path)) -> String {
         let files = tempfile::tempdir().unwrap();
         let config = write_files(files.path(), settings);
