@@ -13,6 +13,7 @@ use super::{After, Engine, Outgoing};
 use certs::Subject;
 use protocol::packet::{Connack, ConnackProperties, Connect, Packet, Version};
 use protocol::{ReasonCode, Text};
+use std::num::NonZeroU16;
 
 /// A CONNECT that was found good.
 struct Admitted {
@@ -176,7 +177,6 @@ impl Engine {
         let (number, was_lasting) = (session.number, session.is_lasting);
         session.expiry = expiry;
         session.is_lasting = was_lasting && expiry > 0;
-        session.inbound.resume(self.limits.receive_maximum);
         if session.is_lasting {
             self.record(Record::SessionResumed {
                 session: number,
@@ -216,6 +216,11 @@ impl Engine {
         };
         session.rights = rights;
         session.outbound.open(window);
+        // A client of 3.1.1 is not told how many it may have under way.
+        session.inbound.resume(match connect.version {
+            Version::V311 => NonZeroU16::MAX,
+            Version::V5 => self.limits.receive_maximum,
+        });
         session.will = connect.will.as_ref().map(SessionWill::new);
         let will = session.will.as_ref().map(|will| will.will.clone());
         if let (Some(session), Some(will)) = (self.lasting(id), will) {

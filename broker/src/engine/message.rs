@@ -220,3 +220,46 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::Time;
+    use crate::engine::test_world::message;
+    use std::sync::Arc;
+
+    #[test]
+    fn it_is_copied_once_and_the_copy_is_shared() {
+        let shared = message("dev-1", "a/b", "payload", None);
+        let (one, other) = (shared.detached(), shared.detached());
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(Arc::ptr_eq(&one, &one.detached()));
+        assert!(!Arc::ptr_eq(&one, &shared));
+        assert_eq!(
+            (one.topic(), one.payload()),
+            (shared.topic(), shared.payload())
+        );
+        assert_ne!(one.payload().as_ptr(), shared.payload().as_ptr());
+        assert_ne!(
+            one.topic().as_str().as_ptr(),
+            shared.topic().as_str().as_ptr()
+        );
+    }
+
+    #[test]
+    fn mqtt_3_3_2_6_what_is_left_of_its_time_is_rounded_up() {
+        let at = Time::from_millis;
+        let brief = message("dev-1", "a", "x", Some(at(10_000)));
+        let cases = [
+            (0, 10, false),
+            (1, 10, false),
+            (9_001, 1, false),
+            (10_000, 0, true),
+        ];
+        for (now, seconds, is_expired) in cases {
+            assert_eq!(brief.remaining_seconds(at(now)), Some(seconds), "{now}");
+            assert_eq!(brief.is_expired(at(now)), is_expired, "{now}");
+        }
+        let lasting = message("dev-1", "a", "x", None);
+        assert_eq!(lasting.remaining_seconds(at(u64::MAX)), None);
+    }
+}

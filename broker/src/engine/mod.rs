@@ -27,10 +27,6 @@ mod session_end;
 mod statistics;
 mod subscribe;
 #[cfg(test)]
-mod test_replay;
-#[cfg(test)]
-mod test_sequences;
-#[cfg(test)]
 pub(crate) mod test_world;
 mod tick;
 mod time;

@@ -373,6 +373,16 @@ mod tests {
     }
 
     #[test]
+    fn a_3_1_1_client_knows_no_receive_maximum() {
+        let mut world = World::limited(|limits| limits.receive_maximum = 2.try_into().unwrap());
+        let device = world.enter_with("dev-1", v311);
+        for id in 1..=100 {
+            world.send(device, qos2("a", "x", id));
+        }
+        assert_eq!(world.engine.sessions().next().unwrap().unreleased_len, 100);
+    }
+
+    #[test]
     fn one_qos_2_identifier_without_end_takes_no_memory() {
         let mut world = World::open();
         let device = world.enter("dev-1");

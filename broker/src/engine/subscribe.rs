@@ -43,20 +43,17 @@ impl Engine {
             self.counters.subscriptions_refused += 1;
             return ReasonCode::TopicFilterInvalid;
         }
-        let Some(permit) = session
-            .rights
-            .permit_subscribe(&subscription.filter.detached())
-        else {
-            self.counters.subscriptions_denied += 1;
-            return ReasonCode::NotAuthorized;
-        };
-        let is_new = !session.subscriptions.contains(permit.filter());
+        let is_new = !session.subscriptions.contains(&subscription.filter);
         if is_new && session.subscriptions.len() >= self.limits.subscriptions_max {
             self.counters.subscriptions_refused += 1;
             return ReasonCode::QuotaExceeded;
         }
+        let filter = subscription.filter.detached();
+        let Some(permit) = session.rights.permit_subscribe(&filter) else {
+            self.counters.subscriptions_denied += 1;
+            return ReasonCode::NotAuthorized;
+        };
         let grant = Grant::new(subscription, subscription_id, &permit);
-        let filter = permit.filter().clone();
         session.subscriptions.set(filter.clone(), grant);
         if wants_retained(subscription, is_new) {
             session.subscriptions.begin_run(filter.clone(), grant);

@@ -132,7 +132,11 @@ mod tests {
         router.for_each_match(name, |subscribers| {
             subscribers.for_each_alone(|session, _| receivers.push(session.0));
             for group in subscribers.groups_mut() {
-                receivers.extend(group.pick(|_, _| Some(Room::Now)).map(|(session, _)| session.0));
+                receivers.extend(
+                    group
+                        .pick(|_, _| Some(Room::Now))
+                        .map(|(session, _)| session.0),
+                );
             }
         });
         receivers.sort_unstable();
@@ -174,7 +178,11 @@ mod tests {
             let mut router = router();
             subscribe(&mut router, 1, text);
             let expected: &[usize] = if *matches { &[1] } else { &[] };
-            assert_eq!(receivers(&mut router, &topic(name)), expected, "{text} {name}");
+            assert_eq!(
+                receivers(&mut router, &topic(name)),
+                expected,
+                "{text} {name}"
+            );
             router.unsubscribe(SessionId(1), &filter(text));
             assert!(is_bare(&router), "{text}");
         }

@@ -392,6 +392,16 @@ mod tests {
         assert_eq!(retained.len(), 2);
     }
 
+    #[test]
+    fn mqtt_4_7_2_1_a_wildcard_in_front_passes_over_dollar() {
+        for (filter, matches) in [("#", false), ("+/a", false), ("$x/#", true), ("$x/+", true)] {
+            let filter = TopicFilter::parse(filter).unwrap();
+            let leap = leap(&filter, b"$x\0a");
+            assert_eq!(matches!(leap, Leap::Match), matches, "{filter}");
+            assert!(matches || matches!(leap, Leap::To(from) if from == b"%"));
+        }
+    }
+
     fn words(wild: &'static [&'static str], len: usize) -> impl Strategy<Value = String> {
         prop::collection::vec(prop::sample::select(wild.to_vec()), 1..=len)
             .prop_map(|levels| levels.join("/"))

@@ -172,3 +172,92 @@ pub(in crate::engine) enum Judged {
     /// It has yet to.
     Anew,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test_world::message;
+
+    fn pending(topic: &str, expires_at: Option<Time>, share: Option<&str>) -> Pending {
+        let filter = |text| Arc::new(TopicFilter::parse(text).unwrap());
+        Pending {
+            message: message("dev-1", topic, "0123456789", expires_at),
+            number: None,
+            subscription_ids: SubscriptionIds::new(),
+            share: share.map(filter),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+        }
+    }
+
+    fn queue(len_max: usize, bytes_max: usize) -> Queue {
+        let limits = Limits {
+            queue_len_max: len_max,
+            queue_bytes_max: bytes_max,
+            ..Limits::default()
+        };
+        Queue::new(&limits)
+    }
+
+    fn topics(taken: &[Pending]) -> Vec<&str> {
+        taken.iter().map(|it| it.message.topic().as_str()).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_taken() {
+        for (len_max, bytes_max) in [(2, 1000), (10, 29), (2, 20)] {
+            let mut queue = queue(len_max, bytes_max);
+            assert_eq!(queue.push(pending("a", None, None)), Ok(()));
+            assert_eq!(queue.room_behind(10), Some(1));
+            assert_eq!(queue.push(pending("b", None, None)), Ok(()));
+            assert_eq!(queue.room_behind(10), None);
+            assert_eq!(queue.push(pending("c", None, None)), Err(Full));
+            let (first, _) = queue.pop().unwrap();
+            assert_eq!(first.message.topic().as_str(), "a");
+            assert_eq!(queue.push(pending("c", None, None)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_out_of_the_middle_leaves_the_rest_in_order_and_room() {
+        let at = |seconds| Some(Time::default().after_seconds(seconds));
+        let mut queue = queue(5, 50);
+        for (topic, expires_at, share) in [
+            ("a", at(20), None),
+            ("b", None, Some("$share/g/b")),
+            ("c", at(10), None),
+            ("d", None, Some("$share/h/b")),
+        ] {
+            queue.push(pending(topic, expires_at, share)).unwrap();
+        }
+        assert!(!queue.has_expired(at(9).unwrap()));
+        assert!(queue.has_expired(at(10).unwrap()));
+        assert_eq!(topics(&queue.take_expired(at(10).unwrap())), ["c"]);
+        assert!(!queue.has_expired(at(19).unwrap()), "the next is a");
+        let filter = TopicFilter::parse("$share/g/b").unwrap();
+        assert_eq!(topics(&queue.take_shared(&filter)), ["b"]);
+        assert_eq!(queue.room_behind(30), Some(2));
+        assert_eq!(queue.room_behind(31), None);
+        let rest: Vec<_> = queue.take_all().collect();
+        assert_eq!(topics(&rest), ["a", "d"]);
+        assert_eq!(queue.room_behind(50), Some(0));
+    }
+
+    #[test]
+    fn what_waited_under_an_earlier_policy_is_judged_anew_and_nothing_else() {
+        let mut queue = queue(10, 1000);
+        let soon = Time::default().after_seconds(1);
+        for expires_at in [None, Some(soon), None] {
+            queue.push(pending("old", expires_at, None)).unwrap();
+        }
+        queue.judge_anew();
+        queue.push(pending("new", None, None)).unwrap();
+        queue.take_expired(soon);
+        let judged: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|(it, judged)| (it.message.topic().to_string(), judged))
+            .collect();
+        let old = || ("old".to_owned(), Judged::Anew);
+        let new = ("new".to_owned(), Judged::Already);
+        assert_eq!(judged, [old(), old(), new]);
+    }
+}

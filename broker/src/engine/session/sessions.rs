@@ -132,3 +132,48 @@ impl Sessions {
         self.get(id).map(|session| &session.key.client_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::policy::Policy;
+    use crate::engine::test_world::subject;
+    use crate::engine::{Limits, SessionNumber};
+
+    fn key(device: &str, client_id: &str) -> SessionKey {
+        SessionKey {
+            subject: subject(device),
+            client_id: Text::parse(client_id).unwrap(),
+        }
+    }
+
+    fn session(key: SessionKey) -> Session {
+        let client_id = Text::parse(key.subject.id.as_str()).unwrap();
+        let rights = Policy::built_in().rights(&key.subject, &client_id).unwrap();
+        Session::new(key, SessionNumber(0), rights, &Limits::default())
+    }
+
+    #[test]
+    fn each_is_found_by_its_key_in_whatever_order_they_come_and_go() {
+        let mut sessions = Sessions::new(RandomState::with_seeds(1, 2, 3, 4));
+        let keys: Vec<_> = ["m", "a", "z", "", "b"]
+            .iter()
+            .flat_map(|client_id| [key("dev-1", client_id), key("dev-2", client_id)])
+            .collect();
+        let ids: Vec<_> = keys
+            .iter()
+            .map(|key| sessions.insert(session(key.clone())))
+            .collect();
+        for (key, id) in keys.iter().zip(&ids) {
+            assert_eq!(sessions.find(key), Some(*id));
+        }
+        assert_eq!(sessions.find(&key("dev-1", "c")), None);
+        for place in [3, 0, 9, 5, 1, 8, 2, 7, 4, 6] {
+            assert_eq!(*sessions.remove(ids[place]).unwrap().key, keys[place]);
+            assert_eq!(sessions.find(&keys[place]), None);
+            assert!(sessions.remove(ids[place]).is_none());
+        }
+        assert!(sessions.by_device.is_empty());
+        assert_eq!(sessions.len(), 0);
+    }
+}

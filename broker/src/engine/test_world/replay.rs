@@ -3,8 +3,8 @@
 //! It shows that the records suffice: compared with the engine, it must have the same sessions,
 //! subscriptions, wills, deliveries both ways and retained messages.
 
-use super::session::Session;
-use super::{Engine, MessageNumber, Record, SessionKey, SessionNumber, Target};
+use crate::engine::session::{Pending, Session};
+use crate::engine::{Engine, MessageNumber, Record, SessionKey, SessionNumber, Target};
 use protocol::delivery::Resend;
 use protocol::packet::{PacketId, QoS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -290,7 +290,7 @@ impl Kept {
 }
 
 impl Owed {
-    fn of(pending: &super::session::Pending, packet_id: Option<PacketId>) -> Self {
+    fn of(pending: &Pending, packet_id: Option<PacketId>) -> Self {
         Self {
             message: pending
                 .number

@@ -3,10 +3,10 @@
 //! Whatever is sent, the engine keeps its bounds, delivers nothing without a right to it, speaks
 //! to nobody it has let go of, and its records suffice. A failing seed is printed.
 
-use super::policy::{Policy, Rights};
-use super::test_replay::Replay;
-use super::test_world::*;
-use super::{ConnectionId, Delivery, Input, Limits, Outgoing};
+use super::replay::Replay;
+use super::*;
+use crate::engine::policy::{Policy, Rights};
+use crate::engine::{ConnectionId, Delivery, Input, Limits, Outgoing};
 use protocol::ReasonCode;
 use protocol::packet::{
     Ack, Connect, Disconnect, Packet, PacketId, Publish, QoS, Subscription, Will,
