@@ -66,7 +66,7 @@ fn read_publish_of_64_bytes(bencher: Bencher<'_, '_>, version: Version) {
         .with_inputs(|| BytesMut::from(&*batch))
         .bench_local_refs(|buffer| {
             while let Some(packet) = server.receive(buffer).unwrap() {
-                black_box(packet);
+                black_box(&packet);
             }
         });
 }
@@ -97,7 +97,7 @@ fn read_puback(bencher: Bencher<'_, '_>) {
         .with_inputs(|| BytesMut::from(&*batch))
         .bench_local_refs(|buffer| {
             while let Some(packet) = server.receive(buffer).unwrap() {
-                black_box(packet);
+                black_box(&packet);
             }
         });
 }

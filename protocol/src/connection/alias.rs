@@ -2,7 +2,6 @@
 //!
 //! Each side has its own, and no more of them than the other allowed.
 
-use crate::ProtocolError;
 use crate::packet::Alias;
 use crate::topic::TopicName;
 use std::collections::HashMap;
@@ -21,36 +20,24 @@ impl AliasesIn {
         Self { maximum, names }
     }
 
-    /// What a PUBLISH with this name, or this alias, or both, is published to.
-    ///
-    /// # Errors
-    /// If there is neither, or the alias is above the maximum or stands for nothing.
-    #[inline]
+    /// What a PUBLISH with this alias, and perhaps a name to bind it to, is published to; `None`
+    /// if the alias is above the maximum or stands for nothing.
     pub(super) fn resolve(
         &mut self,
         name: Option<TopicName>,
-        alias: Option<NonZeroU16>,
-    ) -> Result<TopicName, ProtocolError> {
-        match (name, alias) {
-            (Some(name), None) => Ok(name),
-            (Some(name), Some(alias)) => self.bind(name, alias),
-            (None, Some(alias)) => {
-                let name = self.names.get(&alias);
-                name.cloned().ok_or(ProtocolError::TopicAliasInvalid)
-            }
-            (None, None) => Err(ProtocolError::TopicMissing),
-        }
-    }
-
-    fn bind(&mut self, name: TopicName, alias: NonZeroU16) -> Result<TopicName, ProtocolError> {
+        alias: NonZeroU16,
+    ) -> Option<TopicName> {
+        let Some(name) = name else {
+            return self.names.get(&alias).cloned();
+        };
         // [MQTT-3.3.2-9]
         if alias.get() > self.maximum {
-            return Err(ProtocolError::TopicAliasInvalid);
+            return None;
         }
         if self.names.get(&alias) != Some(&name) {
             self.names.insert(alias, name.detached());
         }
-        Ok(name)
+        Some(name)
     }
 }
 
@@ -117,22 +104,19 @@ mod tests {
     #[test]
     fn mqtt_3_3_2_an_alias_stands_for_the_name_it_came_with_last() {
         let mut aliases = AliasesIn::new(2);
-        let mut check = |topic: Option<&str>, alias: Option<u16>, expected: Result<&str, _>| {
-            let found = aliases.resolve(topic.map(name), alias.map(number));
+        let mut check = |topic: Option<&str>, alias: u16, expected: Option<&str>| {
+            let found = aliases.resolve(topic.map(name), number(alias));
             assert_eq!(found, expected.map(name), "{topic:?} {alias:?}");
         };
-        let invalid = Err(ProtocolError::TopicAliasInvalid);
-        check(None, None, Err(ProtocolError::TopicMissing));
-        check(Some("a"), None, Ok("a"));
-        check(None, Some(1), invalid);
-        check(Some("a"), Some(1), Ok("a"));
-        check(Some("b"), Some(2), Ok("b"));
-        check(Some("c"), Some(3), invalid);
-        check(None, Some(3), invalid);
-        check(None, Some(1), Ok("a"));
-        check(Some("d"), Some(1), Ok("d"));
-        check(None, Some(1), Ok("d"));
-        check(None, Some(2), Ok("b"));
+        check(None, 1, None);
+        check(Some("a"), 1, Some("a"));
+        check(Some("b"), 2, Some("b"));
+        check(Some("c"), 3, None);
+        check(None, 3, None);
+        check(None, 1, Some("a"));
+        check(Some("d"), 1, Some("d"));
+        check(None, 1, Some("d"));
+        check(None, 2, Some("b"));
     }
 
     #[test]

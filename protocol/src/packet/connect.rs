@@ -1,8 +1,8 @@
 //! CONNECT: a client asks for a session [MQTT 5.0 §3.1].
 
-use super::property::{AuthenticationParts, Forwarding};
-use super::{ForwardedProperties, QoS, UserProperties, Version};
-use crate::topic::TopicName;
+use super::property::AuthenticationParts;
+use super::will::WillFlags;
+use super::{QoS, UserProperties, Version, Will};
 use crate::wire::{Properties, PropertyId, Reader, Writer};
 use crate::{ProtocolError, Text};
 use bytes::Bytes;
@@ -77,25 +77,6 @@ pub struct Authentication {
     pub data: Option<Bytes>,
 }
 
-/// The will message and when it is due [MQTT 5.0 §3.1.2.5].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Will {
-    /// The QoS it is published with.
-    pub qos: QoS,
-    /// Whether it is published as retained.
-    pub retain: bool,
-    /// Where it is published.
-    pub topic: TopicName,
-    /// Its payload.
-    pub payload: Bytes,
-    /// Seconds between the end of the connection and the will [MQTT 5.0 §3.1.3.2.2].
-    pub delay_interval: u32,
-    /// Seconds the published message may wait.
-    pub message_expiry_interval: Option<u32>,
-    /// What travels with the message unaltered.
-    pub forwarded: ForwardedProperties,
-}
-
 impl Connect {
     /// Reads a CONNECT, and the rest of it in the version that it names.
     pub(crate) fn read(body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
@@ -158,12 +139,6 @@ struct ConnectFlags {
     password: bool,
     will: Option<WillFlags>,
     clean_start: bool,
-}
-
-#[derive(Clone, Copy)]
-struct WillFlags {
-    qos: QoS,
-    retain: bool,
 }
 
 impl ConnectFlags {
@@ -294,49 +269,5 @@ impl ConnectProperties {
         if let Some(authentication) = &self.authentication {
             authentication.write(block);
         }
-    }
-}
-
-impl Will {
-    fn read(flags: WillFlags, body: &mut Reader<'_>) -> Result<Self, ProtocolError> {
-        let mut delay_interval = 0;
-        let mut message_expiry_interval = None;
-        let mut properties = body.properties()?;
-        let mut forwarding = Forwarding::new(&properties);
-        while let Some(id) = properties.next()? {
-            match id {
-                PropertyId::WillDelayInterval => delay_interval = properties.u32()?,
-                PropertyId::MessageExpiryInterval => {
-                    message_expiry_interval = Some(properties.u32()?);
-                }
-                _ => forwarding.take(id, &mut properties)?,
-            }
-        }
-        Ok(Self {
-            qos: flags.qos,
-            retain: flags.retain,
-            topic: body.topic_name()?,
-            payload: body.binary()?,
-            delay_interval,
-            message_expiry_interval,
-            forwarded: forwarding.finish(&properties),
-        })
-    }
-
-    fn write(&self, body: &mut Writer<'_>) {
-        body.properties(|block| {
-            if self.delay_interval != 0 {
-                block
-                    .property(PropertyId::WillDelayInterval)
-                    .u32(self.delay_interval);
-            }
-            block.optional_u32(
-                PropertyId::MessageExpiryInterval,
-                self.message_expiry_interval,
-            );
-            block.raw(self.forwarded.as_bytes());
-        });
-        body.text(self.topic.as_str());
-        body.binary(&self.payload);
     }
 }

@@ -15,11 +15,12 @@ mod suback;
 mod subscribe;
 mod unsuback;
 mod unsubscribe;
+mod will;
 
 pub use acks::{Ack, AckWords};
 pub use auth::Auth;
 pub use connack::{Connack, ConnackProperties};
-pub use connect::{Authentication, Connect, ConnectProperties, Will};
+pub use connect::{Authentication, Connect, ConnectProperties};
 pub use disconnect::Disconnect;
 pub use property::{ForwardedParts, ForwardedProperties, PropertiesTooLong, UserProperties};
 pub use publish::{Alias, Publish, PublishHead, SubscriptionId};
@@ -27,6 +28,7 @@ pub use suback::Suback;
 pub use subscribe::{RetainHandling, Subscribe, Subscription};
 pub use unsuback::Unsuback;
 pub use unsubscribe::Unsubscribe;
+pub use will::Will;
 
 use std::num::NonZeroU16;
 

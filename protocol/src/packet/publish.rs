@@ -85,7 +85,7 @@ impl Publish {
         mut body: Bytes,
         flags: u8,
         (version, direction): (Version, Direction),
-        resolve: impl FnOnce(Option<TopicName>, Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
+        resolve: impl FnOnce(Option<TopicName>, NonZeroU16) -> Option<TopicName>,
     ) -> Result<Self, ProtocolError> {
         let mut reader = Reader::new(&body, version, direction);
         let dup = flags & DUP != 0;
@@ -102,13 +102,17 @@ impl Publish {
             [] => PublishProperties::default(),
             block => PublishProperties::read(reader.properties_in(block), direction)?,
         };
-        let name = match name {
-            [] => None,
-            name => Some(TopicName::from_text(Text::from_bytes(reader.share(name))?)?),
-        };
-        let topic = resolve(name, properties.topic_alias)?;
+        let name = reader.share(name);
         let payload_len = reader.rest().len();
         body.advance(body.len() - payload_len);
+        let name = match name {
+            empty if empty.is_empty() => None,
+            name => Some(TopicName::from_text(Text::from_bytes(name)?)?),
+        };
+        let topic = match properties.topic_alias {
+            None => name.ok_or(ProtocolError::TopicMissing)?,
+            Some(alias) => resolve(name, alias).ok_or(ProtocolError::TopicAliasInvalid)?,
+        };
         Ok(Self {
             dup,
             qos,

@@ -86,8 +86,9 @@ impl Head {
     /// Takes the packet from the buffer it was seen in.
     #[inline]
     pub(crate) fn split_body_off(&self, buffer: &mut BytesMut) -> Bytes {
-        buffer.advance(self.len);
-        buffer.split_to(self.body_len).freeze()
+        let mut body = buffer.split_to(self.len + self.body_len).freeze();
+        body.advance(self.len);
+        body
     }
 
     /// Checks the form of the remaining length, for which 3.1.1 has no rule [MQTT-1.5.5-1].

@@ -57,20 +57,16 @@ pub fn read(frame: Frame, version: Version) -> Result<Packet, ProtocolError> {
     if frame.head.kind != Kind::Publish {
         return read_control(&frame, version);
     }
-    let publish = read_publish(frame, version, |name, alias| match (name, alias) {
-        (_, Some(_)) => Err(ProtocolError::TopicAliasInvalid),
-        (None, None) => Err(ProtocolError::TopicMissing),
-        (Some(name), None) => Ok(name),
-    })?;
-    Ok(Packet::Publish(publish))
+    read_publish(frame, version, |_, _| None).map(Packet::Publish)
 }
 
-/// Reads a PUBLISH, where `resolve` makes a topic name from what it says of it.
+/// Reads a PUBLISH, where `resolve` says what a topic alias, and the name if one came with it,
+/// stand for.
 #[inline]
 pub(crate) fn read_publish(
     frame: Frame,
     version: Version,
-    resolve: impl FnOnce(Option<TopicName>, Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
+    resolve: impl FnOnce(Option<TopicName>, NonZeroU16) -> Option<TopicName>,
 ) -> Result<Publish, ProtocolError> {
     let head = frame.head;
     head.check_length(version)?;

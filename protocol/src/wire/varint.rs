@@ -21,6 +21,10 @@ impl Varint {
     /// If it does not end with its fourth byte.
     #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, ProtocolError> {
+        if let [value @ ..=0x7F, ..] = bytes {
+            let value = u32::from(*value);
+            return Ok(Some(Self { value, len: 1 }));
+        }
         let mut value = 0;
         for (index, byte) in (0_usize..4).zip(bytes) {
             value |= u32::from(byte & 0x7F) << (7 * index);

@@ -13,6 +13,7 @@ mod differential;
 mod golden;
 mod property_table;
 mod publish_head;
+mod reasons;
 mod round_trip;
 mod strategies;
 

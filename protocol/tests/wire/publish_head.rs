@@ -42,7 +42,7 @@ proptest! {
 
     #[test]
     fn mqtt_3_3_2_a_client_knows_the_topic_behind_every_alias(
-        packets in prop::collection::vec(any_packet(), 1..30),
+        packets in prop::collection::vec(any_packet(), 1..12),
         maximum in 0..4_u16,
     ) {
         let mut aliases = AliasesOut::new(maximum);
