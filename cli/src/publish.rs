@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use crate::failure::{FAILED, Failure, USAGE};
 use connection::{ConnectionArgs, leave, not_published, parse_qos, print_line};
 
-/// Messages under way at a time; the acknowledgement of the first is awaited before another is sent.
+/// Messages under way at a time; the acknowledgement of the first is awaited before another is
+/// sent.
 const UNDER_WAY_MAX: usize = 256;
 
 /// Publish messages as a device.
@@ -112,18 +113,9 @@ pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
         .connection
         .connect(args.connection.builder("pub")?)
         .await?;
-    let mut sent = Sent {
-        args: &args,
-        device: &device,
-        under_way: VecDeque::new(),
-    };
-    if args.source.stdin_lines {
-        sent.lines().await?;
-    } else {
-        sent.message(args.source.read()?).await?;
-    }
-    sent.acknowledged_down_to(0).await?;
-    leave(&device).await
+    let published = args.publish_all(&device).await;
+    let left = leave(&device).await;
+    published.and(left)
 }
 
 impl Source {
@@ -228,6 +220,20 @@ impl Sent<'_> {
 }
 
 impl PubArgs {
+    async fn publish_all(&self, device: &Device) -> Result<(), Failure> {
+        let mut sent = Sent {
+            args: self,
+            device,
+            under_way: VecDeque::new(),
+        };
+        if self.source.stdin_lines {
+            sent.lines().await?;
+        } else {
+            sent.message(self.source.read()?).await?;
+        }
+        sent.acknowledged_down_to(0).await
+    }
+
     fn publish(&self, payload: Vec<u8>) -> Publish {
         let mut publish = Publish::new(self.topic.as_str(), payload).qos(self.qos);
         if self.retain {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use device_client::{Device, Message, Properties, QoS, Retained, Stream, Subscription};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{FAILED, Failure};
@@ -18,6 +18,9 @@ use crate::publish::seconds;
 
 /// The longest packet there can be (MQTT 5.0 §2.1.4): a person wants to see what comes.
 const PACKET_LEN_MAX: u32 = 268_435_460;
+
+/// Messages of `QoS` 0 that may wait to be printed; more are dropped, counted and reported.
+const QUEUE_LEN_MAX: usize = 65_536;
 
 /// How long the broker keeps a session that is to be gone on with.
 const SESSION_EXPIRY_DEFAULT: u32 = 24 * 3600;
@@ -47,12 +50,26 @@ pub(crate) struct SubArgs {
     /// Do not receive messages that the broker kept from before.
     #[arg(short = 'R', long)]
     no_retained: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+/// How messages are printed.
+#[derive(Debug, Args)]
+struct OutputArgs {
     /// Print the topic before the payload.
     #[arg(short, long)]
     verbose: bool,
     /// Print an object of JSON a line: one for each subscription granted, one for each message.
     #[arg(long)]
     json: bool,
+}
+
+/// What is left at the broker.
+#[derive(Debug, Args)]
+struct SessionArgs {
     /// Go on with the session of the last time, and leave it for the next: messages of QoS 1 and 2
     /// wait at the broker meanwhile.
     #[arg(short = 'c', long, requires = "id")]
@@ -76,12 +93,12 @@ Exit codes: 0 done, 1 failed or too few messages in time, 2 usage,
 5 refused by the broker's policy.";
 
 pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
-    let mut builder = args
-        .connection
-        .builder("sub")?
-        .packet_len_max(PACKET_LEN_MAX);
-    if args.resume {
-        let expiry = Duration::from_secs(args.session_expiry.into());
+    let builder = args.connection.builder("sub")?;
+    let mut builder = builder
+        .packet_len_max(PACKET_LEN_MAX)
+        .queue_len_max(QUEUE_LEN_MAX);
+    if args.session.resume {
+        let expiry = Duration::from_secs(args.session.session_expiry.into());
         builder = builder.resume_session().session_expiry(expiry);
     }
     let device = args.connection.connect(builder).await?;
@@ -89,6 +106,12 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
     let mut subscriptions = Vec::new();
     let printed = args.subscribe_and_print(&device, &mut subscriptions).await;
     let left = leave(&device).await;
+    let dropped = device.status().dropped;
+    if dropped > 0 {
+        eprintln!(
+            "countersign: {dropped} messages of QoS 0 came faster than they could be printed"
+        );
+    }
     printed.and(left)
 }
 
@@ -148,7 +171,7 @@ impl SubArgs {
 
     fn tell_granted(&self, subscription: &Subscription) -> Result<(), Failure> {
         let (filter, granted) = (subscription.filter(), subscription.granted_qos());
-        if self.json {
+        if self.output.json {
             let line = json!({ "subscribed": filter, "qos": granted.level() });
             let _ = print_line(line.to_string().as_bytes())?;
         } else if granted < self.qos {
@@ -161,10 +184,10 @@ impl SubArgs {
     }
 
     fn print(&self, message: &Message) -> Result<ControlFlow<()>, Failure> {
-        if self.json {
+        if self.output.json {
             return print_line(json_of(message).to_string().as_bytes());
         }
-        if self.verbose {
+        if self.output.verbose {
             return print_line(&[message.topic.as_bytes(), b" ", &message.payload].concat());
         }
         print_line(&message.payload)
@@ -205,47 +228,55 @@ fn signals() -> Result<(Signal, Signal), Failure> {
 }
 
 fn json_of(message: &Message) -> Value {
-    let mut object = json!({
-        "topic": message.topic,
-        "qos": message.qos.level(),
-        "retain": message.retain,
-    });
-    match std::str::from_utf8(&message.payload) {
-        Ok(text) => object["payload"] = text.into(),
-        Err(_) => object["payload_hex"] = hex(&message.payload).into(),
-    }
+    let text = std::str::from_utf8(&message.payload).ok();
     let properties = json_of_properties(&message.properties);
-    if !properties.is_empty() {
-        object["properties"] = properties.into();
-    }
-    object
+    present([
+        ("topic", Some(json!(message.topic))),
+        ("qos", Some(json!(message.qos.level()))),
+        ("retain", Some(json!(message.retain))),
+        ("payload", text.map(Value::from)),
+        (
+            "payload_hex",
+            text.is_none().then(|| hex(&message.payload).into()),
+        ),
+        (
+            "properties",
+            (properties != json!({})).then_some(properties),
+        ),
+    ])
 }
 
-/// Those that are there.
-fn json_of_properties(properties: &Properties) -> Map<String, Value> {
-    let correlation_data = properties.correlation_data.as_ref().map(|data| hex(data));
-    let user = (!properties.user.is_empty()).then(|| json!(properties.user));
-    let fields = [
+fn json_of_properties(properties: &Properties) -> Value {
+    let Properties {
+        content_type,
+        response_topic,
+        correlation_data,
+        expiry,
+        user,
+        ..
+    } = properties;
+    present([
+        ("content_type", content_type.as_deref().map(Value::from)),
+        ("response_topic", response_topic.as_deref().map(Value::from)),
         (
-            "content_type",
-            properties.content_type.clone().map(Value::from),
+            "correlation_data_hex",
+            correlation_data.as_ref().map(|data| hex(data).into()),
         ),
-        (
-            "response_topic",
-            properties.response_topic.clone().map(Value::from),
-        ),
-        ("correlation_data_hex", correlation_data.map(Value::from)),
         (
             "expiry_seconds",
-            properties.expiry.map(|expiry| expiry.as_secs().into()),
+            expiry.map(|expiry| expiry.as_secs().into()),
         ),
         // A name may occur more than once, and the order counts.
-        ("user", user),
-    ];
+        ("user", (!user.is_empty()).then(|| json!(user))),
+    ])
+}
+
+/// An object of the fields that are there.
+fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let present = fields
         .into_iter()
         .filter_map(|(name, value)| Some((name.into(), value?)));
-    present.collect()
+    Value::Object(present.collect())
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! The reason codes a broker answers with (MQTT 5.0 §2.4).
 //!
-//! A code this library does not know is kept as it came: the broker said something, and it is shown.
+//! A code this library does not know is kept as it came: the broker said something, and it is
+//! shown.
 
 use std::fmt;
 

@@ -96,8 +96,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// How long the connection may be silent before it is probed; 30 s by default, in whole seconds,
-    /// from 1 s to 65,535 s.
+    /// How long the connection may be silent before it is probed; 30 s by default, in whole
+    /// seconds, from 1 s to 65,535 s.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.wire.keep_alive =
             interval.clamp(Duration::from_secs(1), Duration::from_secs(u16::MAX.into()));
@@ -142,8 +142,8 @@ impl Builder {
         self
     }
 
-    /// For how long the first connection is attempted; 30 s by default. [`Duration::ZERO`] makes one
-    /// attempt, [`Duration::MAX`] any number.
+    /// For how long the first connection is attempted; 30 s by default. [`Duration::ZERO`] makes
+    /// one attempt, [`Duration::MAX`] any number.
     pub fn connect_within(mut self, within: Duration) -> Self {
         self.connect_within = within;
         self
@@ -169,8 +169,8 @@ impl Builder {
         self
     }
 
-    /// How many messages of quality of service 1 and 2 the broker may send before the first is taken
-    /// from its subscription; 32 by default. Then it keeps them.
+    /// How many messages of quality of service 1 and 2 the broker may send before the first is
+    /// taken from its subscription; 32 by default. Then it keeps them.
     pub fn receive_max(mut self, messages: u16) -> Self {
         self.wire.receive_max = messages.max(1);
         self

@@ -1,8 +1,8 @@
 //! Messages that came and are not acknowledged: they are ours to take care of, once.
 //!
-//! A message is acknowledged when the application has taken it, on the connection it came with. When
-//! that connection is lost before the broker knows, the broker sends the message again in the same
-//! session, under the same packet id [MQTT-4.4.0-1]; it is known by that and not given to the
+//! A message is acknowledged when the application has taken it, on the connection it came with.
+//! When that connection is lost before the broker knows, the broker sends the message again in the
+//! same session, under the same packet id [MQTT-4.4.0-1]; it is known by that and not given to the
 //! application twice. In doubt it is given twice rather than lost.
 
 use std::collections::{HashMap, VecDeque};
@@ -38,6 +38,13 @@ enum State {
     InDoubt,
 }
 
+/// What the broker says about a message that arrives [MQTT-3.3.1-1].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    First,
+    Again,
+}
+
 /// What to do with a message that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -59,12 +66,12 @@ impl Deliveries {
         }
     }
 
-    /// A message arrived. Only one that is `sent_again` can be known already, unless we hold it.
-    pub(crate) fn arrived(&mut self, receipt: Receipt, sent_again: bool) -> Arrival {
+    /// A message arrived.
+    pub(crate) fn arrived(&mut self, receipt: Receipt, sent: Sent) -> Arrival {
         match self.in_hand.insert(receipt.packet_id, State::Here) {
             Some(State::Here | State::Before) => Arrival::Known,
             Some(State::TakenBefore) => self.taken_already(receipt),
-            Some(State::InDoubt) if sent_again => self.taken_already(receipt),
+            Some(State::InDoubt) if sent == Sent::Again => self.taken_already(receipt),
             Some(State::InDoubt) | None => Arrival::New(Delivery {
                 receipt,
                 session: self.session,
@@ -146,40 +153,40 @@ mod tests {
     #[test]
     fn a_message_is_acknowledged_when_it_is_taken_and_only_once() {
         let mut deliveries = Deliveries::new(2);
-        let delivery = new(deliveries.arrived(SEVEN, false));
+        let delivery = new(deliveries.arrived(SEVEN, Sent::First));
         assert!(deliveries.taken(delivery));
         assert!(!deliveries.taken(delivery));
-        new(deliveries.arrived(SEVEN, false));
+        new(deliveries.arrived(SEVEN, Sent::First));
     }
 
     #[test]
     fn a_message_that_comes_again_is_not_given_twice_and_acknowledged_when_taken() {
         let mut deliveries = Deliveries::new(2);
-        let delivery = new(deliveries.arrived(SEVEN, false));
+        let delivery = new(deliveries.arrived(SEVEN, Sent::First));
         deliveries.session_goes_on();
-        assert_eq!(deliveries.arrived(SEVEN, true), Arrival::Known);
+        assert_eq!(deliveries.arrived(SEVEN, Sent::Again), Arrival::Known);
         assert!(deliveries.taken(delivery));
     }
 
     #[test]
     fn a_message_taken_between_two_connections_is_acknowledged_when_it_comes_again() {
         let mut deliveries = Deliveries::new(2);
-        let delivery = new(deliveries.arrived(SEVEN, false));
+        let delivery = new(deliveries.arrived(SEVEN, Sent::First));
         deliveries.session_goes_on();
         assert!(
             !deliveries.taken(delivery),
             "the broker would not know what is acknowledged"
         );
-        assert_eq!(deliveries.arrived(SEVEN, true), Arrival::Taken);
-        new(deliveries.arrived(SEVEN, false));
+        assert_eq!(deliveries.arrived(SEVEN, Sent::Again), Arrival::Taken);
+        new(deliveries.arrived(SEVEN, Sent::First));
     }
 
     #[test]
     fn a_message_of_a_session_that_is_gone_is_never_acknowledged() {
         let mut deliveries = Deliveries::new(2);
-        let old = new(deliveries.arrived(SEVEN, false));
+        let old = new(deliveries.arrived(SEVEN, Sent::First));
         deliveries.session_is_new();
-        let other = new(deliveries.arrived(SEVEN, false));
+        let other = new(deliveries.arrived(SEVEN, Sent::First));
         assert!(!deliveries.taken(old));
         assert!(deliveries.taken(other));
     }
@@ -187,30 +194,30 @@ mod tests {
     #[test]
     fn an_acknowledgement_that_was_lost_on_the_way_is_made_again_and_the_message_not_given_twice() {
         let mut deliveries = Deliveries::new(2);
-        let delivery = new(deliveries.arrived(SEVEN, false));
+        let delivery = new(deliveries.arrived(SEVEN, Sent::First));
         assert!(deliveries.taken(delivery));
         deliveries.session_goes_on();
-        assert_eq!(deliveries.arrived(SEVEN, true), Arrival::Taken);
+        assert_eq!(deliveries.arrived(SEVEN, Sent::Again), Arrival::Taken);
         deliveries.session_goes_on();
-        assert_eq!(deliveries.arrived(SEVEN, true), Arrival::Taken);
+        assert_eq!(deliveries.arrived(SEVEN, Sent::Again), Arrival::Taken);
     }
 
     #[test]
     fn a_packet_id_in_doubt_is_not_held_against_another_message() {
         let mut deliveries = Deliveries::new(2);
-        let delivery = new(deliveries.arrived(SEVEN, false));
+        let delivery = new(deliveries.arrived(SEVEN, Sent::First));
         deliveries.taken(delivery);
         deliveries.session_goes_on();
         // The acknowledgement had arrived, and the id is used again.
-        new(deliveries.arrived(SEVEN, false));
+        new(deliveries.arrived(SEVEN, Sent::First));
 
         let mut deliveries = Deliveries::new(2);
-        let delivery = new(deliveries.arrived(SEVEN, false));
+        let delivery = new(deliveries.arrived(SEVEN, Sent::First));
         deliveries.taken(delivery);
         deliveries.session_goes_on();
         // The id was used again on a connection of which we saw nothing.
         deliveries.session_goes_on();
-        new(deliveries.arrived(SEVEN, true));
+        new(deliveries.arrived(SEVEN, Sent::Again));
     }
 
     #[test]
@@ -221,7 +228,7 @@ mod tests {
                 packet_id,
                 qos: QoS::AtLeastOnce,
             };
-            let delivery = new(deliveries.arrived(receipt, false));
+            let delivery = new(deliveries.arrived(receipt, Sent::First));
             deliveries.taken(delivery);
         }
         deliveries.session_goes_on();

@@ -1,8 +1,8 @@
 //! Messages from coming in to being acknowledged.
 //!
-//! Each is given out once, to all who asked for it, and acknowledged when all of them have taken it.
-//! Messages of an earlier life of the device wait for their subscription to be made again, for a
-//! limited time; the receive maximum limits their number.
+//! Each is given out once, to all who asked for it, and acknowledged when all of them have taken
+//! it. Messages of an earlier life of the device wait for their subscription to be made again, for
+//! a limited time; the receive maximum limits their number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::deliveries::{Arrival, Deliveries, Delivery};
+use super::deliveries::{Arrival, Deliveries, Delivery, Sent};
 use super::routes::Routes;
 use super::subscription::Claim;
 use crate::wire::{Incoming, Receipt, Session, Wire};
@@ -74,7 +74,12 @@ impl Inbox {
         let Some(receipt) = incoming.receipt else {
             return self.deliver(&incoming, None);
         };
-        match self.deliveries.arrived(receipt, incoming.message.duplicate) {
+        let sent = if incoming.message.duplicate {
+            Sent::Again
+        } else {
+            Sent::First
+        };
+        match self.deliveries.arrived(receipt, sent) {
             Arrival::Known => Delivered::default(),
             Arrival::Taken => {
                 wire.acknowledge(receipt);

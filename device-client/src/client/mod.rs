@@ -54,8 +54,8 @@ impl Device {
     /// suit most devices. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`BuildError`] for an address that is none, or a [`ConnectError`] in it: at once for one that
-    /// waiting cannot mend, otherwise after 30 s of attempts.
+    /// [`BuildError`] for an address that is none, or a [`ConnectError`] in it: at once for one
+    /// that waiting cannot mend, otherwise after 30 s of attempts.
     pub async fn connect(url: &str, identity: Identity) -> Result<Self, BuildError> {
         Self::builder(url, identity)?
             .connect()
@@ -76,8 +76,8 @@ impl Device {
     ///
     /// Without a connection it waits for one. A message of quality of service 1 or 2 that was not
     /// acknowledged when the connection was lost is sent again. If the broker has lost the session
-    /// by then, one of quality of service 2 may arrive twice. A message is sent even if nobody waits
-    /// for the future any more once it was accepted.
+    /// by then, one of quality of service 2 may arrive twice. A message is sent even if nobody
+    /// waits for the future any more once it was accepted.
     ///
     /// # Errors
     /// [`PublishError`]: the message is not valid, the broker refused it, or the device stopped.
@@ -99,8 +99,8 @@ impl Device {
         self.queue(publish).await?.await
     }
 
-    /// Accepts a message to be sent, and waits only for room in the outbox. The receipt says when it
-    /// is acknowledged.
+    /// Accepts a message to be sent, and waits only for room in the outbox. The receipt says when
+    /// it is acknowledged.
     ///
     /// Messages queued one after the other are sent in that order.
     ///

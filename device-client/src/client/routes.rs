@@ -250,7 +250,7 @@ impl Route {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::deliveries::{Arrival, Deliveries};
+    use crate::client::deliveries::{Arrival, Deliveries, Sent};
     use crate::wire::{Receipt, Retained};
 
     /// Subscriptions to these filters, granted, and their streams.
@@ -354,7 +354,7 @@ mod tests {
                 packet_id,
                 qos: QoS::AtLeastOnce,
             };
-            let Arrival::New(delivery) = deliveries.arrived(receipt, false) else {
+            let Arrival::New(delivery) = deliveries.arrived(receipt, Sent::First) else {
                 panic!("known")
             };
             let claim = Arc::new(Claim {

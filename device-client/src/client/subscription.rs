@@ -1,7 +1,7 @@
 //! A subscription as the application holds it: a stream of messages.
 //!
-//! A message of quality of service 1 or 2 is acknowledged when it is taken from the stream. Who does
-//! not read holds the broker's window, not our memory.
+//! A message of quality of service 1 or 2 is acknowledged when it is taken from the stream. Who
+//! does not read holds the broker's window, not our memory.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::message::{Message, QoS};
 
 /// The messages of one topic filter.
 ///
-/// It is a [`Stream`] that outlives lost connections: the subscription is made again when the broker
-/// forgot it. It ends with an error when the broker refuses it then, or when the device stops; it
-/// ends without one when the application disconnects the device. When it is dropped, the broker is
-/// asked for no more messages once another comes.
+/// It is a [`Stream`] that outlives lost connections: the subscription is made again when the
+/// broker forgot it. It ends with an error when the broker refuses it then, or when the device
+/// stops; it ends without one when the application disconnects the device. When it is dropped, the
+/// broker is asked for no more messages once another comes.
 #[derive(Debug)]
 pub struct Subscription {
     pub(super) filter: String,

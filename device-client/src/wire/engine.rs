@@ -1,7 +1,7 @@
 //! The task in which `rumqttc` runs, and the ways to it.
 //!
-//! A poll of its event loop is never dropped half-way, because it may lose what it was writing. When
-//! the task dies, of whatever a broker sent, that is a lost connection and no more. An
+//! A poll of its event loop is never dropped half-way, because it may lose what it was writing.
+//! When the task dies, of whatever a broker sent, that is a lost connection and no more. An
 //! acknowledgement is passed on only while the connection lasts that its message came with: on any
 //! other it would be a breach of the protocol.
 

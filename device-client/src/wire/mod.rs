@@ -1,8 +1,8 @@
 //! Between us and the library that speaks MQTT: what we ask of it, and what it tells us.
 //!
-//! No type of that library goes beyond this folder, so that another can stand in for it (MQTT 3.1.1,
-//! a test). A wire connects when told and never by itself; what is handed to it is answered under
-//! the same ticket, or has to be handed over again when it comes [`Event::Up`] without it.
+//! No type of that library goes beyond this folder, so that another can stand in for it (MQTT
+//! 3.1.1, a test). A wire connects when told and never by itself; what is handed to it is answered
+//! under the same ticket, or has to be handed over again when it comes [`Event::Up`] without it.
 
 mod adopt;
 mod engine;
@@ -118,8 +118,8 @@ pub(crate) enum Event {
 pub(crate) enum Session {
     /// Nothing: whatever was handed over is forgotten on both sides.
     New,
-    /// Subscriptions and messages that wait, of an earlier wire; what was handed to this one it does
-    /// not know.
+    /// Subscriptions and messages that wait, of an earlier wire; what was handed to this one it
+    /// does not know.
     Adopted,
     /// All of it: what was handed over is being sent, under the same ticket.
     Resumed,
