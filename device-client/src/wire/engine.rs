@@ -100,6 +100,13 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    pub(super) fn kill(&self) {
+        self.task.abort();
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         self.task.abort();
@@ -190,7 +197,7 @@ impl Inside {
     }
 }
 
-fn carry_out(
+pub(super) fn carry_out(
     order: Order,
     client: &AsyncClient,
     connected: Option<u32>,

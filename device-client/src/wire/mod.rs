@@ -8,6 +8,8 @@ mod adopt;
 mod engine;
 mod rumqtt;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 use std::time::Duration;

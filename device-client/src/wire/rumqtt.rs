@@ -106,6 +106,13 @@ impl RumqttWire {
     }
 }
 
+#[cfg(test)]
+impl RumqttWire {
+    pub(super) fn kill_engine(&self) {
+        self.engine.kill();
+    }
+}
+
 impl Wire for RumqttWire {
     fn connect(&mut self) {
         let clean_start = self.next_session == FirstSession::New;
