@@ -22,8 +22,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{self, Instant, Sleep};
 
-/// How much one read may bring: two full TLS records.
-const READ_LEN: usize = 32 * 1024;
 /// How long a peer may take to hear our last word and to close its side.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(900);
 
@@ -53,6 +51,9 @@ pub(super) enum Ended {
     /// The peer broke MQTT and was told so.
     #[error("the peer broke the protocol")]
     Broke(#[source] ProtocolError),
+    /// The client takes no packet as long as our CONNACK.
+    #[error("the client's maximum packet size leaves no room for a CONNACK")]
+    NoRoomForConnack,
     /// Nothing came for one and a half times the keep-alive.
     #[error("nothing came within the keep-alive")]
     Silent,
@@ -219,31 +220,23 @@ impl Connection {
         if self.listening.finished || deaf {
             return Poll::Pending;
         }
-        if ready!(self.poll_read(cx)).map_err(Ended::Failed)? == 0 {
+        if ready!(self.listening.poll_read(&mut self.stream, cx)).map_err(Ended::Failed)? == 0 {
             return Poll::Ready(Err(Ended::EndOfStream));
         }
         if self.listening.decode().map_err(Ended::Broke)? {
             self.patience.heard();
         }
-        for _ in 0..std::mem::take(&mut self.listening.pings) {
-            self.speaking.say(&Packet::Pingresp);
-        }
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let buffer = &mut self.listening.buffer;
-        buffer.reserve(READ_LEN);
-        let read = tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, buffer);
-        if read.is_pending() && buffer.is_empty() {
-            *buffer = BytesMut::new();
-        }
-        read
     }
 
     /// Encodes what was said and writes it, as far as the socket takes it.
     fn poll_speak(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         let encoded = self.speaking.poll_encode(&self.outbox, cx);
+        if self.speaking.greeted {
+            for _ in 0..std::mem::take(&mut self.listening.pings) {
+                self.speaking.say(&Packet::Pingresp);
+            }
+        }
         if let Some(keep_alive) = self.speaking.server_keep_alive.take() {
             self.patience = Patience::new(keep_alive);
         }
@@ -262,12 +255,8 @@ impl Connection {
             self.shard.tell(Input::Drained { connection });
         }
         if self.speaking.finished {
-            let reason = self
-                .speaking
-                .closed
-                .take()
-                .unwrap_or(CloseReason::Disconnected);
-            return Poll::Ready(Err(Ended::Closed(reason)));
+            let reason = self.speaking.closed.take();
+            return Poll::Ready(Err(reason.map_or(Ended::NoRoomForConnack, Ended::Closed)));
         }
         ready!(encoded);
         Poll::Ready(Ok(()))

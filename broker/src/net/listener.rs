@@ -180,6 +180,7 @@ fn note_end(peer: SocketAddr, device: &certs::Subject, ended: &Ended) {
             | CloseReason::PolicyChanged,
         )
         | Ended::Broke(_)
+        | Ended::NoRoomForConnack
         | Ended::ShardFailed => {
             tracing::warn!(%peer, %device, cause, reason = %ended, "connection closed");
         }

@@ -7,6 +7,23 @@ use bytes::BytesMut;
 use protocol::ProtocolError;
 use protocol::connection::ServerConnection;
 use protocol::packet::Packet;
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+/// How much one read may bring: two full TLS records.
+const READ_LEN: usize = 32 * 1024;
+/// A read that brought less is copied out of the buffer, which others then use: a message that
+/// waits keeps what was read with it, and should not keep much more.
+const SMALL_READ_LEN: usize = READ_LEN / 4;
+
+thread_local! {
+    /// What the thread's connections read into, one at a time: an idle one keeps no buffer.
+    static SCRATCH: RefCell<BytesMut> = RefCell::default();
+}
 
 /// What was read and is not yet handed over.
 #[derive(Debug)]
@@ -36,6 +53,30 @@ impl Listening {
             finished: false,
             pings: 0,
         }
+    }
+
+    /// Reads what there is, once.
+    pub(super) fn poll_read(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.buffer.is_empty() {
+            // The rest of a packet joins its beginning.
+            self.buffer.reserve(READ_LEN);
+            return poll_read_buf(Pin::new(stream), cx, &mut self.buffer);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            scratch.reserve(READ_LEN);
+            let read = ready!(poll_read_buf(Pin::new(stream), cx, scratch))?;
+            if read < SMALL_READ_LEN {
+                self.buffer = BytesMut::from(&scratch[..]);
+            } else {
+                std::mem::swap(&mut self.buffer, scratch);
+            }
+            Poll::Ready(Ok(read))
+        })
     }
 
     /// Turns all complete packets of the buffer into inputs. True if there was one.

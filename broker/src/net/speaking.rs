@@ -25,6 +25,8 @@ pub(super) struct Speaking {
     /// Encoded, and not yet taken by TLS.
     pub(super) buffer: BytesMut,
     asked_drained: bool,
+    /// The CONNACK is in the buffer: before it the client hears nothing [MQTT-3.2.0-1].
+    pub(super) greeted: bool,
     /// The last word is in the buffer.
     pub(super) finished: bool,
     /// Why the engine let go of the connection.
@@ -45,6 +47,7 @@ impl Speaking {
             spare: Vec::new(),
             buffer: BytesMut::new(),
             asked_drained: false,
+            greeted: false,
             finished: false,
             closed: None,
             server_keep_alive: None,
@@ -82,10 +85,10 @@ impl Speaking {
         self.buffer.is_empty() && std::mem::take(&mut self.asked_drained)
     }
 
-    /// Adds a packet of the connection's own.
-    pub(super) fn say(&mut self, packet: &Packet) {
-        // What does not fit the client's maximum is not sent [MQTT-3.1.2-24].
-        let _ = wire::write_within(packet, self.version, self.packet_size_max, &mut self.buffer);
+    /// Adds a packet. False if it does not fit the client's maximum: it is not sent then
+    /// [MQTT-3.1.2-24].
+    pub(super) fn say(&mut self, packet: &Packet) -> bool {
+        wire::write_within(packet, self.version, self.packet_size_max, &mut self.buffer).is_ok()
     }
 
     /// Adds the last word: DISCONNECT where the version has one for servers.
@@ -103,7 +106,7 @@ impl Speaking {
                 outbox.encoded(&delivery);
             }
             Outgoing::Packet(Packet::Connack(connack)) => self.answer(connack),
-            Outgoing::Packet(packet) => self.say(&packet),
+            Outgoing::Packet(packet) => _ = self.say(&packet),
             Outgoing::AskDrained => self.asked_drained = true,
             Outgoing::Close(reason) => {
                 self.finish(reason.disconnect().map(|disconnect| *disconnect));
@@ -114,7 +117,9 @@ impl Speaking {
 
     fn answer(&mut self, connack: Box<Connack>) {
         self.server_keep_alive = connack.properties.server_keep_alive;
-        self.say(&Packet::Connack(connack));
+        self.greeted = self.say(&Packet::Connack(connack));
+        // A client that cannot be answered cannot be served.
+        self.finished |= !self.greeted;
     }
 
     fn deliver(&mut self, delivery: &Delivery) {
