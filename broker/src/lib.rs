@@ -7,7 +7,6 @@
 pub mod config;
 pub mod engine;
 mod net;
-mod nonce;
 pub mod server;
 mod shard;
 pub mod storage;

@@ -6,10 +6,9 @@ use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Engine, Input, ShardPlace};
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
-use crate::nonce;
 use crate::shard::{Shard, Shards, keep_time};
 use crate::storage::{Memory, Storage, StorageError};
-use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
+use crate::trust::{Anchors, Generation, TlsSettings, TrustError, draw_nonce};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::kx_group;
@@ -252,7 +251,7 @@ fn build_shard(config: &Config, policy: &Arc<Policy>) -> Shard {
         config.limits.clone(),
         Arc::clone(policy),
         place,
-        nonce::draw(),
+        draw_nonce(),
     );
     let storage: Box<dyn Storage> = Box::new(Memory::default());
     Shard::new(engine, storage)

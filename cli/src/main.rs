@@ -1,5 +1,6 @@
 //! `countersign`, the one binary: reads what was asked for and hands it to the crate that does it.
 
+mod bench;
 mod broker_commands;
 mod failure;
 mod logging;
@@ -39,6 +40,8 @@ enum Command {
     #[command(subcommand)]
     Device(provisioning_commands::DeviceCommand),
     Pub(publish::PubArgs),
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     Sub(subscribe::SubArgs),
 }
 
@@ -55,6 +58,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => provisioning_commands::run_ca(command),
         Command::Device(command) => provisioning_commands::run_device(command),
+        Command::Bench(command) => bench::run(command),
         Command::Pub(args) => runtime()?.block_on(publish::run(args)),
         Command::Sub(args) => runtime()?.block_on(subscribe::run(args)),
     }

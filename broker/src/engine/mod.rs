@@ -31,6 +31,7 @@ pub(crate) mod test_world;
 mod tick;
 mod time;
 mod unsubscribe;
+mod words;
 
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;

@@ -57,7 +57,8 @@ impl Engine {
         match self.take(id, publish) {
             Ok(taken) => self.answer(id, puback(taken.reason), taken.after),
             Err(refusal) if self.has_refusals(id) => {
-                self.answer(id, puback(refusal.reason), After::Nothing);
+                let puback = Packet::Puback(self.refused(id, packet_id, refusal.reason));
+                self.answer(id, puback, After::Nothing);
             }
             Err(refusal) => self.refuse_silently(id, refusal),
         }
@@ -85,7 +86,8 @@ impl Engine {
             session.inbound.refuse(packet_id);
         }
         if self.has_refusals(id) {
-            self.answer(id, pubrec(refusal.reason), After::Nothing);
+            let pubrec = Packet::Pubrec(self.refused(id, packet_id, refusal.reason));
+            self.answer(id, pubrec, After::Nothing);
         } else {
             self.refuse_silently(id, refusal);
         }

@@ -15,15 +15,15 @@ impl Engine {
     /// A client has subscribed.
     pub(super) fn subscribe(&mut self, id: SessionId, subscribe: &Subscribe) {
         let ids = subscribe.subscription_id;
-        let reasons = subscribe
+        let reasons: Vec<_> = subscribe
             .subscriptions
             .iter()
             .map(|it| self.subscribe_to(id, it, ids))
             .collect();
         let suback = Suback {
             packet_id: subscribe.packet_id,
+            words: self.words(id, &reasons),
             reasons,
-            words: None,
         };
         let after = After::record(self.lasting(id));
         self.answer(id, Packet::Suback(Box::new(suback)), after);

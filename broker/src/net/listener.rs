@@ -8,9 +8,8 @@ use super::handshake::{Stages, Why, shake_hands};
 use super::unfinished::{Slot, Unfinished};
 use crate::config::NetLimits;
 use crate::engine::{CloseReason, ConnectionId, Limits};
-use crate::nonce;
 use crate::shard::Shards;
-use crate::trust::Generation;
+use crate::trust::{Generation, draw_nonce};
 use certs::{Certificate, VerifiedDevice};
 use protocol::connection::ServerConnection;
 use socket2::{SockRef, TcpKeepalive};
@@ -145,7 +144,7 @@ impl Front {
             .fetch_add(1, Ordering::Relaxed);
         Place {
             id: ConnectionId(id),
-            nonce: nonce::draw(),
+            nonce: draw_nonce(),
             shard: Arc::clone(self.shards.of(device.subject())),
             device,
             outbox_bytes_max: self.limits.outbox_bytes_max,

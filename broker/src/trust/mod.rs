@@ -5,10 +5,12 @@
 mod anchor;
 mod generation;
 mod key_file;
+mod nonce;
 mod verifier;
 
 pub(crate) use anchor::Anchors;
 pub(crate) use generation::{Generation, TlsSettings};
+pub(crate) use nonce::draw_nonce;
 pub(crate) use verifier::{Noted, noting_refusals};
 
 use std::path::PathBuf;

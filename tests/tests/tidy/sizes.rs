@@ -17,10 +17,10 @@ const FOLDER_FILES_MAX: usize = 14;
 const LINE_WIDTH_MAX: usize = 100;
 
 /// Files that are longer, with their lines.
-const LONG_FILES: &[(&str, usize)] = &[("protocol/tests/wire/strategies.rs", 527)];
+const LONG_FILES: &[(&str, usize)] = &[];
 
 /// Folders that hold more, with how many.
-const FULL_FOLDERS: &[(&str, usize)] = &[("broker/src/engine", 24)];
+const FULL_FOLDERS: &[(&str, usize)] = &[("broker/src/engine", 25)];
 
 fn files_are_short(sources: &[Source]) -> Vec<Breach> {
     let rust = sources.iter().filter(|source| source.is_rust());

@@ -13,6 +13,8 @@ pub(in crate::engine) struct Connected {
     pub(in crate::engine) version: Version,
     /// The longest packet the client takes, in bytes, if it said so.
     pub(in crate::engine) packet_size_max: Option<usize>,
+    /// Whether it asked for reason strings [MQTT-3.1.2-29].
+    pub(in crate::engine) wants_words: bool,
     /// Whether it has yet to say that all was written.
     pub(in crate::engine) asked_drained: bool,
 }
@@ -29,6 +31,8 @@ impl Connected {
             device,
             version: connect.version,
             packet_size_max: packet_size_max.and_then(|max| usize::try_from(max.get()).ok()),
+            wants_words: connect.version == Version::V5
+                && connect.properties.request_problem_information,
             asked_drained: false,
         }
     }
