@@ -124,7 +124,7 @@ pub fn write(packet: &Packet, version: Version, out: &mut BytesMut) -> Result<()
 /// [MQTT-3.2.2-20] [MQTT-3.14.2-3] [MQTT-3.14.2-4].
 ///
 /// # Errors
-/// As [`write`], and if the packet is still longer.
+/// As [`write()`], and if the packet is still longer.
 pub fn write_within(
     packet: &Packet,
     version: Version,
@@ -148,7 +148,7 @@ pub fn write_within(
     Ok(())
 }
 
-/// How many bytes [`write`] would write; `usize::MAX` where it fails.
+/// How many bytes [`write()`] would write; `usize::MAX` where it fails.
 pub fn encoded_len(packet: &Packet, version: Version) -> usize {
     let body_len = match packet {
         Packet::Publish(publish) => publish.head().body_len(version),
