@@ -194,6 +194,9 @@ pub(crate) struct ConnectArgs {
     /// How many connections are under way at once.
     #[arg(long, default_value_t = 16)]
     concurrency: usize,
+    /// Close without DISCONNECT, for brokers that cannot cope with both.
+    #[arg(long)]
+    without_disconnect: bool,
 }
 
 /// `bench idle`.

@@ -6,8 +6,8 @@ use super::{
 };
 use fleet::load::KeyExchange;
 use fleet::load::plan::{
-    Batching, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape, Span, SystemCalls, Target,
-    Traffic, Until,
+    Batching, Farewell, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape, Span,
+    SystemCalls, Target, Traffic, Until,
 };
 use protocol::packet::{QoS, Version};
 
@@ -76,6 +76,11 @@ impl ConnectArgs {
         let handshakes = Handshakes {
             resumption,
             concurrency: self.concurrency,
+            farewell: if self.without_disconnect {
+                Farewell::Close
+            } else {
+                Farewell::Disconnect
+            },
         };
         self.common.plan(Scenario::Connect(handshakes))
     }

@@ -6,7 +6,7 @@ use super::LoadError;
 use super::client::{Dialer, Identities, Identity, TlsChoice, connect_all};
 use super::measure::{Figures, Histogram, Meter, float};
 use super::phase::Observer;
-use super::plan::{Handshakes, Plan, Resumption, Until};
+use super::plan::{Farewell, Handshakes, Plan, Resumption, Until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub(super) async fn run(
     handshakes: &Handshakes,
     observer: &Observer<'_>,
 ) -> Result<Figures, LoadError> {
-    let run = Arc::new(Run::new(plan, handshakes.resumption)?);
+    let run = Arc::new(Run::new(plan, *handshakes)?);
     let identities = identities(plan, handshakes)?;
     if handshakes.resumption == Resumption::Resumed {
         run.first_handshakes(&identities).await?;
@@ -87,7 +87,7 @@ fn part(done: Duration, of: Duration) -> f64 {
 #[derive(Debug)]
 struct Run {
     dialer: Dialer,
-    resumption: Resumption,
+    handshakes: Handshakes,
     /// How many connections may still be begun.
     budget: AtomicU64,
     made: AtomicU64,
@@ -95,14 +95,14 @@ struct Run {
 }
 
 impl Run {
-    fn new(plan: &Plan, resumption: Resumption) -> Result<Self, LoadError> {
+    fn new(plan: &Plan, handshakes: Handshakes) -> Result<Self, LoadError> {
         let budget = match plan.span.until {
             Until::Elapsed(_) => u64::MAX,
             Until::Count(count) => count,
         };
         Ok(Self {
             dialer: Dialer::new(&plan.target.address, plan.target.version, KEEP_ALIVE)?,
-            resumption,
+            handshakes,
             budget: budget.into(),
             made: 0.into(),
             measuring: false.into(),
@@ -115,7 +115,7 @@ impl Run {
         let clients =
             clients.map(|(identity, number)| (identity.clone(), name(identity, number, 0)));
         for link in connect_all(&self.dialer, clients.collect(), &|_| ()).await? {
-            link.close().await?;
+            link.leave().await?;
         }
         Ok(())
     }
@@ -134,14 +134,17 @@ impl Run {
                 .dialer
                 .connect(&identity, &name(&identity, number, turn))
                 .await?;
-            if link.is_resumed() != (self.resumption == Resumption::Resumed) {
+            if link.is_resumed() != (self.handshakes.resumption == Resumption::Resumed) {
                 return Err(LoadError::NotResumed);
             }
             self.made.fetch_add(1, Relaxed);
             if self.measuring.load(Relaxed) {
                 latency.record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
             }
-            link.close().await?;
+            match self.handshakes.farewell {
+                Farewell::Disconnect => link.close().await?,
+                Farewell::Close => link.leave().await?,
+            }
             turn += 1;
         }
         Ok(latency)

@@ -87,6 +87,17 @@ pub struct Handshakes {
     pub resumption: Resumption,
     /// How many are under way at once.
     pub concurrency: usize,
+    /// How a connection ends.
+    pub farewell: Farewell,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// With DISCONNECT, as MQTT has it.
+    Disconnect,
+    /// Without a word of MQTT.
+    Close,
 }
 
 /// Whether TLS begins anew or goes on.

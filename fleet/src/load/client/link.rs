@@ -143,6 +143,13 @@ impl Link {
             .unwrap_or(Ok(()))?)
     }
 
+    /// Closes TLS without a word of MQTT.
+    pub(crate) async fn leave(mut self) -> Result<(), LoadError> {
+        Ok(timeout(ANSWER_TIME_MAX, self.wire.shut_down())
+            .await
+            .unwrap_or(Ok(()))?)
+    }
+
     /// Sends `packet` and reads until `answer` finds one.
     async fn ask<T>(
         &mut self,

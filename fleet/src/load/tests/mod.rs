@@ -4,8 +4,8 @@ mod faulty;
 mod stage;
 
 use super::plan::{
-    Batching, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape, Span, SystemCalls, Target,
-    Traffic, Until,
+    Batching, Farewell, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape, Span,
+    SystemCalls, Target, Traffic, Until,
 };
 use super::{Fault, Figure, KeyExchange, LoadError, Observer, PAYLOAD_MIN, Report, run};
 use faulty::Wrong;
@@ -173,6 +173,7 @@ fn handshakes_are_full_or_resumed_as_asked_for_in_both_groups() {
             let handshakes = Handshakes {
                 resumption,
                 concurrency: 5,
+                farewell: Farewell::Disconnect,
             };
             let mut plan = plan(&stage, Scenario::Connect(handshakes));
             plan.target.key_exchange = key_exchange;

@@ -71,6 +71,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
         .await
     }
 
+    /// Says that nothing more will be sent.
+    pub(crate) async fn shut_down(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+    }
+
     /// Sends what there is to send and waits for something to read; `take` is given it with the
     /// buffer for answers, and says how many bytes of whole frames it took. It also ends when what
     /// waited for the socket has left.
