@@ -74,11 +74,15 @@ fn device_id(text: &str) -> Result<DeviceId, String> {
 
 pub(crate) fn run_ca(command: CaCommand) -> Result<(), Failure> {
     let CaCommand::Init(args) = command;
-    let made = ca_init(&args.dir, args.trust_domain.as_ref(), UnixTime::now()).map_err(failure)?;
+    let made = ca_init(&args.dir, args.trust_domain.as_ref(), UnixTime::now())
+        .map_err(|error| failure(&error))?;
     let dir = made.layout.dir().display();
     if args.json {
         let (dir, domain) = (made.layout.dir(), made.trust_domain.as_str());
-        println!("{}", json!({ "dir": dir, "made": made.made, "trust_domain": domain }));
+        println!(
+            "{}",
+            json!({ "dir": dir, "made": made.made, "trust_domain": domain })
+        );
         return Ok(());
     }
     let verb = if made.made { "made" } else { "kept" };
@@ -94,7 +98,7 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
         id: &args.id,
         csr: args.csr.as_deref(),
     };
-    let issued = device_issue(&request, UnixTime::now()).map_err(failure)?;
+    let issued = device_issue(&request, UnixTime::now()).map_err(|error| failure(&error))?;
     if args.json {
         println!("{}", report(&issued));
         return Ok(());
@@ -123,6 +127,6 @@ fn report(issued: &PeerIssued) -> serde_json::Value {
     })
 }
 
-fn failure(error: CommandError) -> Failure {
-    Failure::from_error(error.exit_class().code(), &error)
+fn failure(error: &CommandError) -> Failure {
+    Failure::from_error(error.exit_class().code(), error)
 }

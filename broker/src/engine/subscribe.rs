@@ -51,7 +51,7 @@ impl Engine {
         let filter = subscription.filter.detached();
         let Some(permit) = session.rights.permit_subscribe(&filter) else {
             self.counters.subscriptions_denied += 1;
-            return ReasonCode::NotAuthorized;
+            return session.rights.denial();
         };
         let grant = Grant::new(subscription, subscription_id, &permit);
         session.subscriptions.set(filter.clone(), grant);
@@ -91,6 +91,14 @@ fn wants_retained(subscription: &Subscription, is_new: bool) -> bool {
 mod tests {
     use crate::engine::test_world::*;
     use protocol::packet::QoS::{self, AtLeastOnce, AtMostOnce, ExactlyOnce};
+
+    #[test]
+    fn a_policy_may_conceal_why_a_filter_is_denied() {
+        let mut world = World::ruled("conceal_denials = true\n[[rule]]\nsubscribe = 'a'");
+        let device = world.enter("dev-1");
+        world.send(device, subscribe(&[("a", AtMostOnce), ("b", AtMostOnce)]));
+        assert_eq!(world.heard(device), ["SUBACK [00 80]"]);
+    }
 
     #[test]
     fn mqtt_3_8_4_5_each_filter_is_judged_on_its_own() {

@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn words(&self, id: SessionId, reasons: &[ReasonCode]) -> Option<Box<AckWords>> {
         let connected = self.sessions.get(id)?.connected()?;
         let error = reasons.iter().find(|reason| reason.is_error())?;
-        let words = connected.wants_words.then(|| in_words(*error))?;
+        let words = in_words(*error).filter(|_| connected.wants_words)?;
         let reason_string = Text::parse(words).ok();
         Some(Box::new(AckWords {
             reason_string,
@@ -29,14 +29,17 @@ impl Engine {
     }
 }
 
-fn in_words(reason: ReasonCode) -> &'static str {
+fn in_words(reason: ReasonCode) -> Option<&'static str> {
     match reason {
-        ReasonCode::NotAuthorized => "no rule of the policy permits this topic to this device",
-        ReasonCode::QuotaExceeded => "this device has as much of it as it may have",
-        ReasonCode::TopicNameInvalid | ReasonCode::TopicFilterInvalid => {
-            "the topic has more levels than are taken here"
+        ReasonCode::NotAuthorized => {
+            Some("no rule of the policy permits this topic to this device")
         }
-        _ => "refused",
+        ReasonCode::QuotaExceeded => Some("this device has as much of it as it may have"),
+        ReasonCode::TopicNameInvalid | ReasonCode::TopicFilterInvalid => {
+            Some("the topic has more levels than are taken here")
+        }
+        // Unspecified: it is not to be known why.
+        _ => None,
     }
 }
 

@@ -19,7 +19,9 @@ pub(crate) struct Up {
     pub(crate) ready: serde_json::Value,
     process: Child,
     log: Arc<Mutex<String>>,
-    _temporary: Option<TempDir>,
+    /// Removed with it.
+    #[allow(dead_code, reason = "held for its drop")]
+    temporary: Option<TempDir>,
 }
 
 impl Up {
@@ -28,7 +30,7 @@ impl Up {
         let temporary = TempDir::new().unwrap();
         let dir = temporary.path().join("world");
         let mut up = Self::start_in(&dir, &[]);
-        up._temporary = Some(temporary);
+        up.temporary = Some(temporary);
         up
     }
 
@@ -55,7 +57,7 @@ impl Up {
             ready,
             process,
             log,
-            _temporary: None,
+            temporary: None,
         }
     }
 

@@ -11,6 +11,9 @@ const CONNECT: &[u8] = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05dev-1";
 /// CONNACK: accepted, no session present.
 const CONNACK: &[u8] = b"\x20\x02\x00\x00";
 
+/// Options of `s_client` and the files that they name.
+type Files = Vec<(&'static str, PathBuf)>;
+
 #[test]
 #[ignore = "needs openssl; scripts/test runs it"]
 fn openssl_with_a_device_certificate_reaches_mqtt() {
@@ -30,7 +33,7 @@ fn openssl_without_a_good_certificate_never_reaches_mqtt() {
         ("-key", up.dir.join("broker/key.pem")),
     ];
     let of_another_ca = identity(&stranger.identity("devices/dev-1"));
-    let cases: [(&str, Vec<(&str, PathBuf)>, &str); 4] = [
+    let cases: [(&str, Files, &str); 4] = [
         ("no certificate", vec![], "no certificate was shown"),
         ("another CA", of_another_ca, "unknown authority"),
         ("a server's certificate", broker.into(), "unknown authority"),
@@ -94,7 +97,7 @@ impl Makeshift {
         }
     }
 
-    fn expired(&self) -> Vec<(&'static str, PathBuf)> {
+    fn expired(&self) -> Files {
         let validity = [
             "-not_before",
             "20200101000000Z",
@@ -104,12 +107,12 @@ impl Makeshift {
         self.issue("expired", "clientAuth", &validity)
     }
 
-    fn for_servers(&self) -> Vec<(&'static str, PathBuf)> {
+    fn for_servers(&self) -> Files {
         self.issue("server", "serverAuth", &["-days", "1"])
     }
 
     /// `openssl ca` rather than `x509`, for OpenSSL 3.0 takes dates there only.
-    fn issue(&self, name: &str, usage: &str, validity: &[&str]) -> Vec<(&'static str, PathBuf)> {
+    fn issue(&self, name: &str, usage: &str, validity: &[&str]) -> Files {
         let file = |end: &str| self.dir.path().join(format!("{name}{end}"));
         let (key, csr, cert) = (file(".key"), file(".csr"), file(".pem"));
         openssl(&[
@@ -188,7 +191,7 @@ impl Makeshift {
     }
 }
 
-fn identity(dir: &Path) -> Vec<(&'static str, PathBuf)> {
+fn identity(dir: &Path) -> Files {
     vec![
         ("-cert", dir.join("cert.pem")),
         ("-key", dir.join("key.pem")),

@@ -20,13 +20,15 @@ pub(crate) use written::{List, Tables, parsed, table};
 
 use certs::Subject;
 use glob::{ClientIdPattern, Glob};
-use protocol::Text;
+use protocol::{ReasonCode, Text};
 use template::Values;
 
 /// All rules of a broker.
 #[derive(Clone, Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// What a 5.0 client is told of a filter that is denied.
+    denial: ReasonCode,
 }
 
 impl Policy {
@@ -35,6 +37,7 @@ impl Policy {
     pub fn built_in() -> Self {
         Self {
             rules: vec![Rule::built_in()],
+            denial: ReasonCode::NotAuthorized,
         }
     }
 
@@ -43,7 +46,7 @@ impl Policy {
     /// # Errors
     /// All mistakes in it. A text without rules is one.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, Vec<Mistake>> {
-        parse::parse(file_name, text).map(|rules| Self { rules })
+        parse::parse(file_name, text)
     }
 
     /// What `subject` may do on a connection with this client id. Every rule for the subject
@@ -61,7 +64,8 @@ impl Policy {
         if !permitted.iter().any(|pattern| pattern.matches(client_id)) {
             return Err(ClientIdRefused { permitted });
         }
-        Ok(Rights::new(&rules, &Values::new(&subject.id, client_id)))
+        let values = Values::new(&subject.id, client_id);
+        Ok(Rights::new(&rules, &values, self.denial))
     }
 
     /// The rules, the built-in one first where it is there.

@@ -3,13 +3,15 @@
 //! What is doubtful is a mistake, never a wider permission: an empty list is not "everyone", and
 //! a group that nobody defined is not an empty one.
 
-use super::Mistake;
 use super::document::Document;
 use super::glob::{ClientIdPattern, DevicePattern};
+use super::permit::is_brokers_own;
 use super::rule::{Filters, Origin, Rule, Selector, Subjects};
 use super::template::Template;
 use super::written::{List, Tables};
+use super::{Mistake, Policy};
 use certs::Kind;
+use protocol::ReasonCode;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +23,8 @@ use toml::Spanned;
 #[serde(deny_unknown_fields, default)]
 struct PolicyFile {
     built_in: bool,
+    /// Whether a denied filter is answered without the reason (0x80 in place of 0x87).
+    conceal_denials: bool,
     group: Tables<GroupTable>,
     rule: Tables<RuleTable>,
 }
@@ -29,6 +33,7 @@ impl Default for PolicyFile {
     fn default() -> Self {
         Self {
             built_in: true,
+            conceal_denials: false,
             group: Tables::default(),
             rule: Tables::default(),
         }
@@ -56,15 +61,15 @@ struct RuleTable {
 }
 
 /// Reads the rules of a policy file.
-pub(super) fn parse(file_name: &str, text: &str) -> Result<Vec<Rule>, Vec<Mistake>> {
+pub(super) fn parse(file_name: &str, text: &str) -> Result<Policy, Vec<Mistake>> {
     let mut document = Document::new(file_name, text);
-    let rules = document
+    let policy = document
         .read()
-        .map(|file| rules(file, file_name, &mut document));
-    document.finish(rules)
+        .map(|file| policy(file, file_name, &mut document));
+    document.finish(policy)
 }
 
-fn rules(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Vec<Rule> {
+fn policy(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Policy {
     if file.rule.0.is_empty() && !document.is_wrong("rule") {
         document.mistake_of_all("", "no rules; write at least one `[[rule]]`");
     }
@@ -77,7 +82,12 @@ fn rules(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Vec<
     };
     let mut rules: Vec<Rule> = file.built_in.then(Rule::built_in).into_iter().collect();
     rules.extend(file.rule.0.into_iter().map(|table| reader.rule(table)));
-    rules
+    let denial = if file.conceal_denials {
+        ReasonCode::UnspecifiedError
+    } else {
+        ReasonCode::NotAuthorized
+    };
+    Policy { rules, denial }
 }
 
 type Groups = BTreeMap<String, Vec<Selector>>;
@@ -180,9 +190,9 @@ impl RuleReader<'_, '_> {
         for template in publish
             .0
             .iter()
-            .filter(|template| template.get_ref().is_reserved())
+            .filter(|template| is_brokers_own(template.get_ref().first_text()))
         {
-            let what = "nobody publishes to topics that begin with `$`; take this filter out";
+            let what = "only the broker publishes below $SYS and $share; take this filter out";
             self.document
                 .mistake(&template.span(), "rule.publish", what);
         }
@@ -314,7 +324,7 @@ mod tests {
                 "policy.toml:7: rule.devices: \"-*\" matches no device id; write an id, or a part \
                  of one with `*` for the rest, as in \"sensor-*\"",
                 "policy.toml:8: rule.publish: \"a/#/b\" is not a topic filter: levels behind `#`",
-                "policy.toml:8: rule.publish: nobody publishes to topics that begin with `$`; \
+                "policy.toml:8: rule.publish: only the broker publishes below $SYS and $share; \
                  take this filter out",
                 "policy.toml:10: rule.name: the rule in line 5 is already called \"r\"",
                 "policy.toml:11: rule.groups: there is no group \"nobody\"; there are apps, \

@@ -5,6 +5,7 @@
 
 use super::rule::{Filters, Rule};
 use super::template::Values;
+use protocol::ReasonCode;
 use protocol::topic::{TopicFilter, TopicName};
 use std::sync::Arc;
 
@@ -18,10 +19,11 @@ struct Clauses {
     publish_deny: Vec<Matcher>,
     subscribe_allow: Vec<TopicFilter>,
     subscribe_deny: Vec<TopicFilter>,
+    denial: ReasonCode,
 }
 
 impl Rights {
-    pub(super) fn new(rules: &[&Rule], values: &Values<'_>) -> Self {
+    pub(super) fn new(rules: &[&Rule], values: &Values<'_>, denial: ReasonCode) -> Self {
         let publish = || rules.iter().map(|rule| &rule.publish);
         let subscribe = || rules.iter().map(|rule| &rule.subscribe);
         Self(Arc::new(Clauses {
@@ -29,17 +31,23 @@ impl Rights {
             publish_deny: denied(publish(), values).map(Matcher::new).collect(),
             subscribe_allow: allowed(subscribe(), values).collect(),
             subscribe_deny: denied(subscribe(), values).collect(),
+            denial,
         }))
     }
 
-    /// The permit to publish to `topic`, if there is one. Topics that begin with `$` are the
-    /// server's own: nobody publishes to them.
+    /// What a 5.0 client is told of a filter it may not subscribe to.
+    pub fn denial(&self) -> ReasonCode {
+        self.0.denial
+    }
+
+    /// The permit to publish to `topic`, if there is one. A topic that begins with `$` must be
+    /// permitted by name, and nobody publishes to those that are the broker's own.
     pub fn permit_publish(&self, topic: &TopicName) -> Option<PublishPermit> {
         let name = topic.as_str();
         let any_of =
             |matchers: &[Matcher]| matchers.iter().any(|matcher| matcher.matches(name, topic));
         let permitted =
-            !topic.is_reserved() && any_of(&self.0.publish_allow) && !any_of(&self.0.publish_deny);
+            !is_brokers_own(name) && any_of(&self.0.publish_allow) && !any_of(&self.0.publish_deny);
         permitted.then(|| PublishPermit {
             topic: topic.clone(),
         })
@@ -132,10 +140,10 @@ impl Matcher {
         }
     }
 
-    /// Whether `topic`, which does not begin with `$` and reads `name`, is matched.
+    /// Whether `topic`, which reads `name`, is matched.
     fn matches(&self, name: &str, topic: &TopicName) -> bool {
         match self {
-            Self::Everything => true,
+            Self::Everything => !topic.is_reserved(),
             Self::Under(parent) => name
                 .strip_prefix(&**parent)
                 .is_some_and(|below| below.is_empty() || below.starts_with('/')),
@@ -143,6 +151,11 @@ impl Matcher {
             Self::Levels(filter) => filter.matches(topic),
         }
     }
+}
+
+/// Whether only the broker speaks there: `$SYS` is about it, `$share` is no topic but a syntax.
+pub(super) fn is_brokers_own(name: &str) -> bool {
+    name.starts_with('$') && matches!(name.split('/').next(), Some("$SYS" | "$share"))
 }
 
 fn allowed<'r>(
@@ -265,6 +278,20 @@ mod tests {
         for topic in ["$", "$/", "$x", "$SYS/a", "$share/a/b"] {
             check_publish("publish = ['#', '+/a', '+/a/b', '+/#']", topic, false);
         }
+    }
+
+    #[test]
+    fn a_topic_that_begins_with_a_dollar_is_permitted_by_name_alone() {
+        check_publish("publish = ['$x/#']", "$x/a", true);
+        check_publish("publish = ['$x/#']", "$x", true);
+        check_publish("publish = ['$x/#']", "$y", false);
+        check_publish("publish = ['$x/+']\ndeny_publish = '#'", "$x/a", true);
+        check_publish("publish = ['$x/+']\ndeny_publish = '$x/a'", "$x/a", false);
+        // The name of a device completes no name of the broker's.
+        let rule = "publish = ['$S{device}/#']";
+        check_publish(rule, "$Sdev-1/a", true);
+        assert!(is_brokers_own("$SYS") && is_brokers_own("$SYS/a") && is_brokers_own("$share/a/b"));
+        assert!(!is_brokers_own("$SYSTEM") && !is_brokers_own("SYS"));
     }
 
     #[test]
@@ -397,14 +424,14 @@ mod tests {
 
         #[test]
         fn a_publication_says_what_the_definition_says(
-            allow in prop::collection::vec(filter().prop_filter("$", |f| f[0] != "$a"), 1..4),
+            allow in prop::collection::vec(filter(), 1..4),
             deny in prop::collection::vec(filter(), 0..3),
             name in prop::sample::select(names()),
         ) {
             let rule = list("publish", &allow) + &list("deny_publish", &deny);
             let permit = rights(&rule).permit_publish(&TopicName::parse(&name.join("/")).unwrap());
             let any = |filters: &[Levels]| filters.iter().any(|filter| matches(filter, &name));
-            let expected = !name[0].starts_with('$') && any(&allow) && !any(&deny);
+            let expected = any(&allow) && !any(&deny);
             prop_assert_eq!(permit.is_some(), expected);
         }
     }

@@ -69,11 +69,9 @@ impl Template {
         Self(vec![Level::text("broadcast"), Level::text("#")])
     }
 
-    /// Whether it is about topics that begin with `$`.
-    pub(super) fn is_reserved(&self) -> bool {
-        self.0
-            .first()
-            .is_some_and(|level| level.before.starts_with('$'))
+    /// The text of its first level, up to a variable.
+    pub(super) fn first_text(&self) -> &str {
+        self.0.first().map_or("", |level| &level.before)
     }
 
     /// The filter for these values; nothing where a variable has no value.
