@@ -177,8 +177,8 @@ struct MessageArgs {
     /// Bytes of a payload, from 24.
     #[arg(long, default_value_t = 64)]
     payload: usize,
-    /// Messages of one publisher on their way at once [default: 100, or 20000 over all at QoS 0;
-    /// less where they are many or large]
+    /// Messages of one publisher on their way at once, up to the last subscriber [default: 20,
+    /// 2 in `unbatched`, 20000 over all at QoS 0; less where they are many or large]
     #[arg(long)]
     window: Option<u64>,
 }

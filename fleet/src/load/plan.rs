@@ -174,8 +174,12 @@ const ON_THE_WAY_MAX: u64 = 20_000;
 /// The same in bytes of payload, for a slow reader's queue in the broker must hold them.
 const ON_THE_WAY_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
-/// At QoS 1 and 2, messages of one publisher on their way at once.
-const IN_FLIGHT: u64 = 100;
+/// At QoS 1 and 2, messages of one publisher on their way at once: what mosquitto and its clients
+/// have in flight by default.
+const IN_FLIGHT: u64 = 20;
+
+/// The same where each message is written on its own: more would be read together again.
+const IN_FLIGHT_ONE_BY_ONE: u64 = 2;
 
 /// The same over all publishers of one subscriber: the queue of a session must hold them.
 const IN_FLIGHT_ALL: u64 = 5_000;
@@ -191,9 +195,12 @@ impl Traffic {
             let bytes = ON_THE_WAY_BYTES_MAX / count(self.payload.max(1));
             let window = match self.qos {
                 QoS::AtMostOnce => ON_THE_WAY_MAX.min(bytes) / self.copies_on_the_way(),
-                QoS::AtLeastOnce | QoS::ExactlyOnce => IN_FLIGHT
-                    .min(IN_FLIGHT_ALL / publishers)
-                    .min(bytes / publishers),
+                QoS::AtLeastOnce | QoS::ExactlyOnce => match self.batching {
+                    Batching::Together => IN_FLIGHT,
+                    Batching::OneByOne => IN_FLIGHT_ONE_BY_ONE,
+                }
+                .min(IN_FLIGHT_ALL / publishers)
+                .min(bytes / publishers),
             };
             window.max(1)
         })
@@ -289,12 +296,12 @@ mod tests {
         for (shape, qos, payload, publishers, window) in [
             (Shape::FanIn, QoS::AtMostOnce, 64, 50, 400),
             (Shape::FanIn, QoS::AtMostOnce, 1024, 50, 40),
-            (Shape::FanIn, QoS::AtLeastOnce, 64, 50, 100),
-            (Shape::FanIn, QoS::AtLeastOnce, 1024, 50, 40),
+            (Shape::FanIn, QoS::AtLeastOnce, 64, 50, 20),
+            (Shape::FanIn, QoS::AtLeastOnce, 4096, 50, 10),
             (Shape::FanIn, QoS::AtLeastOnce, 64, 1000, 5),
             (Shape::FanOut, QoS::AtMostOnce, 64, 1, 20),
-            (Shape::FanOut, QoS::AtLeastOnce, 64, 1, 100),
-            (Shape::Pairs, QoS::AtLeastOnce, 256, 200, 100),
+            (Shape::FanOut, QoS::AtLeastOnce, 64, 1, 20),
+            (Shape::Pairs, QoS::AtLeastOnce, 256, 200, 20),
             (Shape::Pairs, QoS::AtMostOnce, 256, 200, 40),
             (Shape::FanIn, QoS::AtLeastOnce, 1024 * 1024, 50, 1),
         ] {

@@ -10,6 +10,7 @@ use crate::load::wire::{
     Delivery, Frame, PINGREQ, PINGRESP, PacketType, Stamp, ack_id, push_ack, refusal, split,
 };
 use protocol::packet::{QoS, Version};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 const PUBACK: u8 = 0x40;
@@ -35,15 +36,31 @@ pub(crate) struct Heard {
     version: Version,
     qos: QoS,
     delivered: u64,
+    /// At QoS 2, the publishers of the messages that wait for PUBREL; nothing where a message did
+    /// not count.
+    unreleased: VecDeque<Option<usize>>,
     /// PINGRESP came: nothing that was said before our PINGREQ is still on its way.
     quiet: bool,
+}
+
+/// A message that came for the first time.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    /// The place of its publisher.
+    index: usize,
+    /// When it was sent.
+    nanos: u64,
 }
 
 /// How far the messages of one publisher have come.
 #[derive(Debug)]
 pub(crate) struct Flow {
     window: Arc<Window>,
-    /// The step under way.
+    /// All before it have come or are missing.
+    next: u64,
+    /// So many have come all their way, at QoS 2.
+    released: u64,
+    /// The step of the window that is under way.
     step: u64,
     /// Where it ends.
     end: u64,
@@ -54,15 +71,23 @@ impl Flow {
         let end = window.step();
         Self {
             window,
+            next: 0,
+            released: 0,
             step: 0,
             end,
         }
     }
 
-    /// Everything before `next` is there.
+    /// One more message has come all its way: at QoS 2 that takes a PUBREL, so that what is on its
+    /// way stays bounded in the broker too.
     #[inline]
-    fn reach(&mut self, next: u64) {
-        while next >= self.end {
+    fn complete(&mut self, qos: QoS) {
+        self.released += 1;
+        let reached = match qos {
+            QoS::AtMostOnce | QoS::AtLeastOnce => self.next,
+            QoS::ExactlyOnce => self.released,
+        };
+        while reached >= self.end {
             self.window.pass(self.step);
             self.step += 1;
             self.end += self.window.step();
@@ -85,6 +110,7 @@ impl Subscriber {
             version,
             qos,
             delivered: 0,
+            unreleased: VecDeque::new(),
             quiet: false,
         };
         Self {
@@ -139,18 +165,21 @@ impl Heard {
             }
             let delivery = Delivery::read(&frame, self.version)?;
             self.acknowledge(&frame, &delivery, out)?;
-            if let Some(sent) = self.note(&delivery)
-                && measuring
-            {
-                self.latency.record(now.saturating_sub(sent));
+            let noted = self.note(&delivery);
+            match self.qos {
+                QoS::AtMostOnce | QoS::AtLeastOnce => self.advance(noted.map(|noted| noted.index)),
+                QoS::ExactlyOnce => self.unreleased.push_back(noted.map(|noted| noted.index)),
+            }
+            if let Some(noted) = noted.filter(|_| measuring) {
+                self.latency.record(now.saturating_sub(noted.nanos));
             }
         }
         Ok(bytes.len() - rest.len())
     }
 
-    /// Takes a message into the ledger; the time it was sent, if it counts.
+    /// Takes a message into the ledger, if it counts.
     #[inline]
-    fn note(&mut self, delivery: &Delivery<'_>) -> Option<u64> {
+    fn note(&mut self, delivery: &Delivery<'_>) -> Option<Noted> {
         let stamp = Stamp::read(delivery.payload).filter(|stamp| stamp.run == self.run.nonce)?;
         let (index, source) = self.ledger.source(stamp.publisher)?;
         if !source.note(stamp.sequence) {
@@ -158,9 +187,20 @@ impl Heard {
         }
         self.delivered += 1;
         if let Some(flow) = self.flows.get_mut(index) {
-            flow.reach(source.next());
+            flow.next = source.next();
         }
-        Some(stamp.nanos)
+        Some(Noted {
+            index,
+            nanos: stamp.nanos,
+        })
+    }
+
+    /// A message of this publisher has come all its way.
+    #[inline]
+    fn advance(&mut self, index: Option<usize>) {
+        if let Some(flow) = index.and_then(|index| self.flows.get_mut(index)) {
+            flow.complete(self.qos);
+        }
     }
 
     #[inline]
@@ -193,6 +233,9 @@ impl Heard {
                     reason,
                 };
                 push_ack(out, PUBCOMP, ack_id(frame)?.map_err(refused)?);
+                // PUBREL come in the order of our PUBREC [MQTT-4.6.0-4].
+                let index = self.unreleased.pop_front().flatten();
+                self.advance(index);
             }
             PacketType::Pingresp => self.quiet = frame.first == PINGRESP[0],
             PacketType::Disconnect => {
