@@ -97,7 +97,7 @@ impl TopicFilter {
         if other.is_reserved() && self.begins_with_wildcard() {
             return false;
         }
-        let mut levels = other.levels();
+        let mut levels = other.levels_of_names();
         for wanted in self.levels() {
             match (wanted, levels.next()) {
                 ("#", _) => return true,
@@ -118,7 +118,7 @@ impl TopicFilter {
         {
             return false;
         }
-        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        let (mut ours, mut theirs) = (self.levels_of_names(), other.levels_of_names());
         loop {
             match (ours.next(), theirs.next()) {
                 (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
@@ -126,6 +126,15 @@ impl TopicFilter {
                 (Some(our), Some(their)) if our == their => {}
                 (Some(_) | None, Some(_) | None) => return false,
             }
+        }
+    }
+
+    /// The levels of a filter that matches the same topic names: no name is empty, so that `/#`
+    /// matches none without a second level, though its parent is the empty one.
+    fn levels_of_names(&self) -> Levels<'_> {
+        match self.pattern() {
+            "/#" => "/+/#".split('/'),
+            pattern => pattern.split('/'),
         }
     }
 
@@ -454,6 +463,16 @@ mod tests {
             let expected =
                 NAMES.iter().filter(|name| other.matches(name)).all(|name| one.matches(name));
             prop_assert_eq!(one.includes(&other), expected);
+        }
+
+        #[test]
+        fn what_has_an_empty_parent_has_a_second_level(one in any_filter()) {
+            let below = TopicFilter::parse("/#").unwrap();
+            let named = |name: &&TopicName| below.matches(name);
+            let expected = NAMES.iter().filter(named).all(|name| one.matches(name));
+            prop_assert_eq!(one.includes(&below), expected);
+            let expected = NAMES.iter().filter(named).any(|name| one.matches(name));
+            prop_assert_eq!(one.overlaps(&below), expected);
         }
 
         #[test]
