@@ -70,7 +70,9 @@ proptest! {
     }
 
     #[test]
-    fn topic_filter(text in prop::collection::vec(prop::sample::select(b"ab$+#//\n".to_vec()), 0..16)) {
+    fn topic_filter(
+        text in prop::collection::vec(prop::sample::select(b"ab$+#//\n".to_vec()), 0..16),
+    ) {
         bodies::topic_filter(&text);
         bodies::topic_filter(&[b"$share/g/", &*text].concat());
     }
@@ -82,7 +84,10 @@ proptest! {
     }
 
     #[test]
-    fn forwarded_properties(octets in prop::collection::vec(any::<u8>(), 0..40), valid in properties()) {
+    fn forwarded_properties(
+        octets in prop::collection::vec(any::<u8>(), 0..40),
+        valid in properties(),
+    ) {
         bodies::forwarded_properties(&octets);
         bodies::forwarded_properties(&valid);
     }
