@@ -132,7 +132,7 @@ struct CommonArgs {
     /// The broker; its certificate must name this host.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8883")]
     broker: String,
-    /// The directory with devices/<id>/{cert,key,ca}.pem and apps/app-1, as `countersign up`
+    /// The directory with `devices/ID/{cert,key,ca}.pem` and apps/app-1, as `countersign up`
     /// makes it. With fewer devices than clients, certificates are used again.
     #[arg(long, value_name = "DIR", default_value = "certs/dev")]
     identities: PathBuf,
