@@ -164,6 +164,7 @@ class Stage:
               privkey {self.file("broker/key.pem")}
               client_verification_ca_file {self.file("ca.pem")}
               minimum_tls_version tlsv1.3
+              tcp_nodelay true
             }}
             allow_anonymous true
             log_level error

@@ -50,23 +50,19 @@ def panel(results, scenarios, names, figure, title, left):
         for scenario in scenarios
     ]
     known = [value for row in values for _, value in row if value] + [1]
-    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
-    high = max(high, low + 1)
+    ticks = ticks_around(min(known), max(known))
+    low, high = math.log10(ticks[0]), math.log10(ticks[-1])
 
     def place(value):
         return left + PANEL * (math.log10(value) - low) / (high - low)
 
     bottom = TOP + ROW * len(scenarios)
     parts = [text(left, 48, title)]
-    for exponent in range(low, high + 1):
-        for step in (1, 2, 5):
-            value = step * 10.0**exponent
-            if value > 10.0**high * 1.001:
-                continue
-            x = place(value)
-            colour = "#000000" if value == 1 else "#cccccc"
-            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}" stroke="{colour}"/>')
-            parts.append(text(x, bottom + 16, f"{value:g}", "middle"))
+    for value in ticks:
+        x = place(value)
+        colour = "#000000" if value == 1 else "#cccccc"
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}" stroke="{colour}"/>')
+        parts.append(text(x, bottom + 16, f"{value:g}", "middle"))
     for row, marks in enumerate(values):
         y = TOP + ROW * row + ROW / 2
         # Ours last, so that it lies on top.
@@ -74,6 +70,14 @@ def panel(results, scenarios, names, figure, title, left):
             if value:
                 parts.append(mark(name, place(value), y))
     return parts
+
+
+def ticks_around(least, most):
+    """1, 2, 5, 10 … from one not above the least to one not below the most."""
+    steps = [step * 10.0**exponent for exponent in range(-6, 7) for step in (1, 2, 5)]
+    first = max(place for place, step in enumerate(steps) if step <= least)
+    last = min(place for place, step in enumerate(steps) if step >= most)
+    return steps[first:max(last, first + 1) + 1]
 
 
 def relative(results, scenario, name, figure):

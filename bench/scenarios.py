@@ -16,7 +16,7 @@ class Pace:
 
 
 FULL = Pace("full", runs=5, warmup=1, seconds=5, idle_connections=10_000, idle_seconds=10)
-QUICK = Pace("quick", runs=2, warmup=0.3, seconds=1, idle_connections=1_000, idle_seconds=2)
+QUICK = Pace("quick", runs=2, warmup=0.25, seconds=0.8, idle_connections=1_000, idle_seconds=1.5)
 
 
 @dataclass(frozen=True)
