@@ -38,6 +38,13 @@ impl Engine {
         }
     }
 
+    /// The peer sent what is no MQTT.
+    pub(super) fn broke_off(&mut self, connection: ConnectionId, error: ProtocolError) {
+        if let Some(id) = self.sessions.of_connection(connection) {
+            self.broke(id, error);
+        }
+    }
+
     /// The client broke the protocol towards its session.
     pub(super) fn broke(&mut self, id: SessionId, error: ProtocolError) {
         self.counters.protocol_errors += 1;
@@ -164,8 +171,8 @@ impl Engine {
 mod tests {
     use crate::engine::test_world::*;
     use crate::engine::{ConnectionId, Input};
-    use protocol::ReasonCode;
     use protocol::packet::{Connect, Disconnect, Packet, QoS, Will};
+    use protocol::{ProtocolError, ReasonCode};
 
     /// A client with a will on `will`, and one that subscribes to it.
     fn pair(change: impl FnOnce(&mut Connect)) -> (World, ConnectionId, ConnectionId) {
@@ -223,6 +230,16 @@ mod tests {
         let (mut world, client, heir) = pair(|_| {});
         world.send(client, Packet::Pingresp);
         assert_eq!(world.heard(client), ["CLOSE 82"]);
+        assert_eq!(world.heard(heir), [PUBLISHED]);
+        assert_eq!(world.counters().protocol_errors, 1);
+        let (mut world, client, heir) = pair(|_| {});
+        world.send(client, qos1("a", "b", 1));
+        let error = ProtocolError::PacketTypeReserved;
+        world.input(Input::Broke {
+            connection: client,
+            error,
+        });
+        assert_eq!(world.heard(client), ["PUBACK #1 10", "CLOSE 81"]);
         assert_eq!(world.heard(heir), [PUBLISHED]);
         assert_eq!(world.counters().protocol_errors, 1);
     }

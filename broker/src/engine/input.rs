@@ -5,6 +5,7 @@
 use super::effect::Forward;
 use super::policy::Policy;
 use certs::VerifiedDevice;
+use protocol::ProtocolError;
 use protocol::packet::{Connect, Packet};
 use std::sync::Arc;
 
@@ -24,8 +25,15 @@ pub enum Input {
         /// What it sent, its topic alias resolved.
         packet: Packet,
     },
-    /// A connection ended without DISCONNECT: the network failed, the keep-alive ran out, or the
-    /// peer broke the protocol and `net` has told it so. The will is due.
+    /// The peer of an open connection sent what is no MQTT. Its last input.
+    Broke {
+        /// Which one.
+        connection: ConnectionId,
+        /// What was wrong.
+        error: ProtocolError,
+    },
+    /// A connection ended without DISCONNECT: the network failed or the keep-alive ran out. The
+    /// will is due.
     Lost {
         /// Which one.
         connection: ConnectionId,

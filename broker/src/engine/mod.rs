@@ -119,6 +119,7 @@ impl Engine {
         match input {
             Input::Connect(arrival) => self.connect(*arrival),
             Input::Packet { connection, packet } => self.packet(connection, packet),
+            Input::Broke { connection, error } => self.broke_off(connection, error),
             Input::Lost { connection } => self.lost(connection),
             Input::Drained { connection } => self.drained(connection),
             Input::Forward(forward) => self.take_forward(forward),

@@ -48,7 +48,7 @@ pub(super) enum Ended {
     /// The network or TLS failed.
     #[error("the connection failed")]
     Failed(#[source] io::Error),
-    /// The peer broke MQTT and was told so.
+    /// The peer's first packet was none that we could take.
     #[error("the peer broke the protocol")]
     Broke(#[source] ProtocolError),
     /// The client takes no packet as long as our CONNACK.
@@ -161,35 +161,13 @@ pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> E
 
 impl Connection {
     async fn run(&mut self) -> Ended {
-        if let Err(error) = self.listening.decode() {
-            return self.broke(error).await;
-        }
-        match poll_fn(|cx| self.poll_exchange(cx)).await {
-            Ended::Broke(error) => self.broke(error).await,
-            Ended::Silent => {
-                self.speaking
-                    .finish(Some(Disconnect::new(ReasonCode::KeepAliveTimeout)));
-                Ended::Silent
-            }
-            ended => ended,
-        }
-    }
-
-    /// Hands over what came before the error, then tells the peer.
-    async fn broke(&mut self, error: ProtocolError) -> Ended {
-        let handed_over =
-            poll_fn(|cx| self.shard.poll_hand_over(&mut self.listening.inputs, cx)).await;
-        if handed_over.is_err() {
-            return Ended::ShardFailed;
-        }
-        poll_fn(|cx| Poll::Ready(self.speaking.poll_encode(&self.outbox, cx)))
-            .await
-            .is_ready();
-        if !self.speaking.finished {
+        self.listening.decode();
+        let ended = poll_fn(|cx| self.poll_exchange(cx)).await;
+        if matches!(ended, Ended::Silent) {
             self.speaking
-                .finish(Some(Disconnect::new(error.reason_code())));
+                .finish(Some(Disconnect::new(ReasonCode::KeepAliveTimeout)));
         }
-        Ended::Broke(error)
+        ended
     }
 
     /// Listens and speaks until neither can go on.
@@ -215,7 +193,7 @@ impl Connection {
             let handed_over = ready!(self.shard.poll_hand_over(&mut self.listening.inputs, cx));
             handed_over.map_err(|_| Ended::ShardFailed)?;
         }
-        // After DISCONNECT the engine lets go of us; and who does not hear us is not heard.
+        // After the last input the engine lets go of us; and who does not hear us is not heard.
         let deaf = self.speaking.is_crowded() || self.outbox.is_crowded();
         if self.listening.finished || deaf {
             return Poll::Pending;
@@ -223,7 +201,7 @@ impl Connection {
         if ready!(self.listening.poll_read(&mut self.stream, cx)).map_err(Ended::Failed)? == 0 {
             return Poll::Ready(Err(Ended::EndOfStream));
         }
-        if self.listening.decode().map_err(Ended::Broke)? {
+        if self.listening.decode() {
             self.patience.heard();
         }
         Poll::Ready(Ok(()))

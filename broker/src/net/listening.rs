@@ -1,6 +1,7 @@
 //! The listening half of a connection: bytes from the socket become inputs for the shard.
 //!
-//! An error of the protocol ends it; what came before the error still counts.
+//! An error of the protocol is the last of them: what came before it still counts and is
+//! answered first.
 
 use crate::engine::{ConnectionId, Input};
 use bytes::BytesMut;
@@ -80,27 +81,22 @@ impl Listening {
     }
 
     /// Turns all complete packets of the buffer into inputs. True if there was one.
-    ///
-    /// # Errors
-    /// If the peer broke the protocol; inputs from before that stand.
-    pub(super) fn decode(&mut self) -> Result<bool, ProtocolError> {
+    pub(super) fn decode(&mut self) -> bool {
         let mut any = false;
         while !self.finished {
-            let packet = self.protocol.receive(&mut self.buffer).inspect_err(|_| {
-                self.finished = true;
-            })?;
-            let Some(packet) = packet else { break };
-            any = true;
-            match packet {
-                Packet::Pingreq => self.pings += 1,
-                packet => self.take(packet),
+            match self.protocol.receive(&mut self.buffer) {
+                Ok(None) => break,
+                Ok(Some(Packet::Pingreq)) => self.pings += 1,
+                Ok(Some(packet)) => self.take(packet),
+                Err(error) => self.give_up(error),
             }
+            any = true;
         }
         if self.buffer.is_empty() {
             // An idle connection keeps no buffer.
             self.buffer = BytesMut::new();
         }
-        Ok(any)
+        any
     }
 
     fn take(&mut self, packet: Packet) {
@@ -108,6 +104,14 @@ impl Listening {
         self.inputs.push(Input::Packet {
             connection: self.connection,
             packet,
+        });
+    }
+
+    fn give_up(&mut self, error: ProtocolError) {
+        self.finished = true;
+        self.inputs.push(Input::Broke {
+            connection: self.connection,
+            error,
         });
     }
 }

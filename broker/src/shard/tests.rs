@@ -4,6 +4,7 @@ use super::{Failed, MAILBOX_LEN_MAX, Outbox, Shard};
 use crate::engine::test_world::{OPEN, connect, lasting, parse, qos1, verified};
 use crate::engine::{Arrival, ConnectionId, Engine, Input, Limits, Outgoing, Record, ShardPlace};
 use crate::storage::{Position, Storage, StorageError};
+use protocol::ProtocolError;
 use protocol::packet::Packet;
 use std::io;
 use std::sync::Arc;
@@ -112,6 +113,11 @@ fn what_depends_on_the_log_is_said_once_it_is_durable_and_in_order() {
         said(&outbox).is_empty(),
         "a CONNACK before its record, or a PUBACK before it"
     );
+    let broke = Input::Broke {
+        connection,
+        error: ProtocolError::WrongDirection,
+    };
+    assert!(hand_over(&shard, broke).is_ready());
     log.finish();
     shard.tell(Input::Tick);
     let said = said(&outbox);
@@ -120,6 +126,7 @@ fn what_depends_on_the_log_is_said_once_it_is_durable_and_in_order() {
         [
             Outgoing::Packet(Packet::Connack(_)),
             Outgoing::Packet(Packet::Puback(_)),
+            Outgoing::Close(_),
         ]
     ));
 }
