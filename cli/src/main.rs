@@ -11,7 +11,13 @@ mod up;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+/// A message is made by one thread and freed by another: this allocator takes a quarter less of a
+/// broker's processor time than the C library's (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// MQTT over mutual TLS in which the certificate is the identity.
 #[derive(Debug, Parser)]

@@ -60,7 +60,7 @@ impl Engine {
     }
 
     fn release(&mut self, id: SessionId, pubrel: Ack) {
-        self.answer(id, Packet::Pubrel(pubrel), After::record(self.lasting(id)));
+        self.answer(id, &Packet::Pubrel(pubrel), After::record(self.lasting(id)));
     }
 
     /// The client has released a QoS 2 message of its own: another may have its identifier.
@@ -77,7 +77,7 @@ impl Engine {
             Release::Unknown => ReasonCode::PacketIdentifierNotFound,
         };
         let pubcomp = Packet::Pubcomp(Ack::new(packet_id, reason));
-        self.answer(id, pubcomp, After::record(self.lasting(id)));
+        self.answer(id, &pubcomp, After::record(self.lasting(id)));
     }
 
     fn record_released(&mut self, id: SessionId, packet_id: PacketId) {
@@ -100,14 +100,6 @@ impl Engine {
             self.record(Record::Completed { session, packet_id });
         }
         self.pump(id);
-    }
-
-    /// Says something to a session's client, if it is there.
-    pub(super) fn answer(&mut self, id: SessionId, packet: Packet, after: After) {
-        let connection = self.sessions.get(id).and_then(Session::connection);
-        if let Some(connection) = connection {
-            self.say(connection, packet, after);
-        }
     }
 }
 

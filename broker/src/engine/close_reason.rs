@@ -33,6 +33,9 @@ pub enum CloseReason {
     /// The client broke the protocol towards its session.
     #[error("the client broke the protocol: {0}")]
     Broke(ProtocolError),
+    /// The client takes no packet as long as our CONNACK.
+    #[error("the client's maximum packet size leaves no room for a CONNACK")]
+    NoRoomForConnack,
     /// A new policy does not permit the client id.
     #[error("the policy no longer permits this client id")]
     PolicyChanged,
@@ -70,8 +73,8 @@ impl CloseReason {
     /// What the client is told, if there is anything to say.
     pub fn disconnect(&self) -> Option<Box<Disconnect>> {
         let reason = match self {
-            // It knows.
-            Self::Disconnected | Self::Refused(_) => return None,
+            // It knows, or there is no way to tell it.
+            Self::Disconnected | Self::Refused(_) | Self::NoRoomForConnack => return None,
             Self::TakenOver => ReasonCode::SessionTakenOver,
             Self::PublishDenied(_) | Self::PolicyChanged => ReasonCode::NotAuthorized,
             Self::PublishRefused { reason, .. } => *reason,

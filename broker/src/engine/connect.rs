@@ -8,10 +8,12 @@ use super::input::Arrival;
 use super::policy::Rights;
 use super::publish::has_too_many_levels;
 use super::record::{Record, SessionNumber};
-use super::session::{Connected, Session, SessionId, SessionKey, SessionWill};
-use super::{After, Engine, Outgoing};
+use super::session::{Connected, Lane, Session, SessionId, SessionKey, SessionWill};
+use super::speech::Greeting;
+use super::{After, Engine};
 use certs::Subject;
 use protocol::packet::{Connack, ConnackProperties, Connect, Packet, Version};
+use protocol::wire::PACKET_SIZE_MAX;
 use protocol::{ReasonCode, Text};
 use std::num::NonZeroU16;
 
@@ -50,10 +52,26 @@ impl Engine {
             ..
         } = arrival;
         let connack = self.connack(&connect, opened.session_present, assigned_client_id);
-        self.say(connection, Packet::Connack(Box::new(connack)), opened.after);
-        let connected = Connected::new(connection, device, &connect);
+        let connected = Connected::new(connection, device, &connect, self.limits.topic_alias_max);
         self.sessions.connect(opened.id, connected);
+        self.greet(&opened, connack);
         self.pump(opened.id);
+    }
+
+    /// Sends the CONNACK. A client that cannot be answered cannot be served.
+    fn greet(&mut self, opened: &Opened, connack: Connack) {
+        let session = self.sessions.get_mut(opened.id);
+        let Some(connected) = session.and_then(Session::connected_mut) else {
+            return;
+        };
+        let greeting = Greeting {
+            server_keep_alive: connack.properties.server_keep_alive,
+        };
+        let connack = Packet::Connack(Box::new(connack));
+        if self.effects.say(connected, &connack, opened.after).is_err() {
+            return self.close(opened.id, CloseReason::NoRoomForConnack);
+        }
+        self.effects.greet(connected, greeting);
     }
 
     /// Judges a CONNECT.
@@ -120,9 +138,15 @@ impl Engine {
             connack.properties.reason_string = Text::parse(&refusal.to_string()).ok();
         }
         let connack = Packet::Connack(Box::new(connack));
-        self.say(arrival.connection, connack, After::Nothing);
-        let close = Outgoing::Close(CloseReason::Refused(refusal));
-        self.speak(arrival.connection, close, After::Nothing);
+        let connect = &arrival.connect;
+        let size_max = connect.properties.maximum_packet_size;
+        let answer = (
+            &connack,
+            connect.version,
+            size_max.unwrap_or(PACKET_SIZE_MAX),
+        );
+        let why = CloseReason::Refused(refusal);
+        self.effects.turn_away(arrival.connection, answer, why);
     }
 
     /// Finds or makes the session, taken from whoever has it, and makes it ready for the client.
@@ -215,6 +239,7 @@ impl Engine {
             return;
         };
         session.rights = rights;
+        session.lane = Lane::default();
         session.outbound.open(window);
         // A client of 3.1.1 is not told how many it may have under way.
         session.inbound.resume(match connect.version {
@@ -268,7 +293,7 @@ fn assign(subject: &Subject, nonce: u64) -> Option<Text> {
 #[cfg(test)]
 mod tests {
     use crate::engine::test_world::*;
-    use crate::engine::{Limits, Outgoing, Record};
+    use crate::engine::{Limits, Record};
     use protocol::packet::{Authentication, Connack, Connect, Packet, QoS, Will};
     use protocol::{ReasonCode, Text};
 
@@ -281,7 +306,7 @@ mod tests {
     fn connack(world: &mut World, device: &str, change: impl FnOnce(&mut Connect)) -> Connack {
         let connection = world.knock(device, change);
         match world.last_words(connection).swap_remove(0) {
-            Outgoing::Packet(Packet::Connack(connack)) => *connack,
+            Heard::Packet(Packet::Connack(connack)) => *connack,
             other => panic!("{other:?}"),
         }
     }

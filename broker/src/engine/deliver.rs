@@ -3,20 +3,20 @@
 //! Messages of one QoS leave a session in the order in which they came [MQTT-4.6.0-6]. Never is
 //! more in flight than the client takes and the limits allow.
 
-use super::message::{Delivery, Message, SubscriptionIds};
+use super::message::Delivery;
 use super::record::{MessageNumber, Record};
 use super::route::may_receive;
-use super::session::{Judged, Pending, Session, SessionId};
+use super::session::{Judged, Pending, Presence, Session, SessionId};
 use super::time::Time;
-use super::{After, Engine, Outgoing};
+use super::{After, Engine};
 use protocol::ReasonCode;
 use protocol::delivery::{Pubrec, Resend};
-use protocol::packet::{Ack, Packet, PacketId, QoS};
-use std::sync::Arc;
+use protocol::packet::{Ack, Packet, PacketId, PublishHead, QoS};
+use protocol::wire::TooLarge;
 
 /// Something to be sent again.
 enum Due {
-    Publish(Delivery),
+    Publish(PacketId, Pending),
     Pubrel(PacketId),
 }
 
@@ -26,13 +26,10 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let is_here = session.connected().is_some();
         if pending.qos == QoS::AtMostOnce {
-            if is_here {
-                self.send(id, pending, after);
-            }
-            return;
+            return self.send_once(id, pending.delivery(), after);
         }
+        let is_here = session.connected().is_some();
         if is_here && session.queue.is_empty() && session.has_window() {
             return self.send(id, pending, after);
         }
@@ -75,41 +72,59 @@ impl Engine {
         session.queue.pop()
     }
 
-    /// Sends a message to a connected client, whose window has room if it is above QoS 0.
+    /// Sends a message at QoS 0, if the client is there.
+    #[inline]
+    pub(super) fn send_once(&mut self, id: SessionId, delivery: Delivery<'_>, after: After) {
+        let session = self.sessions.get_mut(id);
+        let Some(connected) = session.and_then(Session::connected_mut) else {
+            return;
+        };
+        match self
+            .effects
+            .deliver(connected, delivery.head(self.now), after)
+        {
+            Ok(()) => self.counters.messages_sent += 1,
+            Err(TooLarge) => self.counters.dropped_too_large += 1,
+        }
+    }
+
+    /// Sends a message above QoS 0 to a connected client, whose window has room.
     fn send(&mut self, id: SessionId, pending: Pending, after: After) {
+        let now = self.now;
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let Some(connection) = session.connection() else {
-            return;
-        };
-        if !session.takes_packet(&pending.message, pending.qos, &pending.subscription_ids) {
+        if !session.takes_packet(&pending.delivery(), now) {
             // Dropped as if it had been sent [MQTT-3.1.2-25].
             self.counters.dropped_too_large += 1;
             return self.settle(id, pending.number);
         }
-        let mut delivery = pending.delivery(self.now);
+        let lasting = session.is_lasting.then_some(session.number);
+        let Presence::Here(connected) = &mut session.presence else {
+            return;
+        };
+        session.in_flight_bytes += pending.message.payload().len();
+        let (qos, number) = (pending.qos, pending.number);
+        let Some((packet_id, pending)) = session.outbound.send(pending, qos) else {
+            return;
+        };
         let mut after = after;
-        if pending.qos != QoS::AtMostOnce {
-            let (qos, number) = (pending.qos, pending.number);
-            session.in_flight_bytes += pending.message.payload().len();
-            delivery.packet_id = session.outbound.send(pending, qos);
-            let Some(packet_id) = delivery.packet_id else {
-                return;
-            };
-            let session = self.lasting(id).filter(|_| qos == QoS::ExactlyOnce);
-            if let (Some(session), Some(message)) = (session, number) {
-                // It is sent again under this identifier, whatever happens to us.
-                self.record(Record::Sent {
-                    session,
-                    message,
-                    packet_id,
-                });
-                after = After::Sync;
-            }
+        if let (QoS::ExactlyOnce, Some(session), Some(message)) = (qos, lasting, number) {
+            // It is sent again under this identifier, whatever happens to us.
+            self.effects.records.push(Record::Sent {
+                session,
+                message,
+                packet_id,
+            });
+            after = After::Sync;
         }
+        let head = PublishHead {
+            packet_id: Some(packet_id),
+            ..pending.delivery().head(now)
+        };
         self.counters.messages_sent += 1;
-        self.speak(connection, Outgoing::Deliver(delivery), after);
+        // It fits: that was asked before.
+        let _ = self.effects.deliver(connected, head, after);
     }
 
     /// Sends again what an earlier connection did not see acknowledged [MQTT-4.4.0-1].
@@ -117,49 +132,55 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let Some(connection) = session.connection() else {
+        if session.connection().is_none() {
             return;
-        };
+        }
         if session.outbound.has_room() || session.outbound.is_empty() {
             return;
         }
-        let now = self.now;
         let due: Vec<Due> = session
             .outbound
             .resend()
-            .map(|resend| Due::new(&resend, now))
+            .map(|resend| Due::new(&resend))
             .collect();
         for due in due {
             match due {
-                Due::Publish(delivery) => self.send_again(id, delivery),
+                Due::Publish(packet_id, pending) => self.send_again(id, packet_id, &pending),
                 Due::Pubrel(packet_id) => {
                     let pubrel = Packet::Pubrel(Ack::success(packet_id));
-                    self.say(connection, pubrel, After::record(self.lasting(id)));
+                    self.answer(id, &pubrel, After::record(self.lasting(id)));
                 }
             }
         }
     }
 
-    fn send_again(&mut self, id: SessionId, delivery: Delivery) {
-        let (Some(session), Some(packet_id)) = (self.sessions.get(id), delivery.packet_id) else {
+    fn send_again(&mut self, id: SessionId, packet_id: PacketId, pending: &Pending) {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let Some(connection) = session.connection() else {
-            return;
-        };
-        let message = &delivery.message;
-        if !may_receive(&session.rights, message.topic()) {
+        let delivery = pending.delivery();
+        if !may_receive(&session.rights, delivery.message.topic()) {
             self.counters.dropped_withheld += 1;
             return self.give_up(id, packet_id);
         }
-        if !session.takes_packet(message, delivery.qos, &delivery.subscription_ids) {
+        if !session.takes_packet(&delivery, now) {
             self.counters.dropped_too_large += 1;
             return self.give_up(id, packet_id);
         }
         let is_recorded = session.is_lasting && delivery.qos == QoS::ExactlyOnce;
+        let Some(connected) = session.connected_mut() else {
+            return;
+        };
+        let head = PublishHead {
+            dup: true,
+            packet_id: Some(packet_id),
+            ..delivery.head(now)
+        };
         self.counters.messages_sent += 1;
         let after = After::record(is_recorded.then_some(()));
-        self.speak(connection, Outgoing::Deliver(delivery), after);
+        // It fits: that was asked before.
+        let _ = self.effects.deliver(connected, head, after);
     }
 
     /// Ends a delivery that was begun and is not sent again.
@@ -196,53 +217,40 @@ impl Engine {
 }
 
 impl Due {
-    fn new(resend: &Resend<'_, Pending>, now: Time) -> Self {
+    fn new(resend: &Resend<'_, Pending>) -> Self {
         match *resend {
             Resend::Publish {
                 packet_id,
                 qos: _,
                 message: pending,
-            } => {
-                let delivery = pending.delivery(now);
-                Self::Publish(Delivery {
-                    dup: true,
-                    packet_id: Some(packet_id),
-                    ..delivery
-                })
-            }
+            } => Self::Publish(packet_id, pending.clone()),
             Resend::Pubrel { packet_id } => Self::Pubrel(packet_id),
         }
     }
 }
 
 impl Pending {
-    fn delivery(&self, now: Time) -> Delivery {
+    fn delivery(&self) -> Delivery<'_> {
         Delivery {
-            message: Arc::clone(&self.message),
+            message: &self.message,
             qos: self.qos,
             retain: self.retain,
-            dup: false,
-            packet_id: None,
-            subscription_ids: self.subscription_ids.clone(),
-            message_expiry_interval: self.message.remaining_seconds(now),
+            subscription_ids: &self.subscription_ids,
         }
     }
 }
 
 impl Session {
     /// Whether the client accepts so long a packet [MQTT-3.1.2-24].
-    pub(super) fn takes_packet(
-        &self,
-        message: &Message,
-        qos: QoS,
-        subscription_ids: &SubscriptionIds,
-    ) -> bool {
-        self.connected().is_none_or(|connected| {
-            let head = message.head(qos, subscription_ids);
-            connected
-                .packet_size_max
-                .is_none_or(|max| head.encoded_len(connected.version) <= max)
-        })
+    pub(super) fn takes_packet(&self, delivery: &Delivery<'_>, now: Time) -> bool {
+        let Some(connected) = self.connected() else {
+            return true;
+        };
+        if !connected.has_packet_size_limit() {
+            return true;
+        }
+        let len = delivery.encoded_len(connected.version, now);
+        u32::try_from(len).is_ok_and(|len| len <= connected.packet_size_max().get())
     }
 
     /// Ends a delivery whose PUBLISH was not answered.
@@ -420,9 +428,10 @@ mod tests {
         publish_many(&mut world, publisher, 4..=5);
         let subscriber = world.enter_with("dev-1", lasting);
         let expected = [
-            "*PUBREL #2 00",
+            // Behind the CONNACK, which waits.
+            "PUBREL #2 00",
             "PUBLISH a=1 q1 #1 dup",
-            "*PUBLISH a=3 q2 #3 dup",
+            "PUBLISH a=3 q2 #3 dup",
             "PUBLISH a=4 q1 #4",
             "PUBLISH a=5 q1 #5",
         ];
@@ -518,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_long_is_copied_out_of_the_read_buffer_once() {
+    fn what_is_in_flight_keeps_no_read_buffer() {
         let (mut world, subscriber, publisher) = pair(|_| {});
         let other = world.enter_with("dev-3", lasting);
         world.subscribe(other, "a", QoS::AtLeastOnce);
@@ -534,10 +543,6 @@ mod tests {
         world.heard(subscriber);
         world.heard(other);
         world.records();
-        assert!(!frame.is_unique(), "it is in flight");
-        world.lose(subscriber);
-        world.lose(other);
-        world.records();
-        assert!(frame.is_unique(), "it waits");
+        assert!(frame.is_unique(), "a small message keeps a large buffer");
     }
 }

@@ -8,7 +8,7 @@ use super::deadlines::Deadline;
 use super::message::Message;
 use super::record::Record;
 use super::session::{Presence, Session, SessionId};
-use super::{After, ConnectionId, Engine, Outgoing};
+use super::{ConnectionId, Engine};
 use protocol::packet::Disconnect;
 use protocol::{ProtocolError, ReasonCode};
 use std::sync::Arc;
@@ -61,10 +61,11 @@ impl Engine {
 
     /// Lets go of a session's connection and tells it why.
     pub(super) fn close(&mut self, id: SessionId, why: CloseReason) {
-        let Some(connection) = self.sessions.get(id).and_then(Session::connection) else {
+        let session = self.sessions.get_mut(id);
+        let Some(connected) = session.and_then(Session::connected_mut) else {
             return;
         };
-        self.speak(connection, Outgoing::Close(why), After::Nothing);
+        self.effects.close(connected, why);
         self.leave(id);
     }
 
@@ -87,9 +88,6 @@ impl Engine {
                 at: now,
                 expiry,
             });
-        }
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.settle_down();
         }
         self.bring_will_forward(id);
     }
@@ -124,7 +122,7 @@ impl Engine {
             self.counters.wills_denied += 1;
             return;
         };
-        let message = Arc::new(Message::of_will(permit, &will, &session.key, self.now));
+        let message = Message::of_will(permit, &will, &session.key, self.now);
         if message.retain() && !message.payload().is_empty() {
             let (len, device) = (message.payload().len(), &session.key.subject);
             if self.retained.admit(message.topic(), len, device).is_err() {
@@ -133,7 +131,7 @@ impl Engine {
             }
         }
         self.counters.wills_published += 1;
-        self.give_out_unasked(&message);
+        self.give_out_unasked(message);
     }
 
     /// Forgets a session's will.

@@ -18,12 +18,12 @@ pub struct ConnectionId(pub u64);
 pub enum Input {
     /// A verified device has sent its CONNECT. The first input of every connection.
     Connect(Box<Arrival>),
-    /// An open connection has sent a packet. CONNECT and PINGREQ never come this way.
-    Packet {
-        /// Who sent it.
+    /// An open connection has sent packets. CONNECT and PINGREQ never come this way.
+    Packets {
+        /// Who sent them.
         connection: ConnectionId,
-        /// What it sent, its topic alias resolved.
-        packet: Packet,
+        /// What it sent, in its order, topic aliases resolved.
+        packets: Vec<Packet>,
     },
     /// The peer of an open connection sent what is no MQTT. Its last input.
     Broke {
@@ -38,9 +38,9 @@ pub enum Input {
         /// Which one.
         connection: ConnectionId,
     },
-    /// A connection has sent all it was given, after [`Outgoing::AskDrained`] had asked.
+    /// A connection has sent all it was given, after [`Speech::asks_drained`] had asked.
     ///
-    /// [`Outgoing::AskDrained`]: super::Outgoing::AskDrained
+    /// [`Speech::asks_drained`]: super::Speech::asks_drained
     Drained {
         /// Which one.
         connection: ConnectionId,

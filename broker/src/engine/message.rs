@@ -10,17 +10,19 @@ use super::time::Time;
 use bytes::Bytes;
 use certs::Subject;
 use protocol::packet::{
-    Alias, ForwardedProperties, PacketId, Publish, PublishHead, QoS, SubscriptionId, Will,
+    Alias, ForwardedProperties, PacketId, Publish, PublishHead, QoS, SubscriptionId, Version, Will,
 };
 use protocol::topic::TopicName;
 
 use smallvec::SmallVec;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// An application message the broker has taken over, shared by all who receive it.
 #[derive(Debug)]
 pub struct Message {
     topic: TopicName,
+    /// Whether the topic is in memory of its own already.
+    has_own_topic: bool,
     payload: Bytes,
     forwarded: ForwardedProperties,
     publisher: Option<Arc<SessionKey>>,
@@ -31,13 +33,17 @@ pub struct Message {
 }
 
 /// Whose memory a message is in.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Memory {
-    /// The buffer it was read into; here is its copy once somebody needed one.
-    Shared(OnceLock<Arc<Message>>),
+    /// The buffer it was read into, which others may be in, too.
+    Shared,
     /// Its own.
     Own,
 }
+
+/// A longer payload stays where it was read until it is kept for good: it cannot hold back many
+/// times its own length.
+const COPIED_LEN_MAX: usize = 4 * 1024;
 
 impl Message {
     /// What `publisher` has published.
@@ -48,6 +54,7 @@ impl Message {
         now: Time,
     ) -> Self {
         Self {
+            has_own_topic: permit.has_own_topic(),
             topic: permit.into_topic(),
             payload: publish.payload,
             forwarded: publish.forwarded,
@@ -57,7 +64,7 @@ impl Message {
                 .map(|seconds| now.after_seconds(seconds)),
             qos: publish.qos,
             retain: publish.retain,
-            memory: Memory::Shared(OnceLock::new()),
+            memory: Memory::Shared,
         }
     }
 
@@ -69,6 +76,7 @@ impl Message {
         now: Time,
     ) -> Self {
         Self {
+            has_own_topic: true,
             topic: permit.into_topic(),
             payload: will.payload.clone(),
             forwarded: will.forwarded.clone(),
@@ -85,6 +93,7 @@ impl Message {
     /// What the broker says of itself, on a topic only it may use.
     pub(super) fn of_broker(statistic: Statistic, payload: Bytes) -> Option<Self> {
         Some(Self {
+            has_own_topic: true,
             topic: statistic.topic()?,
             payload,
             forwarded: ForwardedProperties::default(),
@@ -96,25 +105,48 @@ impl Message {
         })
     }
 
-    /// The same message in memory of its own: for those who hold it for long, so that a small
-    /// message does not keep a large read buffer. Copied once, shared by all who ask.
-    pub fn detached(self: &Arc<Self>) -> Arc<Self> {
-        match &self.memory {
+    /// The message for those who keep it until it is acknowledged. A small one does not keep a
+    /// large read buffer with it: to copy it costs less than to count references to that.
+    pub(super) fn kept(self) -> Arc<Self> {
+        if self.payload.len() > COPIED_LEN_MAX {
+            return Arc::new(self);
+        }
+        Arc::new(self.into_own())
+    }
+
+    /// The message for those who keep it for good.
+    pub(super) fn detached(self: &Arc<Self>) -> Arc<Self> {
+        match self.memory {
             Memory::Own => Arc::clone(self),
-            Memory::Shared(copy) => Arc::clone(copy.get_or_init(|| Arc::new(self.copy()))),
+            Memory::Shared => Arc::new(
+                Self {
+                    topic: self.topic.clone(),
+                    payload: self.payload.clone(),
+                    forwarded: self.forwarded.clone(),
+                    publisher: self.publisher.clone(),
+                    ..**self
+                }
+                .into_own(),
+            ),
         }
     }
 
-    fn copy(&self) -> Self {
+    fn into_own(self) -> Self {
+        if self.memory == Memory::Own {
+            return self;
+        }
+        let topic = if self.has_own_topic {
+            self.topic
+        } else {
+            self.topic.detached()
+        };
         Self {
-            topic: self.topic.detached(),
+            topic,
+            has_own_topic: true,
             payload: Bytes::copy_from_slice(&self.payload),
             forwarded: self.forwarded.detached(),
-            publisher: self.publisher.clone(),
-            expires_at: self.expires_at,
-            qos: self.qos,
-            retain: self.retain,
             memory: Memory::Own,
+            ..self
         }
     }
 
@@ -163,22 +195,6 @@ impl Message {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// A PUBLISH of it, as long as the one that will be written.
-    pub(super) fn head<'a>(&'a self, qos: QoS, ids: &'a SubscriptionIds) -> PublishHead<'a> {
-        PublishHead {
-            dup: false,
-            qos,
-            retain: self.retain,
-            packet_id: (qos != QoS::AtMostOnce).then_some(PacketId::MIN),
-            topic: &self.topic,
-            alias: Alias::None,
-            message_expiry_interval: self.expires_at.map(|_| 0),
-            subscription_ids: ids,
-            forwarded: &self.forwarded,
-            payload: &self.payload,
-        }
-    }
-
     /// The seconds it still has, as a receiver is told [MQTT-3.3.2-6].
     pub(super) fn remaining_seconds(&self, now: Time) -> Option<u32> {
         let seconds = self.expires_at?.since(now).as_millis().div_ceil(1000);
@@ -190,34 +206,44 @@ impl Message {
 pub type SubscriptionIds = SmallVec<[SubscriptionId; 1]>;
 
 /// A message on its way to one client.
-#[derive(Clone, Debug)]
-pub struct Delivery {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivery<'a> {
     /// What is delivered.
-    pub message: Arc<Message>,
+    pub(super) message: &'a Message,
     /// The lower of the QoS published with and the highest one granted [MQTT-3.8.4-8].
-    pub qos: QoS,
+    pub(super) qos: QoS,
     /// The RETAIN flag the client sees.
-    pub retain: bool,
-    /// Sent before.
-    pub dup: bool,
-    /// Present above QoS 0.
-    pub packet_id: Option<PacketId>,
+    pub(super) retain: bool,
     /// Which of the client's subscriptions matched.
-    pub subscription_ids: SubscriptionIds,
-    /// The seconds it may still wait.
-    pub message_expiry_interval: Option<u32>,
+    pub(super) subscription_ids: &'a [SubscriptionId],
 }
 
-impl Delivery {
-    /// The PUBLISH to be written for it.
-    pub fn head(&self) -> PublishHead<'_> {
+impl<'a> Delivery<'a> {
+    /// The PUBLISH to be written for it now; above QoS 0 it still lacks its packet identifier.
+    #[inline]
+    pub(super) fn head(&self, now: Time) -> PublishHead<'a> {
+        let message = self.message;
         PublishHead {
-            dup: self.dup,
+            dup: false,
+            qos: self.qos,
             retain: self.retain,
-            packet_id: self.packet_id,
-            message_expiry_interval: self.message_expiry_interval,
-            ..self.message.head(self.qos, &self.subscription_ids)
+            packet_id: None,
+            topic: &message.topic,
+            alias: Alias::None,
+            message_expiry_interval: message.remaining_seconds(now),
+            subscription_ids: self.subscription_ids,
+            forwarded: &message.forwarded,
+            payload: &message.payload,
         }
+    }
+
+    /// How many bytes that takes at the most, all counted.
+    pub(super) fn encoded_len(&self, version: Version, now: Time) -> usize {
+        let head = PublishHead {
+            packet_id: (self.qos != QoS::AtMostOnce).then_some(PacketId::MIN),
+            ..self.head(now)
+        };
+        head.encoded_len(version)
     }
 }
 
@@ -228,21 +254,16 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn it_is_copied_once_and_the_copy_is_shared() {
+    fn who_keeps_it_for_good_gets_it_in_memory_of_its_own() {
         let shared = message("dev-1", "a/b", "payload", None);
-        let (one, other) = (shared.detached(), shared.detached());
-        assert!(Arc::ptr_eq(&one, &other));
-        assert!(Arc::ptr_eq(&one, &one.detached()));
-        assert!(!Arc::ptr_eq(&one, &shared));
+        let own = shared.detached();
+        assert!(Arc::ptr_eq(&own, &own.detached()));
         assert_eq!(
-            (one.topic(), one.payload()),
+            (own.topic(), own.payload()),
             (shared.topic(), shared.payload())
         );
-        assert_ne!(one.payload().as_ptr(), shared.payload().as_ptr());
-        assert_ne!(
-            one.topic().as_str().as_ptr(),
-            shared.topic().as_str().as_ptr()
-        );
+        assert_ne!(own.payload().as_ptr(), shared.payload().as_ptr());
+        assert_ne!(own.topic().text().as_ptr(), shared.topic().text().as_ptr());
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod route;
 mod router;
 mod session;
 mod session_end;
+mod speech;
 mod statistics;
 mod subscribe;
 #[cfg(test)]
@@ -35,13 +36,14 @@ mod words;
 
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
-pub use effect::{After, Effect, Forward, Outgoing, Speech};
+pub use effect::{After, Effects, Forward};
 pub use input::{Arrival, ConnectionId, Input};
 pub use limits::Limits;
-pub use message::{Delivery, Message, SubscriptionIds};
+pub use message::{Message, SubscriptionIds};
 pub use record::{MessageNumber, Record, SessionNumber, Target};
 pub use router::Grant;
 pub use session::{SessionKey, SessionView};
+pub use speech::{Greeting, Speech};
 pub use time::Time;
 
 use ahash::RandomState;
@@ -51,7 +53,7 @@ use protocol::ProtocolError;
 use protocol::packet::Packet;
 use route::Scratch;
 use router::{Retained, Router};
-use session::{SessionId, Sessions};
+use session::{Session, SessionId, Sessions};
 use statistics::Statistics;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -83,7 +85,7 @@ pub struct Engine {
     counters: Counters,
     next_session: u64,
     next_message: NonZeroU64,
-    effects: Vec<Effect>,
+    effects: Effects,
     scratch: Scratch,
 }
 
@@ -107,7 +109,7 @@ impl Engine {
             counters: Counters::default(),
             next_session: 1,
             next_message: NonZeroU64::MIN,
-            effects: Vec::new(),
+            effects: Effects::default(),
             scratch: Scratch::default(),
         }
     }
@@ -118,7 +120,10 @@ impl Engine {
         self.started.get_or_insert(self.now);
         match input {
             Input::Connect(arrival) => self.connect(*arrival),
-            Input::Packet { connection, packet } => self.packet(connection, packet),
+            Input::Packets {
+                connection,
+                packets,
+            } => self.packets(connection, packets),
             Input::Broke { connection, error } => self.broke_off(connection, error),
             Input::Lost { connection } => self.lost(connection),
             Input::Drained { connection } => self.drained(connection),
@@ -129,10 +134,9 @@ impl Engine {
         }
     }
 
-    /// Hands over the effects of all inputs handled since the last time, in their order, and
-    /// takes `into`, which must be empty, for the next ones.
-    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
-        debug_assert!(into.is_empty(), "effects would be carried out twice");
+    /// Hands over the effects of all inputs handled since the last time, and takes `into`, which
+    /// must be empty, for the next ones.
+    pub fn take_effects(&mut self, into: &mut Effects) {
         std::mem::swap(&mut self.effects, into);
     }
 
@@ -174,10 +178,21 @@ impl Engine {
         self.retained.len()
     }
 
-    fn packet(&mut self, connection: ConnectionId, packet: Packet) {
+    fn packets(&mut self, connection: ConnectionId, packets: Vec<Packet>) {
         let Some(id) = self.sessions.of_connection(connection) else {
             return;
         };
+        for packet in packets {
+            // One of them may have ended the connection: nothing behind it counts.
+            let session = self.sessions.get(id);
+            if session.and_then(Session::connection) != Some(connection) {
+                return;
+            }
+            self.packet(id, packet);
+        }
+    }
+
+    fn packet(&mut self, id: SessionId, packet: Packet) {
         match packet {
             Packet::Publish(publish) => self.publish(id, publish),
             Packet::Puback(ack) => self.puback(id, &ack),
@@ -198,21 +213,16 @@ impl Engine {
     }
 
     fn record(&mut self, record: Record) {
-        self.effects.push(Effect::Record(record));
+        self.effects.records.push(record);
     }
 
-    #[inline]
-    fn say(&mut self, connection: ConnectionId, packet: Packet, after: After) {
-        self.speak(connection, Outgoing::Packet(packet), after);
-    }
-
-    #[inline]
-    fn speak(&mut self, connection: ConnectionId, outgoing: Outgoing, after: After) {
-        self.effects.push(Effect::Speak(Speech {
-            connection,
-            outgoing,
-            after,
-        }));
+    /// Says something to a session's client, if it is there.
+    fn answer(&mut self, id: SessionId, packet: &Packet, after: After) {
+        let session = self.sessions.get_mut(id);
+        if let Some(connected) = session.and_then(Session::connected_mut) {
+            // What the client does not take, it does not get.
+            let _ = self.effects.say(connected, packet, after);
+        }
     }
 
     /// The record number of a session that has records.

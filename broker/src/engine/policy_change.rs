@@ -6,7 +6,7 @@
 use super::Engine;
 use super::close_reason::CloseReason;
 use super::policy::Policy;
-use super::session::SessionId;
+use super::session::{Lane, SessionId};
 use protocol::topic::TopicFilter;
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ impl Engine {
             return self.forbid_session(id);
         };
         session.rights = rights;
+        session.lane = Lane::default();
         session.queue.judge_anew();
         let filters: Vec<TopicFilter> = session
             .subscriptions

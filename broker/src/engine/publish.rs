@@ -4,9 +4,10 @@
 //! to nobody.
 
 use super::close_reason::CloseReason;
-use super::effect::Effect;
 use super::message::Message;
+use super::policy::PublishPermit;
 use super::record::Record;
+use super::route::{Scratch, not_before};
 use super::session::SessionId;
 use super::{After, Engine, Forward};
 use protocol::ReasonCode;
@@ -55,10 +56,10 @@ impl Engine {
         session.inbound.acked(packet_id);
         let puback = |reason| Packet::Puback(Ack::new(packet_id, reason));
         match self.take(id, publish) {
-            Ok(taken) => self.answer(id, puback(taken.reason), taken.after),
+            Ok(taken) => self.answer(id, &puback(taken.reason), taken.after),
             Err(refusal) if self.has_refusals(id) => {
                 let puback = Packet::Puback(self.refused(id, packet_id, refusal.reason));
-                self.answer(id, puback, After::Nothing);
+                self.answer(id, &puback, After::Nothing);
             }
             Err(refusal) => self.refuse_silently(id, refusal),
         }
@@ -73,12 +74,12 @@ impl Engine {
             Err(error) => return self.broke(id, error),
             Ok(Received::Duplicate) => {
                 let after = After::record(self.lasting(id));
-                return self.answer(id, pubrec(ReasonCode::Success), after);
+                return self.answer(id, &pubrec(ReasonCode::Success), after);
             }
             Ok(Received::Fresh) => {}
         }
         let refusal = match self.take(id, publish) {
-            Ok(taken) => return self.answer(id, pubrec(taken.reason), taken.after),
+            Ok(taken) => return self.answer(id, &pubrec(taken.reason), taken.after),
             Err(refusal) => refusal,
         };
         // The identifier stands for nothing: the same packet again is judged again.
@@ -87,7 +88,7 @@ impl Engine {
         }
         if self.has_refusals(id) {
             let pubrec = Packet::Pubrec(self.refused(id, packet_id, refusal.reason));
-            self.answer(id, pubrec, After::Nothing);
+            self.answer(id, &pubrec, After::Nothing);
         } else {
             self.refuse_silently(id, refusal);
         }
@@ -99,16 +100,12 @@ impl Engine {
             topic: topic.clone(),
             reason,
         };
+        let permit = match self.permit(id, &publish.topic) {
+            Ok(permit) => permit,
+            Err(reason) => return Err(refuse(&publish.topic, reason)),
+        };
         let Some(session) = self.sessions.get(id) else {
             return Err(refuse(&publish.topic, ReasonCode::UnspecifiedError));
-        };
-        if has_too_many_levels(&publish.topic, self.limits.topic_levels_max) {
-            self.counters.publishes_refused += 1;
-            return Err(refuse(&publish.topic, ReasonCode::TopicNameInvalid));
-        }
-        let Some(permit) = session.rights.permit_publish(&publish.topic) else {
-            self.counters.publishes_denied += 1;
-            return Err(refuse(&publish.topic, ReasonCode::NotAuthorized));
         };
         if publish.retain && !publish.payload.is_empty() {
             let (len, device) = (publish.payload.len(), &session.key.subject);
@@ -118,10 +115,29 @@ impl Engine {
             }
         }
         let packet_id = publish.packet_id;
-        let message = Arc::new(Message::published(permit, publish, &session.key, self.now));
+        let message = Message::published(permit, publish, &session.key, self.now);
         let after =
             self.record_accepted(id, packet_id.filter(|_| message.qos() == QoS::ExactlyOnce));
-        Ok(self.give_out(&message, after))
+        Ok(self.give_out(message, Some(id), after))
+    }
+
+    #[inline]
+    fn permit(&mut self, id: SessionId, topic: &TopicName) -> Result<PublishPermit, ReasonCode> {
+        let session = self.sessions.get_mut(id);
+        let session = session.ok_or(ReasonCode::UnspecifiedError)?;
+        if let Some(permit) = session.lane.permit(topic) {
+            return Ok(permit);
+        }
+        if has_too_many_levels(topic, self.limits.topic_levels_max) {
+            self.counters.publishes_refused += 1;
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        let Some(permit) = session.rights.permit_publish(topic) else {
+            self.counters.publishes_denied += 1;
+            return Err(ReasonCode::NotAuthorized);
+        };
+        session.lane.note(&permit);
+        Ok(permit)
     }
 
     /// Remembers a QoS 2 identifier for as long as the session.
@@ -134,41 +150,53 @@ impl Engine {
     }
 
     /// Gives a message that has its permit to all who are to have it, here and in other shards.
-    fn give_out(&mut self, message: &Arc<Message>, after: After) -> Taken {
-        let after = if message.retain() {
-            after.max(self.retain(message))
+    /// `from` is the session that published it, if it is there.
+    fn give_out(&mut self, message: Message, from: Option<SessionId>, after: After) -> Taken {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let matched = self.find_receivers(&message, from, &mut scratch);
+        let is_kept = message.retain() || self.shard.count > 1 || scratch.somebody_keeps_it();
+        let after = if is_kept {
+            self.give_out_kept(&message.kept(), &mut scratch, after)
         } else {
+            self.tell(&message, &mut scratch, after);
             after
         };
-        let routed = self.route(message, after);
-        if self.shard.count > 1 {
-            // As for the receivers here: at QoS 2 nobody gets what might come again as new.
-            let is_qos2 = message.qos() == QoS::ExactlyOnce;
-            let after = if is_qos2 {
-                routed.after
-            } else {
-                After::Nothing
-            };
-            let message = Arc::clone(message);
-            self.effects
-                .push(Effect::Forward(Forward { message, after }));
-        }
+        self.scratch = scratch;
         // Whether other shards have subscribers is not known here.
-        let nobody = !routed.matched && self.shard.count == 1;
+        let nobody = !matched && self.shard.count == 1;
         let reason = if nobody {
             ReasonCode::NoMatchingSubscribers
         } else {
             ReasonCode::Success
         };
-        Taken {
-            reason,
-            after: routed.after,
+        Taken { reason, after }
+    }
+
+    /// Gives out a message that somebody keeps longer than this turn.
+    fn give_out_kept(
+        &mut self,
+        message: &Arc<Message>,
+        scratch: &mut Scratch,
+        after: After,
+    ) -> After {
+        let after = if message.retain() {
+            after.max(self.retain(message))
+        } else {
+            after
+        };
+        let after = self.give(message, scratch, after);
+        if self.shard.count > 1 {
+            self.effects.forwards.push(Forward {
+                message: Arc::clone(message),
+                after: not_before(message, after),
+            });
         }
+        after
     }
 
     /// Publishes what nobody waits to have acknowledged: a will.
-    pub(super) fn give_out_unasked(&mut self, message: &Arc<Message>) {
-        self.give_out(message, After::Nothing);
+    pub(super) fn give_out_unasked(&mut self, message: Message) {
+        self.give_out(message, None, After::Nothing);
     }
 
     /// Whether the client's version can be told that a message is refused.

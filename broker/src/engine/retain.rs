@@ -9,7 +9,7 @@ use super::route::may_receive;
 use super::router::{Grant, SearchStep};
 use super::session::{Pending, SessionId};
 use super::statistics::is_watching;
-use super::{After, ConnectionId, Engine, Outgoing};
+use super::{After, ConnectionId, Engine};
 use protocol::packet::QoS;
 use std::sync::Arc;
 
@@ -91,8 +91,7 @@ impl Engine {
             return;
         };
         connected.asked_drained = true;
-        let connection = connected.id;
-        self.speak(connection, Outgoing::AskDrained, After::Nothing);
+        self.effects.ask_drained(connected);
     }
 
     /// Gives a session a message that was there before its subscription.

@@ -3,11 +3,12 @@
 //! A session gets one copy of a message however many of its subscriptions match, and a shared
 //! subscription one more [MQTT-3.3.4-2]. What is routed has a permit: it is a [`Message`].
 
-use super::message::{Message, SubscriptionIds};
+use super::message::{Delivery, Message, SubscriptionIds};
 use super::policy::Rights;
 use super::record::{MessageNumber, Record, Target};
 use super::router::{Grant, Room};
 use super::session::{Pending, Session, SessionId};
+use super::time::Time;
 use super::{After, Engine};
 use protocol::packet::QoS;
 use protocol::topic::{TopicFilter, TopicName};
@@ -33,69 +34,123 @@ struct Receiver {
     number: Option<MessageNumber>,
 }
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Routed {
-    /// Whether any subscription matched [MQTT 5.0 §3.4.2.1].
-    pub(super) matched: bool,
-    /// What an acknowledgement of it waits for.
-    pub(super) after: After,
+/// How many filters matched.
+#[derive(Debug, Default)]
+struct Found {
+    /// Somebody holds it for itself.
+    alone: usize,
+    /// Some hold it together.
+    shared: usize,
+}
+
+impl Scratch {
+    /// Whether a receiver holds on to the message until the client has acknowledged it.
+    pub(super) fn somebody_keeps_it(&self) -> bool {
+        let mut receivers = self.receivers.iter();
+        receivers.any(|receiver| receiver.qos != QoS::AtMostOnce)
+    }
 }
 
 impl Engine {
-    /// Gives a message to all sessions of this shard that are to have it. `after` is what its
-    /// acknowledgement waits for already.
-    pub(super) fn route(&mut self, message: &Arc<Message>, after: After) -> Routed {
+    /// Gives a message to all sessions of this shard that are to have it.
+    pub(super) fn route(&mut self, message: &Arc<Message>, after: After) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let matched = self.find_receivers(message, &mut scratch);
+        self.find_receivers(message, None, &mut scratch);
+        self.give(message, &mut scratch, after);
+        self.scratch = scratch;
+    }
+
+    /// Sends a message at QoS 0 to the receivers that were found: nobody keeps it.
+    pub(super) fn tell(&mut self, message: &Message, scratch: &mut Scratch, after: After) {
+        let after = not_before(message, after);
+        for receiver in scratch.receivers.drain(..) {
+            self.send_once(receiver.session, receiver.delivery(message), after);
+        }
+    }
+
+    /// Gives a message to the receivers that were found. `after` is what its acknowledgement
+    /// waits for already; returned is what it waits for now.
+    pub(super) fn give(
+        &mut self,
+        message: &Arc<Message>,
+        scratch: &mut Scratch,
+        after: After,
+    ) -> After {
         let after = after.max(self.record_receivers(message, &mut scratch.receivers));
-        // At QoS 2 nobody gets what might be sent to us again as new.
-        let deliver = if message.qos() == QoS::ExactlyOnce {
-            after
-        } else {
-            After::Nothing
-        };
+        let deliver = not_before(message, after);
         for mut receiver in scratch.receivers.drain(..) {
             self.offer(receiver.session, receiver.pending(message), deliver);
         }
-        self.scratch = scratch;
-        Routed { matched, after }
+        after
     }
 
     /// Puts everybody who gets the message into `scratch.receivers`. Whether any subscription
     /// matched.
-    fn find_receivers(&mut self, message: &Message, scratch: &mut Scratch) -> bool {
+    pub(super) fn find_receivers(
+        &mut self,
+        message: &Message,
+        from: Option<SessionId>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        scratch.matches.clear();
+        let generation = self.router.generation();
+        let publisher = from.and_then(|id| self.sessions.get(id));
+        let known = publisher.and_then(|it| it.lane.matches(message.topic(), generation));
+        if let Some(known) = known {
+            scratch.matches.extend_from_slice(known);
+            self.judge_matches(message, scratch);
+            return !scratch.matches.is_empty();
+        }
+        let found = self.search(message, scratch);
+        let publisher = from.and_then(|id| self.sessions.get_mut(id));
+        if let Some(publisher) = publisher.filter(|_| found.shared == 0) {
+            let topic = message.topic();
+            publisher.lane.remember(topic, generation, &scratch.matches);
+        }
+        let shared = scratch.receivers.len();
+        self.judge_matches(message, scratch);
+        if shared > 0 {
+            // In the order in which they are recorded.
+            scratch.receivers.rotate_left(shared);
+        }
+        found.alone + found.shared > 0
+    }
+
+    /// Asks the router who subscribes to the message's topic: all for themselves into
+    /// `scratch.matches`, those of shared subscriptions, one of each, into `scratch.receivers`.
+    fn search(&mut self, message: &Message, scratch: &mut Scratch) -> Found {
         let Scratch { matches, receivers } = scratch;
-        matches.clear();
-        let sessions = &self.sessions;
-        let (mut filters, mut groups) = (0, 0);
+        let (sessions, now) = (&self.sessions, self.now);
+        let mut found = Found::default();
         self.router.for_each_match(message.topic(), |subscribers| {
             let before = matches.len();
             subscribers.for_each_alone(|id, grant| matches.push((id, grant)));
-            filters += usize::from(matches.len() > before);
+            found.alone += usize::from(matches.len() > before);
             for group in subscribers.groups_mut() {
-                groups += 1;
-                let picked = group.pick(|id, grant| sessions.get(id)?.shared_room(message, grant));
+                found.shared += 1;
+                let picked =
+                    group.pick(|id, grant| sessions.get(id)?.shared_room(message, grant, now));
                 let filter = group.filter();
                 if let Some((id, grant)) = picked {
                     receivers.push(Receiver::shared(id, grant, (message, filter)));
                 }
             }
         });
-        if filters > 1 {
+        if found.alone > 1 {
             matches.sort_unstable_by_key(|(id, grant)| (*id, grant.id));
         }
-        let shared = receivers.len();
+        found
+    }
+
+    /// Makes receivers of those sessions in `scratch.matches` that may have the message and can
+    /// take it.
+    fn judge_matches(&mut self, message: &Message, scratch: &mut Scratch) {
+        let Scratch { matches, receivers } = scratch;
         for same in matches.chunk_by(|(one, _), (other, _)| one == other) {
             if let Some(receiver) = self.receiver(message, same) {
                 receivers.push(receiver);
             }
         }
-        if shared > 0 {
-            // In the order in which they are recorded.
-            receivers.rotate_left(shared);
-        }
-        filters + groups > 0
     }
 
     /// One session with all its subscriptions that match, as a receiver, if it can be one.
@@ -245,6 +300,15 @@ impl Receiver {
         }
     }
 
+    fn delivery<'a>(&'a self, message: &'a Message) -> Delivery<'a> {
+        Delivery {
+            message,
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: &self.subscription_ids,
+        }
+    }
+
     fn pending(&mut self, message: &Arc<Message>) -> Pending {
         Pending {
             message: Arc::clone(message),
@@ -260,18 +324,32 @@ impl Receiver {
 impl Session {
     /// What a member of a shared subscription could do with a message; `None` leaves it to
     /// another one.
-    pub(super) fn shared_room(&self, message: &Message, grant: Grant) -> Option<Room> {
+    pub(super) fn shared_room(&self, message: &Message, grant: Grant, now: Time) -> Option<Room> {
         let qos = grant.qos.min(message.qos());
         let room = self.room(qos, message.payload().len())?;
         let permitted = !grant.withholds || may_receive(&self.rights, message.topic());
-        let ids: SubscriptionIds = grant.id.into_iter().collect();
-        (permitted && self.takes_packet(message, qos, &ids)).then_some(room)
+        let delivery = Delivery {
+            message,
+            qos,
+            retain: message.retain(),
+            subscription_ids: grant.id.as_slice(),
+        };
+        (permitted && self.takes_packet(&delivery, now)).then_some(room)
     }
 
     fn published(&self, message: &Message) -> bool {
         message
             .publisher()
             .is_some_and(|publisher| *publisher == self.key)
+    }
+}
+
+/// What the delivery of a message waits for whose acknowledgement waits for `after`: at QoS 2
+/// nobody gets what might be sent to us again as new.
+pub(super) fn not_before(message: &Message, after: After) -> After {
+    match message.qos() {
+        QoS::ExactlyOnce => after,
+        QoS::AtMostOnce | QoS::AtLeastOnce => After::Nothing,
     }
 }
 

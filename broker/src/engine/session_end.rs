@@ -38,10 +38,10 @@ impl Engine {
     /// Gives a message whose session does not get it to another member of its shared
     /// subscription, if there is one.
     pub(super) fn hand_on(&mut self, pending: Pending) {
-        let sessions = &self.sessions;
+        let (sessions, now) = (&self.sessions, self.now);
         let picked = pending.share.as_deref().and_then(|filter| {
             let group = self.router.group_mut(filter)?;
-            group.pick(|id, grant| sessions.get(id)?.shared_room(&pending.message, grant))
+            group.pick(|id, grant| sessions.get(id)?.shared_room(&pending.message, grant, now))
         });
         let Some((id, grant)) = picked else {
             self.counters.dropped_session_end += 1;

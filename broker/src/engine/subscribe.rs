@@ -26,7 +26,7 @@ impl Engine {
             reasons,
         };
         let after = After::record(self.lasting(id));
-        self.answer(id, Packet::Suback(Box::new(suback)), after);
+        self.answer(id, &Packet::Suback(Box::new(suback)), after);
         self.send_retained(id);
     }
 

@@ -29,7 +29,7 @@ impl Engine {
             words: None,
         };
         let after = After::record(self.lasting(id));
-        self.answer(id, Packet::Unsuback(Box::new(unsuback)), after);
+        self.answer(id, &Packet::Unsuback(Box::new(unsuback)), after);
     }
 
     /// Removes a subscription of a session. Whether there was one.
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(world.heard(slow), ["PUBLISH a=1 q1 #1", "UNSUBACK [00]"]);
         assert_eq!(
             world.heard(other),
-            ["*PUBLISH a=2 q1 #1", "*PUBLISH a=3 q1 #2"]
+            ["*PUBLISH a=2 q1 #1", "PUBLISH a=3 q1 #2"]
         );
     }
 }

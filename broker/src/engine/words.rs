@@ -45,7 +45,6 @@ fn in_words(reason: ReasonCode) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::Outgoing;
     use crate::engine::test_world::*;
     use protocol::Text;
     use protocol::packet::{Packet, QoS};
@@ -62,10 +61,10 @@ mod tests {
             device,
             subscribe(&[("broadcast/a", QoS::AtMostOnce), ("#", QoS::AtMostOnce)]),
         );
-        let heard = world.last_words(device).into_iter().filter_map(|outgoing| {
-            let words = match outgoing {
-                Outgoing::Packet(Packet::Puback(ack) | Packet::Pubrec(ack)) => ack.words,
-                Outgoing::Packet(Packet::Suback(suback)) => suback.words,
+        let heard = world.last_words(device).into_iter().filter_map(|heard| {
+            let words = match heard {
+                Heard::Packet(Packet::Puback(ack) | Packet::Pubrec(ack)) => ack.words,
+                Heard::Packet(Packet::Suback(suback)) => suback.words,
                 _ => return None,
             };
             Some(words.and_then(|words| words.reason_string))

@@ -8,7 +8,7 @@ use super::listening::Listening;
 use super::speaking::Speaking;
 use crate::engine::{Arrival, CloseReason, ConnectionId, Input};
 use crate::shard::{Outbox, Shard};
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use certs::VerifiedDevice;
 use protocol::connection::{KeepAlive, ServerConnection};
 use protocol::packet::{Connack, Connect, Disconnect, Packet, Version};
@@ -51,9 +51,6 @@ pub(super) enum Ended {
     /// The peer's first packet was none that we could take.
     #[error("the peer broke the protocol")]
     Broke(#[source] ProtocolError),
-    /// The client takes no packet as long as our CONNACK.
-    #[error("the client's maximum packet size leaves no room for a CONNACK")]
-    NoRoomForConnack,
     /// Nothing came for one and a half times the keep-alive.
     #[error("nothing came within the keep-alive")]
     Silent,
@@ -75,8 +72,7 @@ pub(super) struct Place {
     pub(super) device: VerifiedDevice,
     pub(super) nonce: u64,
     pub(super) shard: Arc<Shard>,
-    pub(super) outbox_bytes_max: usize,
-    pub(super) topic_alias_max: u16,
+    pub(super) outbox: Outbox,
 }
 
 /// Reads until the CONNECT is whole.
@@ -132,10 +128,10 @@ pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> E
         protocol,
         buffer,
     } = greeting;
-    let outbox = Arc::new(Outbox::new(place.outbox_bytes_max));
+    let outbox = Arc::new(place.outbox);
     place.shard.open(place.id, Arc::clone(&outbox));
     let mut connection = Connection {
-        speaking: Speaking::to(&connect, place.topic_alias_max),
+        speaking: Speaking::to(&connect),
         patience: Patience::new(connect.keep_alive),
         listening: Listening::new(place.id, protocol, buffer),
         shard: place.shard,
@@ -149,13 +145,11 @@ pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> E
         connect: *connect,
         nonce: place.nonce,
     };
-    connection
-        .listening
-        .inputs
-        .push(Input::Connect(Box::new(arrival)));
+    connection.listening.begin(arrival);
     let ended = connection.run().await;
     connection.shard.close(place.id);
-    close(&mut connection.stream, &mut connection.speaking.buffer).await;
+    let mut last = connection.speaking.take_buffer();
+    close(&mut connection.stream, &mut last).await;
     ended
 }
 
@@ -165,7 +159,7 @@ impl Connection {
         let ended = poll_fn(|cx| self.poll_exchange(cx)).await;
         if matches!(ended, Ended::Silent) {
             self.speaking
-                .finish(Some(Disconnect::new(ReasonCode::KeepAliveTimeout)));
+                .finish(Disconnect::new(ReasonCode::KeepAliveTimeout));
         }
         ended
     }
@@ -189,8 +183,10 @@ impl Connection {
 
     /// One read and its hand-over.
     fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        if !self.listening.inputs.is_empty() {
-            let handed_over = ready!(self.shard.poll_hand_over(&mut self.listening.inputs, cx));
+        if self.listening.has_inputs() {
+            // What the shard says to us at once, we take at once.
+            self.outbox.look_soon();
+            let handed_over = ready!(self.shard.poll_hand_over(self.listening.inputs(), cx));
             handed_over.map_err(|_| Ended::ShardFailed)?;
         }
         // After the last input the engine lets go of us; and who does not hear us is not heard.
@@ -207,22 +203,23 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Encodes what was said and writes it, as far as the socket takes it.
+    /// Writes all that was said, as far as the socket takes it. Pending when that is done.
     fn poll_speak(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        let encoded = self.speaking.poll_encode(&self.outbox, cx);
-        if self.speaking.greeted {
-            for _ in 0..std::mem::take(&mut self.listening.pings) {
-                self.speaking.say(&Packet::Pingresp);
+        loop {
+            if self.speaking.greeted {
+                let pings = std::mem::take(&mut self.listening.pings);
+                self.speaking.answer_pings(pings);
             }
-        }
-        if let Some(keep_alive) = self.speaking.server_keep_alive.take() {
-            self.patience = Patience::new(keep_alive);
-        }
-        while !self.speaking.buffer.is_empty() {
-            let written = Pin::new(&mut self.stream).poll_write(cx, &self.speaking.buffer);
-            let written = ready!(written).map_err(Ended::Failed)?;
-            self.speaking.buffer.advance(written);
-            self.unflushed = true;
+            ready!(self.poll_write(cx)).map_err(Ended::Failed)?;
+            let next = self
+                .speaking
+                .poll_next(&self.outbox, self.shard.durable(), cx);
+            if next.is_pending() {
+                break;
+            }
+            if let Some(keep_alive) = self.speaking.server_keep_alive.take() {
+                self.patience = Patience::new(keep_alive);
+            }
         }
         if self.unflushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(Ended::Failed)?;
@@ -232,11 +229,19 @@ impl Connection {
             let connection = self.listening.connection;
             self.shard.tell(Input::Drained { connection });
         }
-        if self.speaking.finished {
-            let reason = self.speaking.closed.take();
-            return Poll::Ready(Err(reason.map_or(Ended::NoRoomForConnack, Ended::Closed)));
+        match self.speaking.closed.take() {
+            Some(reason) => Poll::Ready(Err(Ended::Closed(reason))),
+            None => Poll::Pending,
         }
-        ready!(encoded);
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.speaking.unwritten().is_empty() {
+            let written =
+                ready!(Pin::new(&mut self.stream).poll_write(cx, self.speaking.unwritten()))?;
+            self.speaking.written(written);
+            self.unflushed = true;
+        }
         Poll::Ready(Ok(()))
     }
 }

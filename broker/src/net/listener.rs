@@ -8,6 +8,7 @@ use super::handshake::{Stages, Why, shake_hands};
 use super::unfinished::{Slot, Unfinished};
 use crate::config::NetLimits;
 use crate::engine::{CloseReason, ConnectionId, Limits};
+use crate::shard::Outbox;
 use crate::shard::Shards;
 use crate::trust::{Generation, draw_nonce};
 use certs::{Certificate, VerifiedDevice};
@@ -147,8 +148,10 @@ impl Front {
             nonce: draw_nonce(),
             shard: Arc::clone(self.shards.of(device.subject())),
             device,
-            outbox_bytes_max: self.limits.outbox_bytes_max,
-            topic_alias_max: self.limits.topic_alias_max,
+            outbox: Outbox::new(
+                self.limits.outbox_bytes_max,
+                self.limits.in_flight_bytes_max,
+            ),
         }
     }
 
@@ -176,10 +179,10 @@ fn note_end(peer: SocketAddr, device: &certs::Subject, ended: &Ended) {
             CloseReason::PublishDenied(_)
             | CloseReason::PublishRefused { .. }
             | CloseReason::Broke(_)
+            | CloseReason::NoRoomForConnack
             | CloseReason::PolicyChanged,
         )
         | Ended::Broke(_)
-        | Ended::NoRoomForConnack
         | Ended::ShardFailed => {
             tracing::warn!(%peer, %device, cause, reason = %ended, "connection closed");
         }

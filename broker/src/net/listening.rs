@@ -3,7 +3,7 @@
 //! An error of the protocol is the last of them: what came before it still counts and is
 //! answered first.
 
-use crate::engine::{ConnectionId, Input};
+use crate::engine::{Arrival, ConnectionId, Input};
 use bytes::BytesMut;
 use protocol::ProtocolError;
 use protocol::connection::ServerConnection;
@@ -32,7 +32,10 @@ pub(super) struct Listening {
     pub(super) connection: ConnectionId,
     protocol: ServerConnection,
     pub(super) buffer: BytesMut,
-    pub(super) inputs: Vec<Input>,
+    packets: Vec<Packet>,
+    /// How many the last read brought: the next may bring as many.
+    packets_len: usize,
+    inputs: Vec<Input>,
     /// The client said DISCONNECT or broke the protocol: nothing more is read.
     pub(super) finished: bool,
     /// How many PINGREQ wait for their PINGRESP.
@@ -50,6 +53,8 @@ impl Listening {
             connection,
             protocol,
             buffer,
+            packets: Vec::new(),
+            packets_len: 0,
             inputs: Vec::new(),
             finished: false,
             pings: 0,
@@ -99,19 +104,47 @@ impl Listening {
         any
     }
 
+    /// The CONNECT is the first input.
+    pub(super) fn begin(&mut self, arrival: Arrival) {
+        self.inputs.push(Input::Connect(Box::new(arrival)));
+    }
+
+    /// Whether something waits to be handed over.
+    pub(super) fn has_inputs(&self) -> bool {
+        !(self.inputs.is_empty() && self.packets.is_empty())
+    }
+
+    /// What waits to be handed over.
+    pub(super) fn inputs(&mut self) -> &mut Vec<Input> {
+        self.close_batch();
+        &mut self.inputs
+    }
+
     fn take(&mut self, packet: Packet) {
         self.finished = matches!(packet, Packet::Disconnect(_));
-        self.inputs.push(Input::Packet {
-            connection: self.connection,
-            packet,
-        });
+        if self.packets.is_empty() {
+            self.packets.reserve_exact(self.packets_len);
+        }
+        self.packets.push(packet);
     }
 
     fn give_up(&mut self, error: ProtocolError) {
         self.finished = true;
+        self.close_batch();
         self.inputs.push(Input::Broke {
             connection: self.connection,
             error,
+        });
+    }
+
+    fn close_batch(&mut self) {
+        if self.packets.is_empty() {
+            return;
+        }
+        self.packets_len = self.packets.len();
+        self.inputs.push(Input::Packets {
+            connection: self.connection,
+            packets: std::mem::take(&mut self.packets),
         });
     }
 }

@@ -1,29 +1,23 @@
 //! The speaking half of a connection: what the shard said becomes bytes for the socket.
-//!
-//! A payload is copied once, from the message into the buffer that TLS encrypts.
 
-use crate::engine::{CloseReason, Delivery, Outgoing};
-use crate::shard::Outbox;
-use bytes::BytesMut;
-use protocol::connection::AliasesOut;
-use protocol::packet::{Alias, Connack, Connect, Disconnect, Packet, Version};
-use protocol::wire;
+use crate::engine::{CloseReason, Greeting};
+use crate::shard::{Durable, Outbox, Said};
+use bytes::{Buf, BytesMut};
+use protocol::packet::{Connect, Disconnect, Packet, Version};
+use protocol::wire::{self, PACKET_SIZE_MAX};
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
-/// How many bytes are gathered before the socket gets them: four full TLS records.
-const BUFFER_LEN: usize = 64 * 1024;
+/// A peer that does not read may have so many answers of ours waiting before it is not heard.
+const CROWD: usize = 128 * 1024;
 
 /// What is to be written and how far it has come.
 #[derive(Debug)]
 pub(super) struct Speaking {
     version: Version,
     packet_size_max: NonZeroU32,
-    aliases: AliasesOut,
-    said: std::vec::IntoIter<Outgoing>,
-    spare: Vec<Outgoing>,
-    /// Encoded, and not yet taken by TLS.
-    pub(super) buffer: BytesMut,
+    /// What TLS has not yet taken.
+    buffer: BytesMut,
     asked_drained: bool,
     /// The CONNACK is in the buffer: before it the client hears nothing [MQTT-3.2.0-1].
     pub(super) greeted: bool,
@@ -37,14 +31,11 @@ pub(super) struct Speaking {
 
 impl Speaking {
     /// Speaks to the client that sent this CONNECT.
-    pub(super) fn to(connect: &Connect, topic_alias_max: u16) -> Self {
+    pub(super) fn to(connect: &Connect) -> Self {
         let properties = &connect.properties;
         Self {
             version: connect.version,
-            packet_size_max: properties.maximum_packet_size.unwrap_or(NonZeroU32::MAX),
-            aliases: AliasesOut::new(properties.topic_alias_maximum.min(topic_alias_max)),
-            said: Vec::new().into_iter(),
-            spare: Vec::new(),
+            packet_size_max: properties.maximum_packet_size.unwrap_or(PACKET_SIZE_MAX),
             buffer: BytesMut::new(),
             asked_drained: false,
             greeted: false,
@@ -54,81 +45,80 @@ impl Speaking {
         }
     }
 
-    /// Encodes what was said until the buffer is full. Pending if there was nothing.
-    pub(super) fn poll_encode(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<()> {
-        let mut any = false;
-        while !self.finished && self.buffer.len() < BUFFER_LEN {
-            if let Some(outgoing) = self.said.next() {
-                self.encode(outgoing, outbox);
-                any = true;
-                continue;
+    /// Takes what was said next, once all before it is written. Pending if there is nothing.
+    pub(super) fn poll_next(
+        &mut self,
+        outbox: &Outbox,
+        durable: &Durable,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        debug_assert!(self.buffer.is_empty(), "packets would be lost");
+        outbox.poll_next(durable, cx).map(|said| match said {
+            Said::Packets(packets, greeting) => {
+                self.buffer = packets;
+                self.greet(greeting);
             }
-            if outbox.poll_take(&mut self.spare, cx).is_pending() {
-                break;
+            Said::AskDrained => self.asked_drained = true,
+            Said::Close(reason) => {
+                self.finished = true;
+                self.closed = Some(reason);
             }
-            self.said = std::mem::take(&mut self.spare).into_iter();
-        }
-        if any || self.finished {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+        })
+    }
+
+    fn greet(&mut self, greeting: Option<Greeting>) {
+        if let Some(greeting) = greeting {
+            self.greeted = true;
+            self.server_keep_alive = greeting.server_keep_alive;
         }
     }
 
-    /// Whether a peer that does not read has filled the buffer twice over.
+    /// What is to be written next.
+    pub(super) fn unwritten(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// TLS has taken so many bytes of it.
+    pub(super) fn written(&mut self, len: usize) {
+        self.buffer.advance(len);
+        if self.buffer.is_empty() {
+            // An idle connection keeps no buffer.
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Whether a peer that does not read has filled the buffer.
     pub(super) fn is_crowded(&self) -> bool {
-        self.buffer.len() > 2 * BUFFER_LEN
+        self.buffer.len() > CROWD
     }
 
-    /// Whether the shard asked to be told, and all it had said by then is written. Once.
+    /// Whether the shard asked to be told that all it had said by then is written. Once.
     pub(super) fn take_drained(&mut self) -> bool {
         self.buffer.is_empty() && std::mem::take(&mut self.asked_drained)
     }
 
-    /// Adds a packet. False if it does not fit the client's maximum: it is not sent then
-    /// [MQTT-3.1.2-24].
-    pub(super) fn say(&mut self, packet: &Packet) -> bool {
-        wire::write_within(packet, self.version, self.packet_size_max, &mut self.buffer).is_ok()
+    /// Answers PINGREQ, so many of them.
+    pub(super) fn answer_pings(&mut self, count: usize) {
+        for _ in 0..count {
+            self.say(&Packet::Pingresp);
+        }
     }
 
     /// Adds the last word: DISCONNECT where the version has one for servers.
-    pub(super) fn finish(&mut self, disconnect: Option<Disconnect>) {
+    pub(super) fn finish(&mut self, disconnect: Disconnect) {
         self.finished = true;
-        if let (Version::V5, Some(disconnect)) = (self.version, disconnect) {
+        if self.version == Version::V5 {
             self.say(&Packet::Disconnect(Box::new(disconnect)));
         }
     }
 
-    fn encode(&mut self, outgoing: Outgoing, outbox: &Outbox) {
-        match outgoing {
-            Outgoing::Deliver(delivery) => {
-                self.deliver(&delivery);
-                outbox.encoded(&delivery);
-            }
-            Outgoing::Packet(Packet::Connack(connack)) => self.answer(connack),
-            Outgoing::Packet(packet) => _ = self.say(&packet),
-            Outgoing::AskDrained => self.asked_drained = true,
-            Outgoing::Close(reason) => {
-                self.finish(reason.disconnect().map(|disconnect| *disconnect));
-                self.closed = Some(reason);
-            }
-        }
+    /// What is left is for somebody else to write.
+    pub(super) fn take_buffer(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
     }
 
-    fn answer(&mut self, connack: Box<Connack>) {
-        self.server_keep_alive = connack.properties.server_keep_alive;
-        self.greeted = self.say(&Packet::Connack(connack));
-        // A client that cannot be answered cannot be served.
-        self.finished |= !self.greeted;
-    }
-
-    fn deliver(&mut self, delivery: &Delivery) {
-        let mut head = delivery.head();
-        head.alias = self.aliases.choose(head.topic);
-        let written = head.write_within(self.version, self.packet_size_max, &mut self.buffer);
-        if written.is_err() && matches!(head.alias, Alias::New(_)) {
-            // The client never heard of it.
-            self.aliases.forget(head.topic);
-        }
+    fn say(&mut self, packet: &Packet) {
+        // What does not fit the client's maximum is not sent [MQTT-3.1.2-24].
+        let _ = wire::write_within(packet, self.version, self.packet_size_max, &mut self.buffer);
     }
 }

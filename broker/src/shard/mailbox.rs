@@ -17,11 +17,13 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Inner {
     inputs: Vec<Input>,
+    /// How many packets they hold, and how many they are besides.
+    len: usize,
     waiting_for_room: Vec<Waker>,
 }
 
 impl Mailbox {
-    /// An empty mailbox that takes a batch as long as fewer than `len_max` inputs wait.
+    /// An empty mailbox that takes a batch as long as fewer than `len_max` packets wait.
     pub(super) fn new(len_max: usize) -> Self {
         Self {
             len_max,
@@ -32,17 +34,20 @@ impl Mailbox {
     /// Leaves `inputs`, all or none. Pending while the mailbox is full.
     pub(super) fn poll_leave(&self, inputs: &mut Vec<Input>, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if inner.inputs.len() >= self.len_max {
+        if inner.len >= self.len_max {
             inner.waiting_for_room.push(cx.waker().clone());
             return Poll::Pending;
         }
+        inner.len += inputs.iter().map(weight).sum::<usize>();
         inner.inputs.append(inputs);
         Poll::Ready(())
     }
 
     /// Leaves one input whether there is room or not: for our own few, which cannot wait.
     pub(super) fn leave(&self, input: Input) {
-        self.lock().inputs.push(input);
+        let mut inner = self.lock();
+        inner.len += weight(&input);
+        inner.inputs.push(input);
     }
 
     /// Takes all that waits, and lets those who waited for room try again. `into` must be empty.
@@ -50,6 +55,7 @@ impl Mailbox {
         let waiting = {
             let mut inner = self.lock();
             mem::swap(&mut inner.inputs, into);
+            inner.len = 0;
             mem::take(&mut inner.waiting_for_room)
         };
         waiting.into_iter().for_each(Waker::wake);
@@ -62,5 +68,12 @@ impl Mailbox {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn weight(input: &Input) -> usize {
+    match input {
+        Input::Packets { packets, .. } => packets.len(),
+        _ => 1,
     }
 }

@@ -13,11 +13,11 @@ mod speech;
 mod tests;
 mod timer;
 
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{Durable, Outbox, Said};
 pub(crate) use shards::Shards;
 pub(crate) use timer::keep_time;
 
-use crate::engine::{ConnectionId, Counters, Effect, Engine, Forward, Input, Record, Speech, Time};
+use crate::engine::{ConnectionId, Counters, Effects, Engine, Forward, Input, Time};
 use crate::storage::{Storage, StorageError};
 use clock::Clock;
 use mailbox::Mailbox;
@@ -36,6 +36,7 @@ const TURNS_IN_A_ROW_MAX: usize = 8;
 pub(crate) struct Shard {
     mailbox: Mailbox,
     outboxes: Outboxes,
+    durable: Durable,
     core: Mutex<Core>,
     deadline: watch::Sender<Option<Time>>,
     failed: watch::Sender<Option<Arc<StorageError>>>,
@@ -48,11 +49,8 @@ struct Core {
     storage: Box<dyn Storage>,
     clock: Clock,
     inputs: Vec<Input>,
-    effects: Vec<Effect>,
-    records: Vec<Record>,
-    speech: Vec<Speech>,
+    effects: Effects,
     held: Held,
-    forwards: Vec<Forward>,
 }
 
 /// The shard takes no more inputs: its log failed.
@@ -67,15 +65,13 @@ impl Shard {
             storage,
             clock: Clock::default(),
             inputs: Vec::new(),
-            effects: Vec::new(),
-            records: Vec::new(),
-            speech: Vec::new(),
+            effects: Effects::default(),
             held: Held::default(),
-            forwards: Vec::new(),
         };
         Self {
             mailbox: Mailbox::new(MAILBOX_LEN_MAX),
-            outboxes: Outboxes::default(),
+            outboxes: Outboxes::new(),
+            durable: Durable::default(),
             core: Mutex::new(core),
             deadline: watch::Sender::new(None),
             failed: watch::Sender::new(None),
@@ -126,6 +122,11 @@ impl Shard {
         *core.engine.counters()
     }
 
+    /// How far the log is durable: what is said waits for it.
+    pub(crate) fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
     /// How many QoS 0 messages found no room in an outbox.
     pub(crate) fn dropped_at_outboxes(&self) -> u64 {
         self.outboxes.dropped()
@@ -159,7 +160,7 @@ impl Shard {
         if self.failed.borrow().is_some() {
             return false;
         }
-        let outcome = core.turn(&self.mailbox, &self.outboxes);
+        let outcome = core.turn(self);
         let deadline = core.engine.deadline();
         drop(core);
         self.deadline.send_if_modified(|known| {
@@ -195,29 +196,23 @@ impl Shard {
 
 impl Core {
     /// Decides all that waits, persists what must last, and speaks.
-    fn turn(
-        &mut self,
-        mailbox: &Mailbox,
-        outboxes: &Outboxes,
-    ) -> Result<Vec<Forward>, StorageError> {
-        mailbox.take(&mut self.inputs);
+    fn turn(&mut self, shard: &Shard) -> Result<Vec<Forward>, StorageError> {
+        shard.mailbox.take(&mut self.inputs);
         let now = self.clock.now();
         for input in self.inputs.drain(..) {
             self.engine.handle(now, input);
         }
         self.engine.take_effects(&mut self.effects);
-        for effect in self.effects.drain(..) {
-            match effect {
-                Effect::Record(record) => self.records.push(record),
-                Effect::Speak(speech) => self.speech.push(speech),
-                Effect::Forward(forward) => self.forwards.push(forward),
-            }
+        let Effects {
+            records,
+            speech,
+            forwards,
+        } = &mut self.effects;
+        if !records.is_empty() {
+            self.held.wait_for(self.storage.append(records)?);
         }
-        if !self.records.is_empty() {
-            self.held.wait_for(self.storage.append(&mut self.records)?);
-        }
-        let durable = self.storage.durable();
-        self.held.speak(&mut self.speech, durable, outboxes);
-        Ok(self.held.forward(&mut self.forwards, durable))
+        shard.durable.reach(self.storage.durable());
+        self.held.speak(speech, &shard.durable, &shard.outboxes);
+        Ok(self.held.forward(forwards, shard.durable.position()))
     }
 }

@@ -1,89 +1,146 @@
 //! The outbox: what the shard has said to one connection and its socket has not yet taken.
 //!
-//! Bounded: QoS 1 and 2 by the in-flight window of the session, acknowledgements by the receive
-//! maximum, and QoS 0 here, by bytes: what does not fit is dropped and counted.
+//! Bounded: QoS 1 and 2 by the in-flight window of the session, answers by reading no more from a
+//! peer that does not take them, and QoS 0 here, by bytes: what does not fit is dropped and
+//! counted.
 
-use crate::engine::{Delivery, Outgoing};
-use protocol::packet::QoS;
+use crate::engine::{CloseReason, Greeting, Speech};
+use crate::storage::Position;
+use bytes::BytesMut;
+use protocol::wire;
+use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// As many words may wait before the connection stops listening: answers to what it hears.
-const CROWD: usize = 16 * 1024;
-/// What a delivery takes besides its payload and topic.
-const DELIVERY_LEN: usize = 64;
+/// Packets said in several turns are joined up to this many bytes, a full TLS record.
+const JOINED_LEN_MAX: usize = 16 * 1024;
 
 /// What waits for one connection. The shard fills it, the connection's task empties it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    /// As many bytes may wait before QoS 0 is dropped.
     bytes_max: usize,
-    /// The cost of what is said and not yet encoded for the socket, in bytes.
-    bytes: AtomicUsize,
+    /// As many bytes may wait before the connection stops listening.
+    crowd: usize,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    said: Vec<Outgoing>,
+    chunks: VecDeque<Chunk>,
+    /// The bytes in `chunks` and in the one that was taken last.
+    len: usize,
+    taken_len: usize,
+    greeting: Option<Greeting>,
+    asks_drained: bool,
+    close: Option<CloseReason>,
     waker: Option<Waker>,
 }
 
+/// Whole packets.
+#[derive(Debug)]
+struct Chunk {
+    packets: BytesMut,
+    /// They may be sent once the log has come to here.
+    after: Position,
+}
+
+/// What a connection is to do next.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Write these packets, which begin with a CONNACK where there is a greeting.
+    Packets(BytesMut, Option<Greeting>),
+    /// All is written: tell the engine that it is drained.
+    AskDrained,
+    /// All is written: close.
+    Close(CloseReason),
+}
+
+/// How far a log is durable, as all who wait for it see it.
+#[derive(Debug, Default)]
+pub(crate) struct Durable(AtomicU64);
+
+impl Durable {
+    pub(crate) fn reach(&self, position: Position) {
+        self.0.store(position.0, Ordering::SeqCst);
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        Position(self.0.load(Ordering::SeqCst))
+    }
+}
+
 impl Outbox {
-    /// An empty outbox that holds about `bytes_max` bytes before it drops QoS 0.
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    /// An empty outbox that holds about `bytes_max` bytes before it drops QoS 0, and as many and
+    /// `window_bytes_max` more before it is crowded.
+    pub(crate) fn new(bytes_max: usize, window_bytes_max: usize) -> Self {
         Self {
             bytes_max,
-            bytes: AtomicUsize::new(0),
+            crowd: bytes_max.saturating_add(window_bytes_max),
             inner: Mutex::default(),
         }
     }
 
-    /// Adds to what is to be said; the connection's task is woken by [`Self::wake`].
-    ///
-    /// # Errors
-    /// [`Dropped`] if it was a QoS 0 message and there was no room for it.
-    pub(crate) fn say(&self, outgoing: Outgoing) -> Result<(), Dropped> {
-        if let Outgoing::Deliver(delivery) = &outgoing {
-            let size = cost(delivery);
-            let waiting = self.bytes.load(Ordering::Relaxed);
-            if delivery.qos == QoS::AtMostOnce && waiting.saturating_add(size) > self.bytes_max {
-                return Err(Dropped);
-            }
-            self.bytes.fetch_add(size, Ordering::Relaxed);
+    /// Takes what is to be said; what of it waits, waits for `after`. How many QoS 0 messages
+    /// found no room, and whom to wake.
+    pub(super) fn hear(&self, mut speech: Speech, after: Position) -> (u64, Option<Waker>) {
+        let mut inner = self.lock();
+        let mut dropped = 0;
+        let full = inner.len + speech.packets.len() > self.bytes_max;
+        if full && !speech.is_needed {
+            let room = self.bytes_max.saturating_sub(inner.len);
+            dropped = speech.drop_qos0(room);
         }
-        self.lock().said.push(outgoing);
-        Ok(())
+        if speech.greeting.is_some() {
+            inner.greeting = speech.greeting;
+        }
+        inner.asks_drained |= speech.asks_drained;
+        if speech.close.is_some() {
+            inner.close = speech.close;
+        }
+        let free = speech
+            .packets
+            .split_to(speech.free_len.min(speech.packets.len()));
+        inner.push(free, Position::default());
+        inner.push(speech.packets, after);
+        (dropped, inner.waker.take())
+    }
+
+    /// Takes what comes next. Pending while there is nothing that may be said.
+    pub(crate) fn poll_next(&self, durable: &Durable, cx: &mut Context<'_>) -> Poll<Said> {
+        let mut inner = self.lock();
+        inner.len -= mem::take(&mut inner.taken_len);
+        if let Some(said) = inner.next(durable.position()) {
+            return Poll::Ready(said);
+        }
+        if !inner
+            .waker
+            .as_ref()
+            .is_some_and(|it| it.will_wake(cx.waker()))
+        {
+            inner.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The connection's task is about to look by itself: it need not be woken.
+    pub(crate) fn look_soon(&self) {
+        self.lock().waker = None;
     }
 
     /// Wakes the connection's task, if it waits.
-    pub(crate) fn wake(&self) {
+    pub(super) fn wake(&self) {
         let waker = self.lock().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Takes all that was said. Pending while there is nothing; `into` must be empty.
-    pub(crate) fn poll_take(&self, into: &mut Vec<Outgoing>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.lock();
-        if inner.said.is_empty() {
-            inner.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        mem::swap(&mut inner.said, into);
-        Poll::Ready(())
-    }
-
-    /// Tells that this delivery no longer waits.
-    pub(crate) fn encoded(&self, delivery: &Delivery) {
-        self.bytes.fetch_sub(cost(delivery), Ordering::Relaxed);
-    }
-
     /// Whether a peer that does not read has let so much gather that we read no more from it.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.lock().said.len() > CROWD
+        self.lock().len > self.crowd
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -91,10 +148,54 @@ impl Outbox {
     }
 }
 
-fn cost(delivery: &Delivery) -> usize {
-    DELIVERY_LEN + delivery.message.topic().as_str().len() + delivery.message.payload().len()
+impl Inner {
+    fn push(&mut self, packets: BytesMut, after: Position) {
+        if packets.is_empty() {
+            return;
+        }
+        self.len += packets.len();
+        match self.chunks.back_mut() {
+            Some(last)
+                if last.after >= after && last.packets.len() + packets.len() <= JOINED_LEN_MAX =>
+            {
+                last.packets.extend_from_slice(&packets);
+            }
+            _ => self.chunks.push_back(Chunk { packets, after }),
+        }
+    }
+
+    fn next(&mut self, durable: Position) -> Option<Said> {
+        if let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.after <= durable) {
+            self.taken_len = chunk.packets.len();
+            return Some(Said::Packets(chunk.packets, self.greeting.take()));
+        }
+        if !self.chunks.is_empty() {
+            return None;
+        }
+        if mem::take(&mut self.asks_drained) {
+            return Some(Said::AskDrained);
+        }
+        self.close.take().map(Said::Close)
+    }
 }
 
-/// There was no room for a QoS 0 message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dropped;
+impl Speech {
+    /// Drops the QoS 0 messages for which `room` is too small. How many.
+    fn drop_qos0(&mut self, room: usize) -> u64 {
+        let said = mem::take(&mut self.packets);
+        let free_len = mem::replace(&mut self.free_len, usize::MAX);
+        let (mut dropped, mut begin) = (0, 0);
+        for packet in wire::packets(&said) {
+            if begin == free_len {
+                self.free_len = self.packets.len();
+            }
+            begin += packet.len();
+            if wire::is_publish_qos0(packet) && self.packets.len() + packet.len() > room {
+                dropped += 1;
+            } else {
+                self.packets.extend_from_slice(packet);
+            }
+        }
+        dropped
+    }
+}

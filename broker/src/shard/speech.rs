@@ -1,22 +1,33 @@
 //! The speech of a turn: said at once, or held until the log has what it depends on.
-//!
-//! Speech of one connection keeps its order: once something is held, all behind it is held too.
 
-use super::outbox::Outbox;
+use super::outbox::{Durable, Outbox};
 use crate::engine::{After, ConnectionId, Forward, Speech};
 use crate::storage::Position;
+use ahash::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 /// The outboxes of a shard's connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outboxes {
-    by_connection: Mutex<HashMap<ConnectionId, Arc<Outbox>>>,
+    by_connection: Mutex<ByConnection>,
     dropped: AtomicU64,
 }
 
+type ByConnection = HashMap<ConnectionId, Arc<Outbox>, RandomState>;
+
 impl Outboxes {
+    pub(super) fn new() -> Self {
+        // The numbers hashed are our own: nobody can choose them to collide.
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        Self {
+            by_connection: Mutex::new(HashMap::with_hasher(hasher)),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
     pub(super) fn open(&self, connection: ConnectionId, outbox: Arc<Outbox>) {
         self.lock().insert(connection, outbox);
     }
@@ -30,7 +41,7 @@ impl Outboxes {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Outbox>>> {
+    fn lock(&self) -> MutexGuard<'_, ByConnection> {
         self.by_connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -40,14 +51,14 @@ impl Outboxes {
 /// What waits for the log. Touched only by whoever has the turn.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// In the order it was decided; positions never fall.
-    speech: VecDeque<(Position, Speech)>,
-    /// How many of them each connection has.
-    by_connection: HashMap<ConnectionId, usize>,
-    /// What goes to the other shards, likewise.
+    /// The connections that have something to hear at a position, in the order of these.
+    listeners: VecDeque<(Position, Arc<Outbox>)>,
+    /// What goes to the other shards, in the order in which it was decided.
     forwards: VecDeque<(Position, Forward)>,
     /// What the latest turn with records depends on.
     position: Position,
+    /// Kept for its room.
+    wakers: Vec<Waker>,
 }
 
 impl Held {
@@ -56,39 +67,35 @@ impl Held {
         self.position = position;
     }
 
-    /// Says what may be said, holds the rest, and wakes whom it concerns.
-    pub(super) fn speak(&mut self, new: &mut Vec<Speech>, durable: Position, outboxes: &Outboxes) {
-        let mut round = Round {
-            outboxes: outboxes.lock(),
-            spoken_to: Vec::new(),
-            dropped: 0,
-        };
-        while let Some((_, speech)) = self
-            .speech
-            .pop_front_if(|(position, _)| *position <= durable)
-        {
-            self.release(speech.connection);
-            round.say(speech);
-        }
-        for speech in new.drain(..) {
-            let waits = self.waits(speech.after, durable);
-            if waits || self.by_connection.contains_key(&speech.connection) {
-                *self.by_connection.entry(speech.connection).or_default() += 1;
-                self.speech.push_back((self.position, speech));
-            } else {
-                round.say(speech);
-            }
-        }
-        let Round {
-            outboxes: lock,
-            spoken_to,
-            dropped,
-        } = round;
-        drop(lock);
-        outboxes.dropped.fetch_add(dropped, Ordering::Relaxed);
-        for outbox in spoken_to {
+    /// Hands what is said to those whom it concerns, and wakes those who may say more now.
+    pub(super) fn speak(&mut self, new: &mut Vec<Speech>, durable: &Durable, outboxes: &Outboxes) {
+        let reached = durable.position();
+        while let Some((_, outbox)) = self.listeners.pop_front_if(|(at, _)| *at <= reached) {
             outbox.wake();
         }
+        if new.is_empty() {
+            return;
+        }
+        let by_connection = outboxes.lock();
+        let mut all_dropped = 0;
+        for speech in new.drain(..) {
+            // A connection that is gone needs no words.
+            let Some(outbox) = by_connection.get(&speech.connection) else {
+                continue;
+            };
+            if speech.waits() && self.position > reached {
+                self.listeners
+                    .push_back((self.position, Arc::clone(outbox)));
+            }
+            let (dropped, waker) = outbox.hear(speech, self.position);
+            all_dropped += dropped;
+            self.wakers.extend(waker);
+        }
+        drop(by_connection);
+        if all_dropped > 0 {
+            outboxes.dropped.fetch_add(all_dropped, Ordering::Relaxed);
+        }
+        self.wakers.drain(..).for_each(Waker::wake);
     }
 
     /// Those of `new`, and of what was held, that the other shards may have now.
@@ -107,44 +114,5 @@ impl Held {
             free.push(forward);
         }
         free
-    }
-
-    fn waits(&self, after: After, durable: Position) -> bool {
-        after == After::Sync && self.position > durable
-    }
-
-    fn release(&mut self, connection: ConnectionId) {
-        if let Some(count) = self.by_connection.get_mut(&connection) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_connection.remove(&connection);
-            }
-        }
-    }
-}
-
-/// One round of speaking, under the lock of the outboxes.
-struct Round<'a> {
-    outboxes: MutexGuard<'a, HashMap<ConnectionId, Arc<Outbox>>>,
-    spoken_to: Vec<Arc<Outbox>>,
-    dropped: u64,
-}
-
-impl Round<'_> {
-    fn say(&mut self, speech: Speech) {
-        // A connection that is gone needs no words.
-        let Some(outbox) = self.outboxes.get(&speech.connection) else {
-            return;
-        };
-        if outbox.say(speech.outgoing).is_err() {
-            self.dropped += 1;
-        }
-        if !self
-            .spoken_to
-            .last()
-            .is_some_and(|last| Arc::ptr_eq(last, outbox))
-        {
-            self.spoken_to.push(Arc::clone(outbox));
-        }
     }
 }

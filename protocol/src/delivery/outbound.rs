@@ -115,10 +115,11 @@ impl<M> Outbound<M> {
         self.in_flight.is_empty()
     }
 
-    /// A message of QoS 1 or 2 is about to be sent under the identifier returned.
+    /// A message of QoS 1 or 2 is about to be sent under the identifier returned; the message is
+    /// where it is kept.
     ///
     /// `None`, and the message is gone, where there is no room: ask [`Self::has_room`] first.
-    pub fn send(&mut self, message: M, qos: QoS) -> Option<PacketId> {
+    pub fn send(&mut self, message: M, qos: QoS) -> Option<(PacketId, &M)> {
         debug_assert_ne!(qos, QoS::AtMostOnce, "QoS 0 is not a delivery");
         if !self.has_room() {
             return None;
@@ -126,8 +127,13 @@ impl<M> Outbound<M> {
         let in_flight = &self.in_flight;
         let is_in_use = |id: PacketId| in_flight.contains_key(&id);
         let id = self.ids.take(in_flight.len(), is_in_use)?;
-        self.insert(id, Stage::Published { qos, message }, true);
-        Some(id)
+        match &self
+            .insert(id, Stage::Published { qos, message }, true)
+            .stage
+        {
+            Stage::Published { message, .. } => Some((id, message)),
+            Stage::Released => None,
+        }
     }
 
     /// PUBACK, whatever its reason: the delivery at QoS 1 has ended.
@@ -225,11 +231,11 @@ impl<M> Outbound<M> {
         self.insert(id, Stage::Released, false);
     }
 
-    fn insert(&mut self, id: PacketId, stage: Stage<M>, said: bool) {
+    fn insert(&mut self, id: PacketId, stage: Stage<M>, said: bool) -> &Delivery<M> {
         let stamp = self.stamp();
         self.said += usize::from(said);
         let delivery = Delivery { stage, stamp, said };
-        self.in_flight.insert(id, delivery);
+        self.in_flight.entry(id).insert_entry(delivery).into_mut()
     }
 
     fn stamp(&mut self) -> u64 {

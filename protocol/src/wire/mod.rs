@@ -148,6 +148,25 @@ pub fn write_within(
     Ok(())
 }
 
+/// Takes packets that [`write()`] has written apart again, each with its fixed header.
+pub fn packets(mut written: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, rest) = written.split_first()?;
+        let remaining = varint::Varint::read(rest).ok()??;
+        let len = 1 + remaining.len + usize::try_from(remaining.value).ok()?;
+        let (packet, behind) = written.split_at_checked(len)?;
+        written = behind;
+        Some(packet)
+    })
+}
+
+/// Whether a packet as it was written is a PUBLISH at QoS 0.
+pub fn is_publish_qos0(packet: &[u8]) -> bool {
+    packet
+        .first()
+        .is_some_and(|first| first & 0b1111_0110 == Kind::Publish.first_byte())
+}
+
 /// How many bytes [`write()`] would write; `usize::MAX` where it fails.
 pub fn encoded_len(packet: &Packet, version: Version) -> usize {
     let body_len = match packet {

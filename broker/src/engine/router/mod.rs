@@ -27,6 +27,8 @@ pub(super) struct Router {
     exact: ExactFilters,
     tree: TopicTree,
     len: usize,
+    /// Rises with every change.
+    generation: u64,
 }
 
 impl Router {
@@ -36,7 +38,13 @@ impl Router {
             exact: ExactFilters::new(hasher.clone()),
             tree: TopicTree::new(hasher),
             len: 0,
+            generation: 0,
         }
+    }
+
+    /// The same as long as the same topics concern the same sessions.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// How many subscriptions there are.
@@ -46,6 +54,7 @@ impl Router {
 
     /// Adds a subscription, or replaces how it was granted.
     pub(super) fn subscribe(&mut self, session: SessionId, permit: &SubscribePermit, grant: Grant) {
+        self.generation += 1;
         let filter = permit.filter();
         let is_new = if filter.has_wildcards() {
             self.tree
@@ -59,6 +68,7 @@ impl Router {
 
     /// Removes a subscription.
     pub(super) fn unsubscribe(&mut self, session: SessionId, filter: &TopicFilter) {
+        self.generation += 1;
         let removed = if filter.has_wildcards() {
             self.tree
                 .remove(filter.pattern(), |it| it.remove(session, filter))

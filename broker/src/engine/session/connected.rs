@@ -2,7 +2,10 @@
 
 use crate::engine::input::ConnectionId;
 use certs::VerifiedDevice;
+use protocol::connection::AliasesOut;
 use protocol::packet::{Connect, Version};
+use protocol::wire::PACKET_SIZE_MAX;
+use std::num::NonZeroU32;
 
 /// The connection a session has now.
 #[derive(Debug)]
@@ -12,11 +15,17 @@ pub(in crate::engine) struct Connected {
     pub(in crate::engine) device: VerifiedDevice,
     pub(in crate::engine) version: Version,
     /// The longest packet the client takes, in bytes, if it said so.
-    pub(in crate::engine) packet_size_max: Option<usize>,
+    packet_size_limit: Option<NonZeroU32>,
+    /// What stands for the topics we have sent, if the client takes any [MQTT-3.1.2-26].
+    pub(in crate::engine) aliases: Option<Box<AliasesOut>>,
     /// Whether it asked for reason strings [MQTT-3.1.2-29].
     pub(in crate::engine) wants_words: bool,
     /// Whether it has yet to say that all was written.
     pub(in crate::engine) asked_drained: bool,
+    /// Where the speech of this turn is, if there is one.
+    pub(in crate::engine) speech_place: usize,
+    /// How long the last speech was, in bytes.
+    pub(in crate::engine) said_len: usize,
 }
 
 impl Connected {
@@ -24,16 +33,30 @@ impl Connected {
         id: ConnectionId,
         device: VerifiedDevice,
         connect: &Connect,
+        topic_alias_max: u16,
     ) -> Self {
-        let packet_size_max = connect.properties.maximum_packet_size;
+        let aliases = connect.properties.topic_alias_maximum.min(topic_alias_max);
         Self {
             id,
             device,
             version: connect.version,
-            packet_size_max: packet_size_max.and_then(|max| usize::try_from(max.get()).ok()),
+            packet_size_limit: connect.properties.maximum_packet_size,
+            aliases: (aliases > 0).then(|| Box::new(AliasesOut::new(aliases))),
             wants_words: connect.version == Version::V5
                 && connect.properties.request_problem_information,
             asked_drained: false,
+            speech_place: 0,
+            said_len: 0,
         }
+    }
+
+    /// Whether the client said how long a packet may be.
+    pub(in crate::engine) fn has_packet_size_limit(&self) -> bool {
+        self.packet_size_limit.is_some()
+    }
+
+    /// The longest packet that can be sent, in bytes.
+    pub(in crate::engine) fn packet_size_max(&self) -> NonZeroU32 {
+        self.packet_size_limit.unwrap_or(PACKET_SIZE_MAX)
     }
 }

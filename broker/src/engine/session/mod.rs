@@ -4,6 +4,7 @@
 //! is above 0. Each of its queues has a maximum.
 
 mod connected;
+mod lane;
 mod queue;
 mod sessions;
 mod subscriptions;
@@ -11,6 +12,7 @@ mod view;
 mod will;
 
 pub(super) use connected::Connected;
+pub(super) use lane::Lane;
 pub(super) use queue::{Judged, Pending, Queue};
 pub(super) use sessions::Sessions;
 pub(super) use subscriptions::Subscriptions;
@@ -25,7 +27,7 @@ use super::router::Room;
 use super::time::Time;
 use certs::Subject;
 use protocol::Text;
-use protocol::delivery::{Inbound, Outbound, Resend};
+use protocol::delivery::{Inbound, Outbound};
 use protocol::packet::QoS;
 use std::sync::Arc;
 
@@ -50,6 +52,7 @@ pub(super) struct Session {
     pub(super) number: SessionNumber,
     /// What the policy in force lets it do.
     pub(super) rights: Rights,
+    pub(super) lane: Lane,
     /// How many seconds it outlives its connection, within the limit.
     pub(super) expiry: u32,
     /// Whether records are kept of it: it was made to outlive its connection.
@@ -85,6 +88,7 @@ impl Session {
             key: Arc::new(key),
             number,
             rights,
+            lane: Lane::default(),
             expiry: 0,
             is_lasting: false,
             presence: Presence::Away(Time::default()),
@@ -136,30 +140,5 @@ impl Session {
         } else {
             Room::Away(waiting)
         })
-    }
-
-    /// Copies what was in flight out of the read buffers: it may wait for days now.
-    pub(super) fn settle_down(&mut self) {
-        let in_flight: Vec<_> = self
-            .outbound
-            .in_flight()
-            .map(|delivery| match delivery {
-                Resend::Publish {
-                    packet_id,
-                    qos: _,
-                    message,
-                } => (packet_id, Some(message.settled())),
-                Resend::Pubrel { packet_id } => (packet_id, None),
-            })
-            .collect();
-        drop(self.outbound.drain());
-        for (packet_id, pending) in in_flight {
-            match pending {
-                Some(pending) => self
-                    .outbound
-                    .restore_publish(packet_id, pending.qos, pending),
-                None => self.outbound.restore_pubrel(packet_id),
-            }
-        }
     }
 }

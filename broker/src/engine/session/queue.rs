@@ -25,16 +25,6 @@ pub(in crate::engine) struct Pending {
     pub(in crate::engine) retain: bool,
 }
 
-impl Pending {
-    /// The same in memory of its own.
-    pub(super) fn settled(&self) -> Self {
-        Self {
-            message: self.message.detached(),
-            ..self.clone()
-        }
-    }
-}
-
 /// The messages that wait.
 #[derive(Debug)]
 pub(in crate::engine) struct Queue {
@@ -86,7 +76,7 @@ impl Queue {
         (fits && self.waiting.len() < self.len_max).then_some(self.waiting.len())
     }
 
-    /// Takes a message in, in memory of its own.
+    /// Takes a message in.
     ///
     /// # Errors
     /// If there is no room for it.
@@ -96,10 +86,7 @@ impl Queue {
         let expires = pending.message.expires_at();
         self.earliest_expiry = [self.earliest_expiry, expires].into_iter().flatten().min();
         self.bytes += len;
-        self.waiting.push_back(Pending {
-            message: pending.message.detached(),
-            ..pending
-        });
+        self.waiting.push_back(pending);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A world for the engine's tests: devices connect, send, and hear.
 //!
 //! What a client hears reads like this: `PUBLISH a/b=payload q1 #7 dup retain ids[3] expires[9]`.
-//! A `*` in front says that it waits for the records.
+//! A `*` in front says that it, and what follows in the same turn, waits for the records.
 
 mod identity;
 mod packets;
@@ -13,20 +13,31 @@ pub(crate) use identity::{OPEN, message, parse, permit, subject, verified};
 pub(crate) use packets::*;
 
 use super::{
-    After, Arrival, ConnectionId, Counters, Effect, Engine, Forward, Input, Limits, Outgoing,
-    Record, ShardPlace, Time,
+    After, Arrival, CloseReason, ConnectionId, Counters, Effects, Engine, Forward, Input, Limits,
+    Record, ShardPlace, Speech, Time,
 };
+use protocol::connection::ClientConnection;
 use protocol::packet::{Connect, Packet, QoS};
+use protocol::wire::PACKET_SIZE_MAX;
 use std::collections::BTreeMap;
 use words::say;
 
 pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) now: Time,
-    heard: BTreeMap<ConnectionId, Vec<(After, Outgoing)>>,
+    ears: BTreeMap<ConnectionId, ClientConnection>,
+    heard: BTreeMap<ConnectionId, Vec<(After, Heard)>>,
     records: Vec<Record>,
     forwards: Vec<Forward>,
     connections: u64,
+}
+
+/// What a client hears, and what its connection is to do.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Packet(Packet),
+    AskDrained,
+    Close(CloseReason),
 }
 
 impl World {
@@ -55,6 +66,7 @@ impl World {
         Self {
             engine: Engine::new(limits, parse(policy), place, 7),
             now: Time::from_millis(1_800_000_000_000),
+            ears: BTreeMap::new(),
             heard: BTreeMap::new(),
             records: Vec::new(),
             forwards: Vec::new(),
@@ -91,6 +103,9 @@ impl World {
         let device = verified(device);
         let mut connect = connect(device.subject().id.as_str());
         change(&mut connect);
+        let aliases = connect.properties.topic_alias_maximum;
+        let ear = ClientConnection::new(connect.version, PACKET_SIZE_MAX, aliases);
+        self.ears.insert(connection, ear);
         let arrival = Arrival {
             connection,
             device,
@@ -103,7 +118,11 @@ impl World {
 
     /// A client sends a packet.
     pub(crate) fn send(&mut self, connection: ConnectionId, packet: Packet) {
-        self.input(Input::Packet { connection, packet });
+        let packets = vec![packet];
+        self.input(Input::Packets {
+            connection,
+            packets,
+        });
     }
 
     /// A client subscribes; its SUBACK is not shown.
@@ -111,8 +130,7 @@ impl World {
     pub(crate) fn subscribe(&mut self, connection: ConnectionId, filter: &str, qos: QoS) {
         self.send(connection, subscribe(&[(filter, qos)]));
         let heard = self.heard.entry(connection).or_default();
-        let is_suback =
-            |said: &(_, Outgoing)| matches!(said.1, Outgoing::Packet(Packet::Suback(_)));
+        let is_suback = |said: &(_, Heard)| matches!(said.1, Heard::Packet(Packet::Suback(_)));
         let suback = heard.iter().position(is_suback).unwrap();
         let suback = say(&heard.remove(suback));
         assert!(
@@ -141,18 +159,39 @@ impl World {
 
     pub(crate) fn input(&mut self, input: Input) {
         self.engine.handle(self.now, input);
-        let mut effects = Vec::new();
+        let mut effects = Effects::default();
         self.engine.take_effects(&mut effects);
-        for effect in effects {
-            match effect {
-                Effect::Record(record) => self.records.push(record),
-                Effect::Forward(forward) => self.forwards.push(forward),
-                Effect::Speak(speech) => {
-                    let heard = self.heard.entry(speech.connection).or_default();
-                    heard.push((speech.after, speech.outgoing));
-                }
-            }
+        self.records.append(&mut effects.records);
+        self.forwards.append(&mut effects.forwards);
+        for speech in effects.speech {
+            self.hear(speech);
         }
+    }
+
+    fn hear(&mut self, mut speech: Speech) {
+        let ear = self.ears.get_mut(&speech.connection).unwrap();
+        let heard = self.heard.entry(speech.connection).or_default();
+        let len = speech.packets.len();
+        let mut begin = 0;
+        while let Some(packet) = ear.receive(&mut speech.packets).unwrap() {
+            let waits = begin == speech.free_len;
+            let after = if waits { After::Sync } else { After::Nothing };
+            heard.push((after, Heard::Packet(packet)));
+            begin = len - speech.packets.len();
+        }
+        assert!(speech.packets.is_empty(), "half a packet was said");
+        let after = After::Nothing;
+        let last = heard.last();
+        if speech.close.is_some()
+            && last.is_some_and(|(_, it)| matches!(it, Heard::Packet(Packet::Disconnect(_))))
+        {
+            // The close says it.
+            heard.pop();
+        }
+        if speech.asks_drained {
+            heard.push((after, Heard::AskDrained));
+        }
+        heard.extend(speech.close.map(|why| (after, Heard::Close(why))));
     }
 
     /// All that this client has heard since it was asked last.
@@ -166,7 +205,7 @@ impl World {
     }
 
     /// All that was said to anybody since it was asked last.
-    pub(crate) fn take_heard(&mut self) -> BTreeMap<ConnectionId, Vec<(After, Outgoing)>> {
+    pub(crate) fn take_heard(&mut self) -> BTreeMap<ConnectionId, Vec<(After, Heard)>> {
         std::mem::take(&mut self.heard)
     }
 
@@ -180,9 +219,9 @@ impl World {
     }
 
     /// The same as it was said.
-    pub(crate) fn last_words(&mut self, connection: ConnectionId) -> Vec<Outgoing> {
+    pub(crate) fn last_words(&mut self, connection: ConnectionId) -> Vec<Heard> {
         let heard = self.heard.remove(&connection).unwrap_or_default();
-        heard.into_iter().map(|(_, outgoing)| outgoing).collect()
+        heard.into_iter().map(|(_, heard)| heard).collect()
     }
 
     /// All records since they were asked for last.

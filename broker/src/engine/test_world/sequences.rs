@@ -3,10 +3,11 @@
 //! Whatever is sent, the engine keeps its bounds, delivers nothing without a right to it, speaks
 //! to nobody it has let go of, and its records suffice. A failing seed is printed.
 
+use super::Heard;
 use super::replay::Replay;
 use super::*;
 use crate::engine::policy::{Policy, Rights};
-use crate::engine::{ConnectionId, Delivery, Input, Limits, Outgoing};
+use crate::engine::{CloseReason, ConnectionId, Input, Limits};
 use protocol::ReasonCode;
 use protocol::packet::{
     Ack, Connect, Disconnect, Packet, PacketId, Publish, QoS, Subscription, Will,
@@ -32,6 +33,8 @@ const FILTERS: [&str; 8] = [
     "$share/g/#",
     "$share/h/a/+",
 ];
+/// Longer than what some take.
+const LONG: &str = "a payload that is longer than some clients take it";
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 #[test]
@@ -151,7 +154,7 @@ impl Sequence {
             connect.properties.session_expiry_interval = random.one_of(&[0, 5, 3600, u32::MAX]);
             connect.properties.receive_maximum = random.one_of(&[1, 2, 100]).try_into().unwrap();
             connect.properties.maximum_packet_size = random
-                .one_of(&[None, Some(12)])
+                .one_of(&[None, Some(12), Some(44)])
                 .map(|max: u32| max.try_into().unwrap());
             if random.yes() {
                 v311(connect);
@@ -188,7 +191,7 @@ impl Sequence {
         match random.below(14) {
             0..4 => {
                 let number = random.id();
-                let payload = random.one_of(&["", "x", "a longer payload"]);
+                let payload = random.one_of(&["", "x", LONG]);
                 let publish = publish(random.one_of(&TOPICS), payload, random.one_of(&QOS), number);
                 let message_expiry_interval = random.one_of(&[None, None, Some(5)]);
                 let (retain, dup) = (random.below(4) == 0, random.yes());
@@ -257,20 +260,26 @@ impl Sequence {
                 .iter()
                 .rfind(|(it, _)| *it == connection)
                 .unwrap();
-            for (_, outgoing) in heard {
+            for (_, heard) in heard {
                 assert!(
                     !self.closed.contains(&connection),
-                    "{outgoing:?} after the last word"
+                    "{heard:?} after the last word"
                 );
-                match outgoing {
-                    Outgoing::Packet(Packet::Connack(connack)) => {
+                match heard {
+                    Heard::Packet(Packet::Connack(connack)) => {
                         if !connack.session_present {
                             self.in_flight.remove(device);
                         }
                     }
-                    Outgoing::Packet(_) | Outgoing::AskDrained => {}
-                    Outgoing::Deliver(delivery) => self.note_delivered(device, &delivery),
-                    Outgoing::Close(_) => {
+                    Heard::Packet(Packet::Publish(publish)) => {
+                        self.note_delivered(device, &publish);
+                    }
+                    Heard::Packet(_) | Heard::AskDrained => {}
+                    Heard::Close(why) => {
+                        if why == CloseReason::NoRoomForConnack {
+                            // It cannot be told that the session is new.
+                            self.in_flight.remove(device);
+                        }
                         self.closed.insert(connection);
                     }
                 }
@@ -282,8 +291,8 @@ impl Sequence {
         self.replay.trim();
     }
 
-    fn note_delivered(&mut self, device: &'static str, delivery: &Delivery) {
-        let topic = delivery.message.topic();
+    fn note_delivered(&mut self, device: &'static str, publish: &Publish) {
+        let topic = &publish.topic;
         let filter = TopicFilter::parse(topic.as_str()).unwrap();
         let rights = self.rights.entry(device).or_insert_with(|| {
             let client_id = protocol::Text::parse(device).unwrap();
@@ -293,13 +302,13 @@ impl Sequence {
             rights.permit_subscribe(&filter).is_some(),
             "{device} got {topic}"
         );
-        let Some(packet_id) = delivery.packet_id else {
+        let Some(packet_id) = publish.packet_id else {
             return;
         };
         let in_flight = self.in_flight.entry(device).or_default();
-        let before = in_flight.insert(packet_id, delivery.qos);
+        let before = in_flight.insert(packet_id, publish.qos);
         assert!(
-            before.is_none() || delivery.dup,
+            before.is_none() || publish.dup,
             "{packet_id} is in flight twice"
         );
     }

@@ -1,22 +1,25 @@
 //! What the engine says, as text.
 
-use crate::engine::{After, CloseReason, Delivery, Outgoing};
+use super::Heard;
+use crate::engine::{After, CloseReason};
 use protocol::ReasonCode;
-use protocol::packet::{Ack, Packet};
+use protocol::packet::{Ack, Packet, Publish};
 
-pub(super) fn say((after, outgoing): &(After, Outgoing)) -> String {
+pub(super) fn say((after, heard): &(After, Heard)) -> String {
     let mark = if *after == After::Sync { "*" } else { "" };
-    mark.to_owned() + &say_outgoing(outgoing)
+    mark.to_owned() + &say_heard(heard)
 }
 
-fn say_outgoing(outgoing: &Outgoing) -> String {
-    match outgoing {
-        Outgoing::Packet(packet) => say_packet(packet),
-        Outgoing::Deliver(delivery) => say_delivery(delivery),
-        Outgoing::AskDrained => "drained?".to_owned(),
-        Outgoing::Close(CloseReason::Disconnected) => "bye".to_owned(),
-        Outgoing::Close(CloseReason::Refused(_)) => "refused".to_owned(),
-        Outgoing::Close(why) => format!("CLOSE {:02x}", why.disconnect().unwrap().reason.byte()),
+fn say_heard(heard: &Heard) -> String {
+    match heard {
+        Heard::Packet(packet) => say_packet(packet),
+        Heard::AskDrained => "drained?".to_owned(),
+        Heard::Close(CloseReason::Disconnected) => "bye".to_owned(),
+        Heard::Close(CloseReason::Refused(_)) => "refused".to_owned(),
+        Heard::Close(why) => match why.disconnect() {
+            Some(disconnect) => format!("CLOSE {:02x}", disconnect.reason.byte()),
+            None => "CLOSE".to_owned(),
+        },
     }
 }
 
@@ -45,22 +48,23 @@ fn say_packet(packet: &Packet) -> String {
         Packet::Pubcomp(it) => ack("PUBCOMP", it),
         Packet::Suback(suback) => format!("SUBACK {}", codes(&suback.reasons)),
         Packet::Unsuback(unsuback) => format!("UNSUBACK {}", codes(&unsuback.reasons)),
+        Packet::Publish(publish) => say_publish(publish),
         other => panic!("the engine never says {other:?}"),
     }
 }
 
-fn say_delivery(delivery: &Delivery) -> String {
-    let payload = String::from_utf8_lossy(delivery.message.payload());
-    let ids = delivery.subscription_ids.as_slice();
+fn say_publish(publish: &Publish) -> String {
+    let payload = String::from_utf8_lossy(&publish.payload);
+    let ids = publish.subscription_ids.as_slice();
     let mut words = vec![
-        format!("PUBLISH {}={payload}", delivery.message.topic()),
-        format!("q{}", delivery.qos.bits()),
+        format!("PUBLISH {}={payload}", publish.topic),
+        format!("q{}", publish.qos.bits()),
     ];
-    words.extend(delivery.packet_id.map(|id| format!("#{id}")));
-    words.extend(delivery.dup.then(|| "dup".to_owned()));
-    words.extend(delivery.retain.then(|| "retain".to_owned()));
+    words.extend(publish.packet_id.map(|id| format!("#{id}")));
+    words.extend(publish.dup.then(|| "dup".to_owned()));
+    words.extend(publish.retain.then(|| "retain".to_owned()));
     words.extend((!ids.is_empty()).then(|| format!("ids{ids:?}")));
-    let expires = delivery.message_expiry_interval;
+    let expires = publish.message_expiry_interval;
     words.extend(expires.map(|seconds| format!("expires[{seconds}]")));
     words.join(" ")
 }

@@ -1,0 +1,180 @@
+//! Speech: what the engine says to a connection, written as it is said.
+//!
+//! A payload is copied once, from the message into the bytes that TLS encrypts. What one
+//! connection hears keeps its order: once something waits, all behind it waits too.
+
+use super::close_reason::CloseReason;
+use super::effect::{After, Effects};
+use super::input::ConnectionId;
+use super::session::Connected;
+use bytes::BytesMut;
+use protocol::packet::{Alias, Packet, PublishHead, Version};
+use protocol::wire::{self, TooLarge};
+use std::num::NonZeroU32;
+
+/// What one connection is told in one turn.
+#[derive(Debug)]
+pub struct Speech {
+    /// Whom to tell.
+    pub connection: ConnectionId,
+    /// Whole packets, in their order.
+    pub packets: BytesMut,
+    /// How many bytes of them wait for nothing. The rest waits for the records of the turn.
+    pub free_len: usize,
+    /// Present where the packets begin with the CONNACK of a session.
+    pub greeting: Option<Greeting>,
+    /// Whether all of it must be sent: something later depends on it. Else QoS 0 may be dropped.
+    pub is_needed: bool,
+    /// Say [`Input::Drained`] once all of it has been written to the socket.
+    ///
+    /// [`Input::Drained`]: super::Input::Drained
+    pub asks_drained: bool,
+    /// Close the connection once all of it has been written. The engine has already let go of it
+    /// and ignores what it still sends.
+    pub close: Option<CloseReason>,
+}
+
+/// What `net` has to know of a CONNACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// The keep-alive that the server imposes, in seconds [MQTT-3.2.2-21].
+    pub server_keep_alive: Option<u16>,
+}
+
+/// What a first packet is given; later speech is given what the one before took.
+const ROOM_MIN: usize = 64;
+/// A speech that was longer once begins with this and grows again.
+const ROOM_MAX: usize = 64 * 1024;
+
+impl Speech {
+    fn new(connection: ConnectionId, room: usize) -> Self {
+        Self {
+            connection,
+            packets: BytesMut::with_capacity(room),
+            free_len: usize::MAX,
+            greeting: None,
+            is_needed: false,
+            asks_drained: false,
+            close: None,
+        }
+    }
+
+    /// Whether a part of it waits for the records of its turn.
+    pub fn waits(&self) -> bool {
+        self.free_len < self.packets.len()
+    }
+
+    /// What follows is said when `after` says so, or later if something before it waits longer.
+    fn go_on(&mut self, after: After) {
+        if after == After::Sync {
+            self.free_len = self.free_len.min(self.packets.len());
+        }
+    }
+}
+
+impl Effects {
+    /// Says a packet to a client. It is dropped if it is longer than the client takes
+    /// [MQTT-3.1.2-24].
+    ///
+    /// # Errors
+    /// If it was dropped.
+    pub(super) fn say(
+        &mut self,
+        connected: &mut Connected,
+        packet: &Packet,
+        after: After,
+    ) -> Result<(), TooLarge> {
+        let (version, size_max) = (connected.version, connected.packet_size_max());
+        let speech = self.to(connected).ok_or(TooLarge)?;
+        speech.go_on(after);
+        wire::write_within(packet, version, size_max, &mut speech.packets)?;
+        connected.said_len = speech.packets.len();
+        Ok(())
+    }
+
+    /// Says a message to a client, its topic by its alias where there is one.
+    ///
+    /// # Errors
+    /// If it was dropped: it is longer than the client takes.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        connected: &mut Connected,
+        mut head: PublishHead<'_>,
+        after: After,
+    ) -> Result<(), TooLarge> {
+        if let Some(aliases) = &mut connected.aliases {
+            head.alias = aliases.choose(head.topic);
+        }
+        let (version, size_max) = (connected.version, connected.packet_size_max());
+        let speech = self.to(connected).ok_or(TooLarge)?;
+        speech.go_on(after);
+        let written = head.write_within(version, size_max, &mut speech.packets);
+        connected.said_len = speech.packets.len();
+        if let Alias::New(_) = head.alias {
+            speech.is_needed = true;
+            if let (Err(_), Some(aliases)) = (written, &mut connected.aliases) {
+                // The client never heard of it.
+                aliases.forget(head.topic);
+            }
+        }
+        written
+    }
+
+    /// Greets the client of a new session: before its CONNACK it hears nothing [MQTT-3.2.0-1].
+    pub(super) fn greet(&mut self, connected: &mut Connected, greeting: Greeting) {
+        if let Some(speech) = self.to(connected) {
+            speech.greeting = Some(greeting);
+        }
+    }
+
+    /// Asks for [`Input::Drained`].
+    ///
+    /// [`Input::Drained`]: super::Input::Drained
+    pub(super) fn ask_drained(&mut self, connected: &mut Connected) {
+        if let Some(speech) = self.to(connected) {
+            speech.asks_drained = true;
+        }
+    }
+
+    /// Has a connection closed; the client is told why, where its version has words for it.
+    pub(super) fn close(&mut self, connected: &mut Connected, why: CloseReason) {
+        if let (Version::V5, Some(disconnect)) = (connected.version, why.disconnect()) {
+            // A client that takes no packet so long hears nothing.
+            let _ = self.say(connected, &Packet::Disconnect(disconnect), After::Nothing);
+        }
+        if let Some(speech) = self.to(connected) {
+            speech.close = Some(why);
+        }
+    }
+
+    /// Has a connection that was given no session answered and closed.
+    pub(super) fn turn_away(
+        &mut self,
+        connection: ConnectionId,
+        answer: (&Packet, Version, NonZeroU32),
+        why: CloseReason,
+    ) {
+        let mut speech = Speech::new(connection, ROOM_MIN);
+        let (packet, version, size_max) = answer;
+        // As above.
+        let _ = wire::write_within(packet, version, size_max, &mut speech.packets);
+        speech.close = Some(why);
+        self.speech.push(speech);
+    }
+
+    /// The speech of this turn to a connection.
+    #[inline]
+    fn to(&mut self, connected: &mut Connected) -> Option<&mut Speech> {
+        let is_begun = self
+            .speech
+            .get(connected.speech_place)
+            .is_some_and(|speech| speech.connection == connected.id);
+        if !is_begun {
+            connected.speech_place = self.speech.len();
+            let room = connected.said_len.clamp(ROOM_MIN, ROOM_MAX);
+            self.speech.push(Speech::new(connected.id, room));
+        }
+        self.speech.get_mut(connected.speech_place)
+    }
+}
