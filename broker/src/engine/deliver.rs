@@ -42,6 +42,9 @@ impl Engine {
 
     /// Sends again what is due, then what waits, as far as the client takes it.
     pub(super) fn pump(&mut self, id: SessionId) {
+        if self.sessions.get(id).is_none_or(Session::owes_nothing) {
+            return;
+        }
         self.resend(id);
         while let Some((pending, judged)) = self.next_waiting(id) {
             let Some(session) = self.sessions.get(id) else {
@@ -251,6 +254,12 @@ impl Session {
         }
         let len = delivery.encoded_len(connected.version, now);
         u32::try_from(len).is_ok_and(|len| len <= connected.packet_size_max().get())
+    }
+
+    /// Whether nothing waits to be sent, or to be sent again.
+    fn owes_nothing(&self) -> bool {
+        let nothing_again = self.outbound.is_empty() || self.outbound.has_room();
+        nothing_again && self.queue.is_empty() && !self.subscriptions.has_runs()
     }
 
     /// Ends a delivery whose PUBLISH was not answered.

@@ -46,14 +46,12 @@ impl Engine {
     }
 
     fn publish_qos1(&mut self, id: SessionId, packet_id: PacketId, publish: Publish) {
-        let Some(session) = self.sessions.get_mut(id) else {
+        let Some(session) = self.sessions.get(id) else {
             return;
         };
-        if let Err(error) = session.inbound.publish_qos1(packet_id) {
+        if let Err(error) = session.inbound.publish_qos1() {
             return self.broke(id, error);
         }
-        // The acknowledgement is as good as sent: it follows whatever becomes of the message.
-        session.inbound.acked(packet_id);
         let puback = |reason| Packet::Puback(Ack::new(packet_id, reason));
         match self.take(id, publish) {
             Ok(taken) => self.answer(id, &puback(taken.reason), taken.after),

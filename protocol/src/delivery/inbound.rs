@@ -1,21 +1,19 @@
-//! What the peer has sent at QoS 1 and 2 and we have not yet acknowledged to the end.
+//! What the peer has sent at QoS 2 and has not yet released.
 //!
 //! A QoS 2 message is fresh once; every copy until its PUBREL is a duplicate [MQTT-4.3.3-10].
 
 use super::packet_ids::PacketIdHash;
 use crate::ProtocolError;
 use crate::packet::PacketId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 /// The deliveries of one client to its session.
 #[derive(Debug)]
 pub struct Inbound {
     receive_maximum: usize,
-    /// Of the present connection only.
-    qos1: HashSet<PacketId, PacketIdHash>,
     qos2: HashMap<PacketId, Published, PacketIdHash>,
-    /// How many of both the client has published on the present connection.
+    /// How many of them the client has published on the present connection.
     open: usize,
 }
 
@@ -52,17 +50,14 @@ impl Inbound {
     pub fn new(receive_maximum: NonZeroU16) -> Self {
         Self {
             receive_maximum: usize::from(receive_maximum.get()),
-            qos1: HashSet::default(),
             qos2: HashMap::default(),
             open: 0,
         }
     }
 
-    /// A connection begins: QoS 1 is forgotten, the identifiers of QoS 2 are kept
-    /// [MQTT 5.0 §4.1].
+    /// A connection begins: the identifiers of QoS 2 are kept [MQTT 5.0 §4.1].
     pub fn resume(&mut self, receive_maximum: NonZeroU16) {
         self.receive_maximum = usize::from(receive_maximum.get());
-        self.qos1 = HashSet::default();
         self.open = 0;
         for published in self.qos2.values_mut() {
             *published = Published::Before;
@@ -71,7 +66,7 @@ impl Inbound {
 
     /// How many deliveries are not acknowledged to the end.
     pub fn len(&self) -> usize {
-        self.qos1.len() + self.qos2.len()
+        self.qos2.len()
     }
 
     /// Whether all deliveries are acknowledged to the end.
@@ -79,24 +74,16 @@ impl Inbound {
         self.len() == 0
     }
 
-    /// A PUBLISH of QoS 1. A duplicate, too, is delivered: at least once.
+    /// A PUBLISH of QoS 1, a duplicate or not: it is delivered at least once. It is acknowledged
+    /// where it is taken, whatever becomes of it, so that nothing of it has to be remembered.
     ///
     /// # Errors
     /// If the client has too many in flight [MQTT-3.3.4-7].
-    pub fn publish_qos1(&mut self, id: PacketId) -> Result<Received, ProtocolError> {
-        if self.qos1.contains(&id) {
-            return Ok(Received::Duplicate);
+    pub fn publish_qos1(&self) -> Result<(), ProtocolError> {
+        if self.open >= self.receive_maximum {
+            return Err(ProtocolError::ReceiveMaximumExceeded);
         }
-        self.count()?;
-        self.qos1.insert(id);
-        Ok(Received::Fresh)
-    }
-
-    /// PUBACK was sent, with whatever reason.
-    pub fn acked(&mut self, id: PacketId) {
-        if self.qos1.remove(&id) {
-            self.open -= 1;
-        }
+        Ok(())
     }
 
     /// A PUBLISH of QoS 2.
@@ -112,7 +99,10 @@ impl Inbound {
             }
             Some(Published::Before) | None => {}
         }
-        self.count()?;
+        if self.open >= self.receive_maximum {
+            return Err(ProtocolError::ReceiveMaximumExceeded);
+        }
+        self.open += 1;
         match self.qos2.insert(id, Published::OnThisConnection) {
             Some(_) => Ok(Received::Duplicate),
             None => Ok(Received::Fresh),
@@ -145,14 +135,6 @@ impl Inbound {
     /// The QoS 2 identifiers that await their PUBREL, in no order.
     pub fn unreleased(&self) -> impl Iterator<Item = PacketId> {
         self.qos2.keys().copied()
-    }
-
-    fn count(&mut self) -> Result<(), ProtocolError> {
-        if self.open >= self.receive_maximum {
-            return Err(ProtocolError::ReceiveMaximumExceeded);
-        }
-        self.open += 1;
-        Ok(())
     }
 }
 
@@ -190,29 +172,28 @@ mod tests {
     #[test]
     fn mqtt_3_3_4_7_more_than_the_receive_maximum_is_an_error() {
         let mut inbound = inbound(2);
-        assert_eq!(inbound.publish_qos1(id(1)), Ok(Received::Fresh));
         assert_eq!(inbound.publish_qos2(id(1)), Ok(Received::Fresh));
-        let exceeded = Err(ProtocolError::ReceiveMaximumExceeded);
-        assert_eq!(inbound.publish_qos1(id(2)), exceeded);
-        assert_eq!(inbound.publish_qos2(id(2)), exceeded);
-        inbound.acked(id(1));
-        inbound.acked(id(1));
+        assert_eq!(inbound.publish_qos1(), Ok(()));
         assert_eq!(inbound.publish_qos2(id(2)), Ok(Received::Fresh));
-        assert_eq!(inbound.publish_qos1(id(1)), exceeded);
+        let exceeded = ProtocolError::ReceiveMaximumExceeded;
+        assert_eq!(inbound.publish_qos1(), Err(exceeded.clone()));
+        assert_eq!(inbound.publish_qos2(id(3)), Err(exceeded));
+        inbound.pubrel(id(1));
+        inbound.pubrel(id(1));
+        assert_eq!(inbound.publish_qos1(), Ok(()));
     }
 
     #[test]
-    fn mqtt_4_1_a_reconnect_forgets_qos_1_and_keeps_qos_2() {
+    fn mqtt_4_1_a_reconnect_keeps_qos_2() {
         let mut inbound = inbound(2);
-        assert_eq!(inbound.publish_qos1(id(1)), Ok(Received::Fresh));
         assert_eq!(inbound.publish_qos2(id(2)), Ok(Received::Fresh));
         inbound.resume(NonZeroU16::MIN);
         assert_eq!(inbound.len(), 1);
         assert_eq!(inbound.publish_qos2(id(2)), Ok(Received::Duplicate));
         let exceeded = Err(ProtocolError::ReceiveMaximumExceeded);
-        assert_eq!(inbound.publish_qos1(id(1)), exceeded);
+        assert_eq!(inbound.publish_qos1(), exceeded);
         assert_eq!(inbound.pubrel(id(2)), Release::Known);
-        assert_eq!(inbound.publish_qos1(id(1)), Ok(Received::Fresh));
+        assert_eq!(inbound.publish_qos1(), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod inbound;
 mod outbound;
 mod packet_ids;
+mod window;
 
 pub use inbound::{Inbound, Received, Release};
 pub use outbound::{Outbound, Pubrec, Resend, UnknownPacketId};

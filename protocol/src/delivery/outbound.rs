@@ -3,10 +3,11 @@
 //! Never more is in flight than the peer's receive maximum, and nothing stays in the window that
 //! the peer has answered for good.
 
-use super::packet_ids::{PacketIdHash, PacketIds};
+use super::packet_ids::PacketIds;
+use super::window::Window;
 use crate::ReasonCode;
 use crate::packet::{PacketId, QoS};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
 /// The deliveries of one session to its client; `M` is what the caller keeps of a message.
@@ -15,7 +16,7 @@ use std::num::NonZeroU16;
 #[derive(Debug)]
 pub struct Outbound<M> {
     ids: PacketIds,
-    in_flight: HashMap<PacketId, Delivery<M>, PacketIdHash>,
+    in_flight: Window<Delivery<M>>,
     /// How many of them the present connection has seen.
     said: usize,
     /// The others, in the order in which they are due; may also name some that ended meanwhile.
@@ -82,7 +83,7 @@ impl<M> Outbound<M> {
     pub fn new() -> Self {
         Self {
             ids: PacketIds::new(),
-            in_flight: HashMap::default(),
+            in_flight: Window::new(),
             said: 0,
             unsaid: VecDeque::new(),
             receive_maximum: 0,
@@ -125,10 +126,10 @@ impl<M> Outbound<M> {
             return None;
         }
         let in_flight = &self.in_flight;
-        let is_in_use = |id: PacketId| in_flight.contains_key(&id);
+        let is_in_use = |id: PacketId| in_flight.is_taken(id);
         let id = self.ids.take(in_flight.len(), is_in_use)?;
         match &self
-            .insert(id, Stage::Published { qos, message }, true)
+            .insert(id, Stage::Published { qos, message }, true)?
             .stage
         {
             Stage::Published { message, .. } => Some((id, message)),
@@ -154,7 +155,7 @@ impl<M> Outbound<M> {
                 self.end(id).map_or(Pubrec::Unknown, Pubrec::Refused)
             }
             Some(QoS::ExactlyOnce) => self.received(id),
-            None if self.in_flight.contains_key(&id) => Pubrec::Repeated,
+            None if self.in_flight.get(id).is_some() => Pubrec::Repeated,
             Some(QoS::AtMostOnce | QoS::AtLeastOnce) | None => Pubrec::Unknown,
         }
     }
@@ -164,8 +165,8 @@ impl<M> Outbound<M> {
     /// # Errors
     /// If no PUBREL with this identifier is in flight.
     pub fn pubcomp(&mut self, id: PacketId) -> Result<(), UnknownPacketId> {
-        let released = self.in_flight.contains_key(&id) && self.published(id).is_none();
-        if !released {
+        let delivery = self.in_flight.get(id);
+        if !delivery.is_some_and(|it| matches!(it.stage, Stage::Released)) {
             return Err(UnknownPacketId(id));
         }
         self.end(id);
@@ -180,7 +181,7 @@ impl<M> Outbound<M> {
     pub fn resend(&mut self) -> impl Iterator<Item = Resend<'_, M>> {
         let mut due = Vec::new();
         while let Some(id) = self.unsaid.front() {
-            match self.in_flight.get_mut(id) {
+            match self.in_flight.get_mut(*id) {
                 Some(delivery) if !delivery.said => {
                     let full = self.said >= usize::from(self.receive_maximum);
                     if full && matches!(delivery.stage, Stage::Published { .. }) {
@@ -197,7 +198,7 @@ impl<M> Outbound<M> {
         self.unsaid.shrink_to(SPARE_ROOM);
         let in_flight = &self.in_flight;
         due.into_iter()
-            .filter_map(|id| Some(in_flight.get(&id)?.resend(id)))
+            .filter_map(|id| Some(in_flight.get(id)?.resend(id)))
     }
 
     /// All that is in flight, as it would be sent again: every PUBREL in the order of its PUBREC
@@ -214,7 +215,7 @@ impl<M> Outbound<M> {
         self.ids.release_all();
         self.unsaid.clear();
         self.said = 0;
-        let mut deliveries: Vec<_> = self.in_flight.drain().map(|(_, it)| it).collect();
+        let mut deliveries: Vec<_> = self.in_flight.drain().collect();
         deliveries.sort_unstable_by_key(|delivery| delivery.stamp);
         deliveries
             .into_iter()
@@ -231,11 +232,11 @@ impl<M> Outbound<M> {
         self.insert(id, Stage::Released, false);
     }
 
-    fn insert(&mut self, id: PacketId, stage: Stage<M>, said: bool) -> &Delivery<M> {
+    fn insert(&mut self, id: PacketId, stage: Stage<M>, said: bool) -> Option<&Delivery<M>> {
         let stamp = self.stamp();
         self.said += usize::from(said);
         let delivery = Delivery { stage, stamp, said };
-        self.in_flight.entry(id).insert_entry(delivery).into_mut()
+        self.in_flight.insert(id, delivery)
     }
 
     fn stamp(&mut self) -> u64 {
@@ -245,7 +246,7 @@ impl<M> Outbound<M> {
 
     /// The QoS of a delivery whose PUBLISH is not yet answered.
     fn published(&self, id: PacketId) -> Option<QoS> {
-        match self.in_flight.get(&id)?.stage {
+        match self.in_flight.get(id)?.stage {
             Stage::Published { qos, .. } => Some(qos),
             Stage::Released => None,
         }
@@ -253,7 +254,7 @@ impl<M> Outbound<M> {
 
     fn received(&mut self, id: PacketId) -> Pubrec<M> {
         let stamp = self.stamp();
-        let Some(delivery) = self.in_flight.get_mut(&id) else {
+        let Some(delivery) = self.in_flight.get_mut(id) else {
             return Pubrec::Unknown;
         };
         // An answer to what an earlier connection said: the PUBREL that follows is said by this.
@@ -267,18 +268,14 @@ impl<M> Outbound<M> {
     }
 
     fn end(&mut self, id: PacketId) -> Option<M> {
-        let delivery = self.in_flight.remove(&id)?;
+        let delivery = self.in_flight.remove(id)?;
         self.ids.release(id, self.in_flight.len());
         self.said -= usize::from(delivery.said);
-        if self.in_flight.is_empty() {
-            // What one burst needed is not kept for ever.
-            self.in_flight.shrink_to(SPARE_ROOM);
-        }
         delivery.stage.message()
     }
 
     fn in_order(&self) -> Vec<(PacketId, &Delivery<M>)> {
-        let mut all: Vec<_> = self.in_flight.iter().map(|(id, it)| (*id, it)).collect();
+        let mut all: Vec<_> = self.in_flight.iter().collect();
         all.sort_unstable_by_key(|(_, delivery)| {
             let published = matches!(delivery.stage, Stage::Published { .. });
             (published, delivery.stamp)
@@ -287,7 +284,7 @@ impl<M> Outbound<M> {
     }
 }
 
-/// How many deliveries an idle session keeps room for.
+/// How many deliveries that are due again an idle session keeps room for.
 const SPARE_ROOM: usize = 32;
 
 impl<M> Default for Outbound<M> {

@@ -17,12 +17,12 @@ pub(crate) use properties::{Properties, PropertyId};
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 
-use crate::ProtocolError;
 use crate::packet::{
     Ack, Auth, Connack, Connect, Disconnect, Packet, Publish, Suback, Subscribe, Unsuback,
     Unsubscribe, Version,
 };
 use crate::topic::TopicName;
+use crate::{ProtocolError, ReasonCode};
 use bytes::BytesMut;
 use std::num::{NonZeroU16, NonZeroU32};
 use writer::Words;
@@ -134,6 +134,10 @@ pub fn write_within(
     if let Packet::Publish(publish) = packet {
         return publish.head().write_within(version, size_max, out);
     }
+    if let Some(ack) = bare_ack(packet).filter(|_| size_max.get() >= BARE_ACK_LEN) {
+        out.extend_from_slice(&ack);
+        return Ok(());
+    }
     let first = kind(packet).first_byte();
     let (words, header) = Words::FALLBACKS
         .into_iter()
@@ -146,6 +150,21 @@ pub fn write_within(
     header.write(out);
     write_body(packet, &mut Writer::new(version, words, out));
     Ok(())
+}
+
+const BARE_ACK_LEN: u32 = 4;
+
+/// An acknowledgement that only says that all is well, the most frequent packet besides PUBLISH:
+/// it looks the same in all versions and needs no measuring.
+fn bare_ack(packet: &Packet) -> Option<[u8; 4]> {
+    let (Packet::Puback(ack) | Packet::Pubrec(ack) | Packet::Pubrel(ack) | Packet::Pubcomp(ack)) =
+        packet
+    else {
+        return None;
+    };
+    let is_bare = ack.reason == ReasonCode::Success && ack.words.is_none();
+    let [high, low] = ack.packet_id.get().to_be_bytes();
+    is_bare.then(|| [kind(packet).first_byte(), 2, high, low])
 }
 
 /// Takes packets that [`write()`] has written apart again, each with its fixed header.

@@ -84,6 +84,11 @@ impl Subscriptions {
         });
     }
 
+    /// Whether retained messages are still to be sent.
+    pub(in crate::engine) fn has_runs(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// The run that is next.
     pub(in crate::engine) fn run_mut(&mut self) -> Option<&mut RetainedRun> {
         while self.runs.front().is_some_and(|run| run.scan.is_done()) {
