@@ -42,39 +42,87 @@ fn head<'a>(topic: &'a TopicName, forwarded: &'a ForwardedProperties) -> Publish
     }
 }
 
-/// A PUBLISH of 64 bytes, all counted.
-fn publish(version: Version) -> BytesMut {
+/// A PUBLISH of 64 bytes, all counted, where it is one of 5.0 and of QoS 1.
+fn publish(topic: &str, qos: QoS, version: Version) -> BytesMut {
     let mut out = BytesMut::new();
-    let topic = TopicName::parse(TOPIC).unwrap();
+    let topic = TopicName::parse(topic).unwrap();
     let forwarded = ForwardedProperties::default();
-    head(&topic, &forwarded).write(version, &mut out).unwrap();
-    assert!(out.len() == 64 || version == Version::V311);
+    let head = PublishHead {
+        qos,
+        packet_id: (qos != QoS::AtMostOnce).then_some(PacketId::MIN),
+        ..head(&topic, &forwarded)
+    };
+    head.write(version, &mut out).unwrap();
+    assert!(out.len() == 64 || (version, qos) != (Version::V5, QoS::AtLeastOnce));
     out
 }
 
-#[divan::bench(args = [Version::V311, Version::V5])]
-fn read_publish_of_64_bytes(bencher: Bencher<'_, '_>, version: Version) {
+/// A server whose client has said its CONNECT.
+fn server(version: Version) -> ServerConnection {
     let connect = match version {
         Version::V311 => CONNECT_311,
         Version::V5 => CONNECT,
     };
     let mut server = ServerConnection::new(PACKET_SIZE_MAX, 0);
     server.receive(&mut BytesMut::from(connect)).unwrap();
-    let batch = publish(version).repeat(BATCH);
+    server
+}
+
+/// All packets of a chunk, as one read brings them, and the end of them and of it.
+fn receive_all(server: &mut ServerConnection, mut chunk: BytesMut) {
+    while let Some(packet) = server.receive(&mut chunk).unwrap() {
+        black_box(&packet);
+    }
+}
+
+/// Reads chunks of so many packets.
+fn read(bencher: Bencher<'_, '_>, version: Version, (chunk, len): (&[u8], usize)) {
+    let mut server = server(version);
     bencher
-        .counter(ItemsCount::new(BATCH))
-        .with_inputs(|| BytesMut::from(&*batch))
-        .bench_local_refs(|buffer| {
-            while let Some(packet) = server.receive(buffer).unwrap() {
-                black_box(&packet);
-            }
-        });
+        .counter(ItemsCount::new(len))
+        .with_inputs(|| BytesMut::from(chunk))
+        .bench_local_values(|chunk| receive_all(&mut server, chunk));
+}
+
+const QOS: [QoS; 2] = [QoS::AtMostOnce, QoS::AtLeastOnce];
+const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
+
+#[divan::bench(args = QOS)]
+fn read_publish_alone(bencher: Bencher<'_, '_>, qos: QoS) {
+    read(bencher, Version::V5, (&publish(TOPIC, qos, Version::V5), 1));
+}
+
+#[divan::bench(args = VERSIONS)]
+fn read_publish_among_300(bencher: Bencher<'_, '_>, version: Version) {
+    let chunk = publish(TOPIC, QoS::AtMostOnce, version).repeat(300);
+    read(bencher, version, (&chunk, 300));
+}
+
+/// From a client that never says the same topic twice in a row.
+#[divan::bench(args = [2, 3, 10])]
+fn read_publish_among_300_of_topics(bencher: Bencher<'_, '_>, topics: usize) {
+    let publishes = (0..300).map(|n| {
+        let topic = format!("devices/dev-1234/temperatur{}", n % topics);
+        publish(&topic, QoS::AtMostOnce, Version::V5)
+    });
+    let chunk = publishes.collect::<Vec<_>>().concat();
+    read(bencher, Version::V5, (&chunk, 300));
+}
+
+#[divan::bench]
+fn read_puback_among_300(bencher: Bencher<'_, '_>) {
+    read(bencher, Version::V5, (&b"\x40\x02\0\x07".repeat(300), 300));
+}
+
+#[divan::bench]
+fn read_puback_alone(bencher: Bencher<'_, '_>) {
+    read(bencher, Version::V5, (b"\x40\x02\0\x07", 1));
 }
 
 /// What sharing the buffer costs by itself: a frame, a name in it, and the end of both.
 #[divan::bench]
 fn share_64_bytes(bencher: Bencher<'_, '_>) {
-    let batch = publish(Version::V5).repeat(BATCH);
+    let batch = publish(TOPIC, QoS::AtLeastOnce, Version::V5).repeat(BATCH);
     bencher
         .counter(ItemsCount::new(BATCH))
         .with_inputs(|| BytesMut::from(&*batch))
@@ -87,22 +135,7 @@ fn share_64_bytes(bencher: Bencher<'_, '_>) {
         });
 }
 
-#[divan::bench]
-fn read_puback(bencher: Bencher<'_, '_>) {
-    let mut server = ServerConnection::new(PACKET_SIZE_MAX, 0);
-    server.receive(&mut BytesMut::from(CONNECT)).unwrap();
-    let batch = b"\x40\x02\0\x07".repeat(BATCH);
-    bencher
-        .counter(ItemsCount::new(BATCH))
-        .with_inputs(|| BytesMut::from(&*batch))
-        .bench_local_refs(|buffer| {
-            while let Some(packet) = server.receive(buffer).unwrap() {
-                black_box(&packet);
-            }
-        });
-}
-
-#[divan::bench(args = [Version::V311, Version::V5])]
+#[divan::bench(args = VERSIONS)]
 fn write_publish_for_one_more_subscriber(bencher: Bencher<'_, '_>, version: Version) {
     let topic = TopicName::parse(TOPIC).unwrap();
     let forwarded = ForwardedProperties::default();

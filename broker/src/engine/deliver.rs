@@ -391,11 +391,7 @@ mod tests {
         world.lose(subscriber);
         for (id, seconds) in [(1, Some(5)), (2, None)] {
             let brief = publish("a", "old", QoS::AtLeastOnce, id);
-            let brief = Publish {
-                message_expiry_interval: seconds,
-                ..brief
-            };
-            world.send(publisher, Packet::Publish(brief));
+            world.send(publisher, Packet::Publish(expiring(brief, seconds)));
         }
         world.wait(5);
         world.send(publisher, qos1("a", "new", 3));
@@ -414,11 +410,7 @@ mod tests {
         world.lose(subscriber);
         for (id, seconds) in [(1, 10), (2, 60)] {
             let brief = publish("a", "x", QoS::AtLeastOnce, id);
-            let brief = Publish {
-                message_expiry_interval: Some(seconds),
-                ..brief
-            };
-            world.send(publisher, Packet::Publish(brief));
+            world.send(publisher, Packet::Publish(expiring(brief, Some(seconds))));
         }
         world.wait(20);
         let subscriber = world.enter_with("dev-1", lasting);

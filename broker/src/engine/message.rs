@@ -53,13 +53,14 @@ impl Message {
         publisher: &Arc<SessionKey>,
         now: Time,
     ) -> Self {
+        let properties = publish.properties.map(|it| *it).unwrap_or_default();
         Self {
             has_own_topic: permit.has_own_topic(),
             topic: permit.into_topic(),
             payload: publish.payload,
-            forwarded: publish.forwarded,
+            forwarded: properties.forwarded,
             publisher: Some(Arc::clone(publisher)),
-            expires_at: publish
+            expires_at: properties
                 .message_expiry_interval
                 .map(|seconds| now.after_seconds(seconds)),
             qos: publish.qos,

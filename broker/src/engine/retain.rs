@@ -262,9 +262,8 @@ mod tests {
         let publisher = world.enter("dev-1");
         let brief = publish("a", "x", QoS::AtMostOnce, 0);
         let brief = Publish {
-            message_expiry_interval: Some(10),
             retain: true,
-            ..brief
+            ..expiring(brief, Some(10))
         };
         world.send(publisher, Packet::Publish(brief));
         world.wait(4);

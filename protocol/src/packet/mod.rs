@@ -23,7 +23,7 @@ pub use connack::{Connack, ConnackProperties};
 pub use connect::{Authentication, Connect, ConnectProperties};
 pub use disconnect::Disconnect;
 pub use property::{ForwardedParts, ForwardedProperties, PropertiesTooLong, UserProperties};
-pub use publish::{Alias, Publish, PublishHead, SubscriptionId};
+pub use publish::{Alias, Publish, PublishHead, PublishProperties, SubscriptionId};
 pub use suback::Suback;
 pub use subscribe::{RetainHandling, Subscribe, Subscription};
 pub use unsuback::Unsuback;
@@ -93,4 +93,17 @@ pub enum Packet {
     Pingresp,
     Disconnect(Box<Disconnect>),
     Auth(Box<Auth>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A packet is moved several times between the socket and the engine.
+    #[test]
+    fn a_packet_stays_small() {
+        assert!(size_of::<Publish>() <= 80, "{}", size_of::<Publish>());
+        assert!(size_of::<Packet>() <= 80, "{}", size_of::<Packet>());
+        assert!(size_of::<Ack>() <= 16, "{}", size_of::<Ack>());
+    }
 }

@@ -55,6 +55,14 @@ impl ForwardedProperties {
         Ok(Self { block })
     }
 
+    /// Those of a message that has none, for all such messages.
+    pub fn none() -> &'static Self {
+        static NONE: ForwardedProperties = ForwardedProperties {
+            block: Bytes::new(),
+        };
+        &NONE
+    }
+
     /// Takes back what [`Self::as_bytes`] gave away.
     ///
     /// # Errors

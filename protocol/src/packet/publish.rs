@@ -29,14 +29,21 @@ pub struct Publish {
     pub topic: TopicName,
     /// Which delivery this is; present above QoS 0.
     pub packet_id: Option<PacketId>,
+    /// What few messages have, so that the others stay small: see [`PublishProperties::boxed`].
+    pub properties: Option<Box<PublishProperties>>,
+    /// The application's bytes.
+    pub payload: Bytes,
+}
+
+/// The properties of a PUBLISH [MQTT 5.0 §3.3.2.3], its topic alias excepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishProperties {
     /// Seconds the message may still wait [MQTT 5.0 §3.3.2.3.3].
     pub message_expiry_interval: Option<u32>,
     /// Which of the receiver's subscriptions matched; empty from a client [MQTT-3.3.4-6].
     pub subscription_ids: Vec<SubscriptionId>,
     /// What travels with the message unaltered.
     pub forwarded: ForwardedProperties,
-    /// The application's bytes.
-    pub payload: Bytes,
 }
 
 /// How a topic name is put on the wire [MQTT 5.0 §3.3.2.3.4]; 3.1.1 knows the name alone.
@@ -65,11 +72,11 @@ pub struct PublishHead<'a> {
     pub topic: &'a TopicName,
     /// What stands for it, or shall.
     pub alias: Alias,
-    /// As [`Publish::message_expiry_interval`].
+    /// As [`PublishProperties::message_expiry_interval`].
     pub message_expiry_interval: Option<u32>,
-    /// As [`Publish::subscription_ids`].
+    /// As [`PublishProperties::subscription_ids`].
     pub subscription_ids: &'a [SubscriptionId],
-    /// As [`Publish::forwarded`].
+    /// As [`PublishProperties::forwarded`].
     pub forwarded: &'a ForwardedProperties,
     /// As [`Publish::payload`].
     pub payload: &'a [u8],
@@ -98,8 +105,8 @@ impl Publish {
             QoS::AtMostOnce => None,
             QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
         };
-        let properties = match reader.block()? {
-            [] => PublishProperties::default(),
+        let (properties, alias) = match reader.block()? {
+            [] => (None, None),
             block => PublishProperties::read(reader.properties_in(block), direction)?,
         };
         let name = reader.share(name);
@@ -109,7 +116,7 @@ impl Publish {
             empty if empty.is_empty() => None,
             name => Some(TopicName::from_text(Text::from_bytes(name)?)?),
         };
-        let topic = match properties.topic_alias {
+        let topic = match alias {
             None => name.ok_or(ProtocolError::TopicMissing)?,
             Some(alias) => resolve(name, alias).ok_or(ProtocolError::TopicAliasInvalid)?,
         };
@@ -119,9 +126,7 @@ impl Publish {
             retain: flags & RETAIN != 0,
             topic,
             packet_id,
-            message_expiry_interval: properties.message_expiry_interval,
-            subscription_ids: properties.subscription_ids,
-            forwarded: properties.forwarded,
+            properties,
             payload: body,
         })
     }
@@ -135,25 +140,48 @@ impl Publish {
             packet_id: self.packet_id,
             topic: &self.topic,
             alias: Alias::None,
-            message_expiry_interval: self.message_expiry_interval,
-            subscription_ids: &self.subscription_ids,
-            forwarded: &self.forwarded,
+            message_expiry_interval: self.message_expiry_interval(),
+            subscription_ids: self.subscription_ids(),
+            forwarded: self.forwarded(),
             payload: &self.payload,
         }
     }
-}
 
-#[derive(Default)]
-struct PublishProperties {
-    message_expiry_interval: Option<u32>,
-    topic_alias: Option<NonZeroU16>,
-    subscription_ids: Vec<SubscriptionId>,
-    forwarded: ForwardedProperties,
+    /// As [`PublishProperties::message_expiry_interval`].
+    pub fn message_expiry_interval(&self) -> Option<u32> {
+        self.properties.as_ref()?.message_expiry_interval
+    }
+
+    /// As [`PublishProperties::subscription_ids`].
+    pub fn subscription_ids(&self) -> &[SubscriptionId] {
+        self.properties
+            .as_ref()
+            .map_or(&[], |properties| &properties.subscription_ids)
+    }
+
+    /// As [`PublishProperties::forwarded`].
+    pub fn forwarded(&self) -> &ForwardedProperties {
+        self.properties
+            .as_ref()
+            .map_or(ForwardedProperties::none(), |properties| {
+                &properties.forwarded
+            })
+    }
 }
 
 impl PublishProperties {
-    fn read(mut properties: Properties<'_>, direction: Direction) -> Result<Self, ProtocolError> {
+    /// As they stand in a [`Publish`]: not at all where there are none.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+
+    /// Reads a block of properties; the topic alias in it belongs to the connection.
+    fn read(
+        mut properties: Properties<'_>,
+        direction: Direction,
+    ) -> Result<(Option<Box<Self>>, Option<NonZeroU16>), ProtocolError> {
         let mut read = Self::default();
+        let mut topic_alias = None;
         let mut forwarding = Forwarding::new(&properties);
         while let Some(id) = properties.next()? {
             match id {
@@ -162,7 +190,7 @@ impl PublishProperties {
                 }
                 PropertyId::TopicAlias => {
                     let alias = NonZeroU16::new(properties.u16()?);
-                    read.topic_alias = Some(alias.ok_or(ProtocolError::TopicAliasInvalid)?);
+                    topic_alias = Some(alias.ok_or(ProtocolError::TopicAliasInvalid)?);
                 }
                 PropertyId::SubscriptionIdentifier if direction == Direction::ToServer => {
                     return Err(ProtocolError::SubscriptionIdFromClient);
@@ -174,7 +202,7 @@ impl PublishProperties {
             }
         }
         read.forwarded = forwarding.finish(&properties);
-        Ok(read)
+        Ok((read.boxed(), topic_alias))
     }
 }
 

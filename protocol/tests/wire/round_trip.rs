@@ -46,12 +46,12 @@ proptest! {
     #[test]
     fn forwarded_properties_come_back_from_their_bytes_and_their_parts(sent in any_packet()) {
         if let Packet::Publish(publish) = sent.packet {
-            let forwarded = publish.forwarded;
+            let forwarded = publish.forwarded();
             let from_bytes = ForwardedProperties::read(forwarded.as_bytes()).unwrap();
             let from_parts = ForwardedProperties::from_parts(&forwarded.parts()).unwrap();
-            prop_assert_eq!(&from_bytes, &forwarded);
-            prop_assert_eq!(&from_parts, &forwarded);
-            prop_assert_eq!(&forwarded.detached(), &forwarded);
+            prop_assert_eq!(&from_bytes, forwarded);
+            prop_assert_eq!(&from_parts, forwarded);
+            prop_assert_eq!(&forwarded.detached(), forwarded);
         }
     }
 }

@@ -11,8 +11,8 @@ use countersign_protocol::ReasonCode as Code;
 use countersign_protocol::Text;
 use countersign_protocol::packet::{
     Ack, AckWords, Auth, Authentication, Connack, ConnackProperties, Connect, ConnectProperties,
-    Disconnect, ForwardedParts, ForwardedProperties, Packet, PacketId, Publish, QoS,
-    RetainHandling, Suback, Subscribe, Subscription, SubscriptionId, Unsuback, Unsubscribe,
+    Disconnect, ForwardedParts, ForwardedProperties, Packet, PacketId, Publish, PublishProperties,
+    QoS, RetainHandling, Suback, Subscribe, Subscription, SubscriptionId, Unsuback, Unsubscribe,
     UserProperties, Version, Will,
 };
 use countersign_protocol::topic::{TopicFilter, TopicName};
@@ -196,15 +196,18 @@ fn publish(version: Version, direction: Direction) -> impl Strategy<Value = Publ
     (delivery, topic_name(), properties, bytes()).prop_map(
         |((dup, qos, retain, id), topic, (expiry, subscription_ids, forwarded), payload)| {
             let is_delivery = qos != QoS::AtMostOnce;
+            let properties = PublishProperties {
+                message_expiry_interval: expiry,
+                subscription_ids,
+                forwarded,
+            };
             Publish {
                 dup: dup && is_delivery,
                 qos,
                 retain,
                 topic,
                 packet_id: is_delivery.then_some(id),
-                message_expiry_interval: expiry,
-                subscription_ids,
-                forwarded,
+                properties: properties.boxed(),
                 payload,
             }
         },

@@ -1,11 +1,11 @@
 //! Who is who in the tests: devices with real certificates, and what they may.
 
-use super::publish;
+use super::{expiring, publish};
 use crate::engine::policy::{Policy, Rights, SubscribePermit};
 use crate::engine::{Message, SessionKey, Time};
 use certs::{Admission, RevocationSet, Subject, TrustDomain, VerifiedDevice, admit};
 use protocol::Text;
-use protocol::packet::{Publish, QoS};
+use protocol::packet::QoS;
 use protocol::topic::TopicFilter;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
@@ -64,10 +64,7 @@ pub(crate) fn message(
         client_id,
     });
     let seconds = expires_at.map(|at| at.since(Time::default()).as_secs().try_into().unwrap());
-    let publish = Publish {
-        message_expiry_interval: seconds,
-        ..publish
-    };
+    let publish = expiring(publish, seconds);
     Arc::new(Message::published(
         permit,
         publish,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protocol::packet::{
     Ack, Connect, ConnectProperties, Disconnect, ForwardedProperties, Packet, PacketId, Publish,
-    QoS, RetainHandling, Subscribe, Subscription, Unsubscribe, Version, Will,
+    PublishProperties, QoS, RetainHandling, Subscribe, Subscription, Unsubscribe, Version, Will,
 };
 use protocol::topic::{TopicFilter, TopicName};
 use protocol::{ReasonCode, Text};
@@ -57,10 +57,20 @@ pub(crate) fn publish(topic: &str, payload: &str, qos: QoS, packet_id: u16) -> P
         retain: false,
         topic: TopicName::parse(topic).unwrap(),
         packet_id: (qos != QoS::AtMostOnce).then(|| id(packet_id)),
-        message_expiry_interval: None,
-        subscription_ids: Vec::new(),
-        forwarded: ForwardedProperties::default(),
+        properties: None,
         payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
+}
+
+/// Gives a PUBLISH so many seconds.
+pub(crate) fn expiring(publish: Publish, seconds: Option<u32>) -> Publish {
+    let properties = PublishProperties {
+        message_expiry_interval: seconds,
+        ..PublishProperties::default()
+    };
+    Publish {
+        properties: properties.boxed(),
+        ..publish
     }
 }
 

@@ -193,12 +193,11 @@ impl Sequence {
                 let number = random.id();
                 let payload = random.one_of(&["", "x", LONG]);
                 let publish = publish(random.one_of(&TOPICS), payload, random.one_of(&QOS), number);
-                let message_expiry_interval = random.one_of(&[None, None, Some(5)]);
+                let publish = expiring(publish, random.one_of(&[None, None, Some(5)]));
                 let (retain, dup) = (random.below(4) == 0, random.yes());
                 Packet::Publish(Publish {
                     retain,
                     dup,
-                    message_expiry_interval,
                     ..publish
                 })
             }
