@@ -55,7 +55,7 @@ fn say_packet(packet: &Packet) -> String {
 
 fn say_publish(publish: &Publish) -> String {
     let payload = String::from_utf8_lossy(&publish.payload);
-    let ids = publish.subscription_ids.as_slice();
+    let ids = publish.subscription_ids();
     let mut words = vec![
         format!("PUBLISH {}={payload}", publish.topic),
         format!("q{}", publish.qos.bits()),
@@ -64,7 +64,7 @@ fn say_publish(publish: &Publish) -> String {
     words.extend(publish.dup.then(|| "dup".to_owned()));
     words.extend(publish.retain.then(|| "retain".to_owned()));
     words.extend((!ids.is_empty()).then(|| format!("ids{ids:?}")));
-    let expires = publish.message_expiry_interval;
+    let expires = publish.message_expiry_interval();
     words.extend(expires.map(|seconds| format!("expires[{seconds}]")));
     words.join(" ")
 }
