@@ -20,12 +20,12 @@ const SPOKEN: [(Version, Direction); 4] = [
 /// is not is told with an error code.
 pub(crate) fn read_packet(octets: &[u8]) {
     for (version, direction) in SPOKEN {
-        let mut buffer = BytesMut::from(octets);
-        let read = Frame::split_off(&mut buffer, direction, PACKET_SIZE_MAX)
+        let mut arrived = Bytes::copy_from_slice(octets);
+        let read = Frame::first(&mut arrived, direction, PACKET_SIZE_MAX)
             .and_then(|frame| frame.map(|frame| wire::read(frame, version)).transpose());
         match read {
             Ok(Some(packet)) => check_again(&packet, version, direction),
-            Ok(None) => assert_eq!(buffer, octets, "nothing is taken of what is not complete"),
+            Ok(None) => assert_eq!(arrived, octets, "nothing is taken of what is not complete"),
             Err(error) => assert!(error.reason_code().is_error()),
         }
     }
@@ -35,10 +35,11 @@ fn check_again(packet: &Packet, version: Version, direction: Direction) {
     let mut out = BytesMut::new();
     wire::write(packet, version, &mut out).expect("it was not too large");
     assert_eq!(wire::encoded_len(packet, version), out.len());
-    let frame = Frame::split_off(&mut out, direction, PACKET_SIZE_MAX);
+    let mut arrived = out.freeze();
+    let frame = Frame::first(&mut arrived, direction, PACKET_SIZE_MAX);
     let frame = frame.expect("we wrote it").expect("we wrote all of it");
-    assert!(out.is_empty());
     assert_eq!(wire::read(frame, version).as_ref(), Ok(packet));
+    assert!(arrived.is_empty());
 }
 
 /// Two filters and a name, one a line: inclusion, overlap and matching do not contradict.
@@ -75,15 +76,15 @@ pub(crate) fn connection(octets: &[u8]) {
     let mut whole = ServerConnection::new(size_max, 3);
     let mut parts = ServerConnection::new(size_max, 3);
     assert_eq!(
-        received([stream].into_iter(), |buffer| whole.receive(buffer)),
-        received(pieces(), |buffer| parts.receive(buffer)),
+        received([stream].into_iter(), |arrived| whole.receive(arrived)),
+        received(pieces(), |arrived| parts.receive(arrived)),
     );
     for version in [Version::V311, Version::V5] {
         let mut whole = ClientConnection::new(version, size_max, 3);
         let mut parts = ClientConnection::new(version, size_max, 3);
         assert_eq!(
-            received([stream].into_iter(), |buffer| whole.receive(buffer)),
-            received(pieces(), |buffer| parts.receive(buffer)),
+            received([stream].into_iter(), |arrived| whole.receive(arrived)),
+            received(pieces(), |arrived| parts.receive(arrived)),
         );
     }
 }
@@ -91,14 +92,14 @@ pub(crate) fn connection(octets: &[u8]) {
 /// All packets up to the first error; nothing is taken of a packet that is not complete.
 fn received<'a, E>(
     pieces: impl Iterator<Item = &'a [u8]>,
-    mut receive: impl FnMut(&mut BytesMut) -> Result<Option<Packet>, E>,
+    mut receive: impl FnMut(&mut Bytes) -> Result<Option<Packet>, E>,
 ) -> (Vec<Packet>, Option<E>) {
     let mut packets = Vec::new();
-    let mut buffer = BytesMut::new();
+    let mut arrived = Bytes::new();
     for piece in pieces {
-        buffer.extend_from_slice(piece);
+        arrived = Bytes::from([&*arrived, piece].concat());
         loop {
-            match receive(&mut buffer) {
+            match receive(&mut arrived) {
                 Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => break,
                 Err(error) => return (packets, Some(error)),

@@ -187,6 +187,9 @@ impl From<InvalidText> for ProtocolError {
 
 impl From<InvalidTopic> for ProtocolError {
     fn from(error: InvalidTopic) -> Self {
-        Self::Topic(error)
+        match error {
+            InvalidTopic::Text(error) => Self::Text(error),
+            error => Self::Topic(error),
+        }
     }
 }

@@ -1,35 +1,32 @@
-//! Looks for bytes that must not be there, eight at a time.
+//! Looks for bytes that must not be there, sixteen at a time.
 //!
 //! Strings of MQTT are short and in every packet, so that this is most of what reading one costs.
 
 /// Whether any of the `wanted` bytes is among these.
 #[inline]
 pub(crate) fn has_any<const N: usize>(bytes: &[u8], wanted: [u8; N]) -> bool {
-    let words = bytes.chunks_exact(8);
-    let Some(last) = bytes.last_chunk().copied() else {
-        return bytes.iter().any(|byte| wanted.contains(byte));
-    };
-    let in_words = words
-        .filter_map(|word| word.first_chunk().copied())
-        .fold(0, |found, word| found | marks(word, wanted));
-    // The last word overlaps the one before it, unless it is that one.
-    in_words | marks(last, wanted) != 0
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let blocks = bytes.chunks_exact(16).filter_map(|it| it.first_chunk());
+        // The last block overlaps the one before it, unless it is that one.
+        return blocks.fold(is_in(last, wanted), |found, it| {
+            found | is_in::<16, N>(it, wanted)
+        });
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        return is_in(first, wanted) | is_in(last, wanted);
+    }
+    bytes.iter().any(|byte| wanted.contains(byte))
 }
 
-/// Something other than 0 if and only if one of the eight bytes is wanted.
+/// Looks at all bytes of a block at once: there is nothing to decide between them.
 #[inline]
-fn marks<const N: usize>(word: [u8; 8], wanted: [u8; N]) -> u64 {
-    let word = u64::from_ne_bytes(word);
-    wanted.iter().fold(0, |found, byte| {
-        // A byte is 0 here where it was wanted; taking 1 from it then sets its upper bit.
-        let zero_where_found = word ^ repeated(*byte);
-        let borrowed = zero_where_found.wrapping_sub(repeated(1));
-        found | (borrowed & !zero_where_found & repeated(0x80))
-    })
-}
-
-const fn repeated(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
+fn is_in<const LEN: usize, const N: usize>(block: &[u8; LEN], wanted: [u8; N]) -> bool {
+    let found = block.iter().fold(0, |found, byte| {
+        wanted
+            .iter()
+            .fold(found, |found, it| found | u8::from(byte == it))
+    });
+    found != 0
 }
 
 #[cfg(test)]

@@ -21,8 +21,6 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Message {
     topic: TopicName,
-    /// Whether the topic is in memory of its own already.
-    has_own_topic: bool,
     payload: Bytes,
     forwarded: ForwardedProperties,
     publisher: Option<Arc<SessionKey>>,
@@ -55,7 +53,6 @@ impl Message {
     ) -> Self {
         let properties = publish.properties.map(|it| *it).unwrap_or_default();
         Self {
-            has_own_topic: permit.has_own_topic(),
             topic: permit.into_topic(),
             payload: publish.payload,
             forwarded: properties.forwarded,
@@ -77,7 +74,6 @@ impl Message {
         now: Time,
     ) -> Self {
         Self {
-            has_own_topic: true,
             topic: permit.into_topic(),
             payload: will.payload.clone(),
             forwarded: will.forwarded.clone(),
@@ -94,7 +90,6 @@ impl Message {
     /// What the broker says of itself, on a topic only it may use.
     pub(super) fn of_broker(statistic: Statistic, payload: Bytes) -> Option<Self> {
         Some(Self {
-            has_own_topic: true,
             topic: statistic.topic()?,
             payload,
             forwarded: ForwardedProperties::default(),
@@ -136,14 +131,7 @@ impl Message {
         if self.memory == Memory::Own {
             return self;
         }
-        let topic = if self.has_own_topic {
-            self.topic
-        } else {
-            self.topic.detached()
-        };
         Self {
-            topic,
-            has_own_topic: true,
             payload: Bytes::copy_from_slice(&self.payload),
             forwarded: self.forwarded.detached(),
             memory: Memory::Own,
@@ -264,7 +252,6 @@ mod tests {
             (shared.topic(), shared.payload())
         );
         assert_ne!(own.payload().as_ptr(), shared.payload().as_ptr());
-        assert_ne!(own.topic().text().as_ptr(), shared.topic().text().as_ptr());
     }
 
     #[test]

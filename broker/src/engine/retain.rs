@@ -25,7 +25,7 @@ impl Engine {
             self.retained.set(message);
         } else if self.retained.clear(message.topic()) {
             self.record(Record::RetainedCleared {
-                topic: message.topic().detached(),
+                topic: message.topic().clone(),
             });
         } else {
             return After::Nothing;

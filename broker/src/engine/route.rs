@@ -358,7 +358,7 @@ pub(super) fn not_before(message: &Message, after: After) -> After {
 /// It is asked where a permit for a filter does not say all: where it withholds a part of the
 /// filter, and where it was given by an earlier policy.
 pub(super) fn may_receive(rights: &Rights, topic: &TopicName) -> bool {
-    TopicFilter::from_text(topic.text().clone())
+    TopicFilter::parse(topic.as_str())
         .is_ok_and(|filter| rights.permit_subscribe(&filter).is_some())
 }
 

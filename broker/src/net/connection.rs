@@ -85,12 +85,13 @@ pub(super) async fn greet(
 ) -> Result<Greeting, Ended> {
     let mut buffer = BytesMut::new();
     loop {
-        match protocol.receive(&mut buffer) {
+        let mut arrived = buffer.freeze();
+        match protocol.receive(&mut arrived) {
             Ok(Some(Packet::Connect(connect))) => {
                 return Ok(Greeting {
                     connect,
                     protocol,
-                    buffer,
+                    buffer: BytesMut::from(&*arrived),
                 });
             }
             // `receive` lets nothing but a CONNECT come first.
@@ -101,6 +102,7 @@ pub(super) async fn greet(
                 return Err(Ended::Broke(error));
             }
         }
+        buffer = BytesMut::from(arrived);
         if stream.read_buf(&mut buffer).await.map_err(Ended::Failed)? == 0 {
             return Err(Ended::EndOfStream);
         }

@@ -4,7 +4,7 @@
 //! answered first.
 
 use crate::engine::{Arrival, ConnectionId, Input};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use protocol::ProtocolError;
 use protocol::connection::ServerConnection;
 use protocol::packet::Packet;
@@ -67,8 +67,8 @@ impl Listening {
         stream: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if !self.buffer.is_empty() {
-            // The rest of a packet joins its beginning.
+        if self.buffer.len() >= SMALL_READ_LEN {
+            // A long packet grows where it is.
             self.buffer.reserve(READ_LEN);
             return poll_read_buf(Pin::new(stream), cx, &mut self.buffer);
         }
@@ -76,7 +76,10 @@ impl Listening {
             scratch.clear();
             scratch.reserve(READ_LEN);
             let read = ready!(poll_read_buf(Pin::new(stream), cx, scratch))?;
-            if read < SMALL_READ_LEN {
+            if !self.buffer.is_empty() {
+                // The rest of a packet joins its beginning.
+                self.buffer.extend_from_slice(scratch);
+            } else if read < SMALL_READ_LEN {
                 self.buffer = BytesMut::from(&scratch[..]);
             } else {
                 std::mem::swap(&mut self.buffer, scratch);
@@ -87,20 +90,26 @@ impl Listening {
 
     /// Turns all complete packets of the buffer into inputs. True if there was one.
     pub(super) fn decode(&mut self) -> bool {
+        let mut arrived = std::mem::take(&mut self.buffer).freeze();
         let mut any = false;
+        if self.packets.is_empty() && !arrived.is_empty() {
+            self.packets.reserve_exact(self.packets_len);
+        }
         while !self.finished {
-            match self.protocol.receive(&mut self.buffer) {
-                Ok(None) => break,
-                Ok(Some(Packet::Pingreq)) => self.pings += 1,
-                Ok(Some(packet)) => self.take(packet),
+            match self.receive(&mut arrived) {
+                Ok(false) => break,
+                Ok(true) => {}
                 Err(error) => self.give_up(error),
             }
             any = true;
         }
-        if self.buffer.is_empty() {
-            // An idle connection keeps no buffer.
-            self.buffer = BytesMut::new();
-        }
+        self.buffer = if any {
+            // What has begun does not keep what came before it, and an idle connection no buffer.
+            BytesMut::from(&*arrived)
+        } else {
+            // It is ours alone, and is not copied.
+            BytesMut::from(arrived)
+        };
         any
     }
 
@@ -120,12 +129,14 @@ impl Listening {
         &mut self.inputs
     }
 
-    fn take(&mut self, packet: Packet) {
-        self.finished = matches!(packet, Packet::Disconnect(_));
-        if self.packets.is_empty() {
-            self.packets.reserve_exact(self.packets_len);
-        }
-        self.packets.push(packet);
+    fn receive(&mut self, arrived: &mut Bytes) -> Result<bool, ProtocolError> {
+        self.protocol.receive_into(arrived, |packet| match packet {
+            Packet::Pingreq => self.pings += 1,
+            packet => {
+                self.finished = matches!(packet, Packet::Disconnect(_));
+                self.packets.push(packet);
+            }
+        })
     }
 
     fn give_up(&mut self, error: ProtocolError) {
@@ -146,5 +157,80 @@ impl Listening {
             connection: self.connection,
             packets: std::mem::take(&mut self.packets),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+    use std::task::Waker;
+
+    const CONNECT: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\x3C\0\x01c";
+    const PUBLISH: &[u8] = b"\x30\x04\0\x01tx";
+
+    /// A connection whose CONNECT has been received.
+    fn listening() -> Listening {
+        let mut protocol = ServerConnection::new(NonZeroU32::new(1 << 20).unwrap(), 0);
+        protocol.receive(&mut Bytes::from_static(CONNECT)).unwrap();
+        Listening::new(ConnectionId(1), protocol, BytesMut::new())
+    }
+
+    /// Reads these bytes and decodes what is complete then.
+    fn hear(listening: &mut Listening, mut bytes: &[u8]) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut any = false;
+        while !bytes.is_empty() {
+            let read = listening.poll_read(&mut bytes, &mut cx);
+            assert!(matches!(read, Poll::Ready(Ok(1..))));
+            any |= listening.decode();
+        }
+        any
+    }
+
+    /// A PUBLISH of that many bytes behind its fixed header.
+    fn long_publish(len: usize) -> Vec<u8> {
+        let septets = [len & 0x7F | 0x80, len >> 7 & 0x7F | 0x80, len >> 14];
+        let mut packet = vec![0x30];
+        packet.extend(septets.map(|it| u8::try_from(it).unwrap()));
+        packet.extend(b"\0\x01t");
+        packet.resize(4 + len, b'x');
+        packet
+    }
+
+    #[test]
+    fn what_has_begun_is_kept_and_nothing_else() {
+        let mut listening = listening();
+        let stream = PUBLISH.repeat(3);
+        for cut in 0..stream.len() {
+            let complete_len = cut / PUBLISH.len() * PUBLISH.len();
+            assert_eq!(hear(&mut listening, &stream[..cut]), complete_len > 0);
+            assert_eq!(listening.buffer, stream[complete_len..cut]);
+            assert!(listening.buffer.capacity() < 64);
+            assert!(hear(&mut listening, &stream[cut..]));
+            assert_eq!(listening.buffer.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn a_long_packet_is_not_copied_again_at_each_read() {
+        let mut listening = listening();
+        let stream = [PUBLISH, &long_publish(1_000_000), PUBLISH].concat();
+        let mut places = Vec::new();
+        for part in stream[..1_000_000].chunks(1_000) {
+            hear(&mut listening, part);
+            places.push(listening.buffer.as_ptr());
+        }
+        places.dedup();
+        assert!(places.len() < 30, "{}", places.len());
+        assert!(hear(&mut listening, &stream[1_000_000..]));
+        assert_eq!(listening.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn cve_2017_7651_no_room_is_made_for_what_has_not_arrived() {
+        let mut listening = listening();
+        hear(&mut listening, &long_publish(1_000_000)[..10]);
+        assert!(listening.buffer.capacity() < 64);
     }
 }

@@ -35,7 +35,7 @@ impl AliasesIn {
             return None;
         }
         if self.names.get(&alias) != Some(&name) {
-            self.names.insert(alias, name.detached());
+            self.names.insert(alias, name.clone());
         }
         Some(name)
     }
@@ -73,7 +73,7 @@ impl AliasesOut {
             return Alias::None;
         }
         let number = NonZeroU16::MIN.saturating_add(used);
-        self.numbers.insert(name.detached(), number);
+        self.numbers.insert(name.clone(), number);
         Alias::New(number)
     }
 

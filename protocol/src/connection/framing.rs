@@ -3,11 +3,11 @@
 //! CONNECT comes first and once, nothing comes behind DISCONNECT, and every PUBLISH that is
 //! handed on has its topic name. After an error the connection has to end.
 
-use super::alias::AliasesIn;
+use super::topics::TopicsIn;
 use crate::ProtocolError;
-use crate::packet::{Connack, Connect, Disconnect, Packet, Version};
-use crate::wire::{self, Direction, Frame, Head, Kind};
-use bytes::BytesMut;
+use crate::packet::{Connack, Connect, Disconnect, Packet, Publish, Version};
+use crate::wire::{self, Direction, Frame, Kind};
+use bytes::Bytes;
 use std::num::NonZeroU32;
 
 /// What a server has received on one connection.
@@ -37,7 +37,7 @@ impl ServerConnection {
             stream: Stream {
                 direction: Direction::ToServer,
                 packet_size_max,
-                aliases: AliasesIn::new(topic_alias_max),
+                topics: TopicsIn::new(topic_alias_max),
             },
             stage: ServerStage::BeforeConnect,
         }
@@ -51,15 +51,31 @@ impl ServerConnection {
         }
     }
 
-    /// Takes the next packet, if it has arrived whole. What the client sends between CONNECT and
-    /// CONNACK is taken like all else [MQTT 5.0 §3.1.4].
+    /// Takes the next packet from what has arrived, if it has arrived whole; nothing is taken
+    /// otherwise. What the client sends between CONNECT and CONNACK is taken like all else
+    /// [MQTT 5.0 §3.1.4].
     ///
     /// # Errors
     /// If the client broke MQTT. Even a packet that has only begun is refused if it may not come.
+    pub fn receive(&mut self, arrived: &mut Bytes) -> Result<Option<Packet>, ProtocolError> {
+        let mut next = None;
+        self.receive_into(arrived, |packet| next = Some(packet))?;
+        Ok(next)
+    }
+
+    /// As [`Self::receive`], for those who receive many: `take` puts the packet where it belongs,
+    /// so that it is made there; to move it costs as much as to read it. False if there was none.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
     #[inline]
-    pub fn receive(&mut self, buffer: &mut BytesMut) -> Result<Option<Packet>, ProtocolError> {
-        let Some(kind) = first_kind(buffer)? else {
-            return Ok(None);
+    pub fn receive_into(
+        &mut self,
+        arrived: &mut Bytes,
+        take: impl FnOnce(Packet),
+    ) -> Result<bool, ProtocolError> {
+        let Some(kind) = first_kind(arrived)? else {
+            return Ok(false);
         };
         let version = match (self.stage, kind) {
             // The CONNECT itself says what it is written in.
@@ -71,22 +87,26 @@ impl ServerConnection {
             (ServerStage::Connected { version, .. }, _) => version,
             (ServerStage::AfterDisconnect, _) => return Err(ProtocolError::AfterDisconnect),
         };
-        match kind {
-            Kind::Connect | Kind::Disconnect | Kind::Auth => self.turn(buffer, version),
-            _ => self.stream.next(buffer, version),
+        let Some(frame) = self.stream.first(arrived)? else {
+            return Ok(false);
+        };
+        if kind == Kind::Publish {
+            self.stream
+                .publish(frame, version, |publish| take(Packet::Publish(publish)))?;
+        } else if let Some(packet) = wire::read_bare_ack(&frame) {
+            frame.check_length(version)?;
+            frame.skip();
+            take(packet);
+        } else {
+            take(self.control(frame, version)?);
         }
+        Ok(true)
     }
 
-    /// Receives a packet that changes what may come next.
-    fn turn(
-        &mut self,
-        buffer: &mut BytesMut,
-        version: Version,
-    ) -> Result<Option<Packet>, ProtocolError> {
-        let packet = self.stream.next(buffer, version)?;
-        if let Some(packet) = &packet {
-            self.accept(packet)?;
-        }
+    /// Receives a packet that may change what may come next.
+    fn control(&mut self, frame: Frame<'_>, version: Version) -> Result<Packet, ProtocolError> {
+        let packet = wire::read_control(frame, version)?;
+        self.accept(&packet)?;
         Ok(packet)
     }
 
@@ -159,7 +179,7 @@ impl ClientConnection {
             stream: Stream {
                 direction: Direction::ToClient,
                 packet_size_max,
-                aliases: AliasesIn::new(topic_alias_max),
+                topics: TopicsIn::new(topic_alias_max),
             },
             version,
             stage: ClientStage::BeforeConnack,
@@ -170,8 +190,8 @@ impl ClientConnection {
     ///
     /// # Errors
     /// If the server broke MQTT.
-    pub fn receive(&mut self, buffer: &mut BytesMut) -> Result<Option<Packet>, ProtocolError> {
-        let Some(kind) = first_kind(buffer)? else {
+    pub fn receive(&mut self, arrived: &mut Bytes) -> Result<Option<Packet>, ProtocolError> {
+        let Some(kind) = first_kind(arrived)? else {
             return Ok(None);
         };
         match (self.stage, kind) {
@@ -181,13 +201,20 @@ impl ClientConnection {
             (ClientStage::Connected, _) => {}
             (ClientStage::Ended, _) => return Err(ProtocolError::AfterDisconnect),
         }
-        let packet = self.stream.next(buffer, self.version)?;
+        let Some(frame) = self.stream.first(arrived)? else {
+            return Ok(None);
+        };
+        if kind == Kind::Publish {
+            let publish = self.stream.publish(frame, self.version, Packet::Publish);
+            return publish.map(Some);
+        }
+        let packet = wire::read_control(frame, self.version)?;
         match &packet {
-            Some(Packet::Connack(connack)) => self.stage = ClientStage::after(connack),
-            Some(Packet::Disconnect(_)) => self.stage = ClientStage::Ended,
+            Packet::Connack(connack) => self.stage = ClientStage::after(connack),
+            Packet::Disconnect(_) => self.stage = ClientStage::Ended,
             _ => {}
         }
-        Ok(packet)
+        Ok(Some(packet))
     }
 }
 
@@ -206,35 +233,31 @@ impl ClientStage {
 struct Stream {
     direction: Direction,
     packet_size_max: NonZeroU32,
-    aliases: AliasesIn,
+    topics: TopicsIn,
 }
 
 impl Stream {
     #[inline]
-    fn next(
+    fn first<'a>(&self, arrived: &'a mut Bytes) -> Result<Option<Frame<'a>>, ProtocolError> {
+        Frame::first(arrived, self.direction, self.packet_size_max)
+    }
+
+    #[inline]
+    fn publish<T>(
         &mut self,
-        buffer: &mut BytesMut,
+        frame: Frame<'_>,
         version: Version,
-    ) -> Result<Option<Packet>, ProtocolError> {
-        let Some(head) = Head::read(buffer, self.direction, self.packet_size_max)? else {
-            return Ok(None);
-        };
-        let body = head.split_body_off(buffer);
-        let frame = Frame { head, body };
-        if head.kind != Kind::Publish {
-            return wire::read_control(&frame, version).map(Some);
-        }
-        let aliases = &mut self.aliases;
-        let resolve = |name, alias| aliases.resolve(name, alias);
-        let publish = wire::read_publish(frame, version, resolve)?;
-        Ok(Some(Packet::Publish(publish)))
+        make: impl FnOnce(Publish) -> T,
+    ) -> Result<T, ProtocolError> {
+        let topic = |name: &[u8], alias| self.topics.topic(name, alias);
+        Publish::read(frame, version, topic, make)
     }
 }
 
 /// What kind of packet has begun to arrive.
 #[inline]
-fn first_kind(buffer: &BytesMut) -> Result<Option<Kind>, ProtocolError> {
-    let Some(first) = buffer.first() else {
+fn first_kind(arrived: &[u8]) -> Result<Option<Kind>, ProtocolError> {
+    let Some(first) = arrived.first() else {
         return Ok(None);
     };
     let kind = Kind::from_first_byte(*first).ok_or(ProtocolError::PacketTypeReserved)?;
@@ -262,11 +285,11 @@ mod tests {
 
     /// All that is received from these bytes, and the error that ends it.
     fn received(parts: &[&[u8]]) -> (Vec<Packet>, Option<ProtocolError>) {
-        let mut buffer = BytesMut::from(&*parts.concat());
+        let mut arrived = Bytes::from(parts.concat());
         let mut server = server();
         let mut packets = Vec::new();
         loop {
-            match server.receive(&mut buffer) {
+            match server.receive(&mut arrived) {
                 Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => return (packets, None),
                 Err(error) => return (packets, Some(error)),
@@ -389,12 +412,46 @@ mod tests {
         ];
         let (whole, error) = received(parts);
         assert_eq!((whole.len(), error), (5, None));
-        let (mut server, mut buffer, mut packets) = (server(), BytesMut::new(), Vec::new());
+        let (mut server, mut arrived, mut packets) = (server(), Bytes::new(), Vec::new());
         for byte in parts.concat() {
-            buffer.extend_from_slice(&[byte]);
-            packets.extend(server.receive(&mut buffer).unwrap());
+            arrived = Bytes::from([&*arrived, &[byte]].concat());
+            packets.extend(server.receive(&mut arrived).unwrap());
         }
         assert_eq!(packets, whole);
+    }
+
+    #[test]
+    fn a_message_keeps_nothing_but_what_its_payload_came_in() {
+        let mut arrived =
+            Bytes::from([CONNECT_5, b"\x30\x04\0\x01t\0", b"\x30\x05\0\x01t\0x"].concat());
+        let whole = arrived.clone();
+        let mut server = server();
+        let mut next = || server.receive(&mut arrived).unwrap();
+        drop(next());
+        let (empty, full) = (next(), next());
+        assert!(empty.is_some());
+        drop(full);
+        drop(arrived);
+        assert!(whole.is_unique(), "{empty:?}");
+    }
+
+    #[test]
+    fn what_is_put_where_it_belongs_is_what_is_received() {
+        let parts = [
+            CONNECT_5,
+            b"\x32\x07\0\x01t\0\x07\0x",
+            b"\x40\x02\0\x07",
+            PINGREQ,
+            b"\xE0\0",
+        ];
+        let (received, _) = received(&parts);
+        let (mut server, mut arrived) = (server(), Bytes::from(parts.concat()));
+        let mut packets = Vec::new();
+        while server
+            .receive_into(&mut arrived, |it| packets.push(it))
+            .is_ok_and(|any| any)
+        {}
+        assert_eq!((packets.len(), packets), (5, received));
     }
 
     #[test]
@@ -403,11 +460,11 @@ mod tests {
         assert_eq!(server.version(), None);
         for (connect, version) in [(CONNECT_311, Version::V311), (CONNECT_5, Version::V5)] {
             let mut server = self::server();
-            server.receive(&mut BytesMut::from(connect)).unwrap();
+            server.receive(&mut Bytes::from_static(connect)).unwrap();
             assert_eq!(server.version(), Some(version));
         }
         server
-            .receive(&mut BytesMut::from(&CONNECT_5[..7]))
+            .receive(&mut Bytes::from_static(&CONNECT_5[..7]))
             .unwrap();
         assert_eq!(server.version(), None);
     }
@@ -416,11 +473,11 @@ mod tests {
     fn mqtt_3_2_0_1_a_client_awaits_connack_first_and_once() {
         let check = |parts: &[&[u8]], expected: Result<(), ProtocolError>| {
             let mut client = ClientConnection::new(Version::V5, wire::PACKET_SIZE_MAX, 0);
-            let mut buffer = BytesMut::from(&*parts.concat());
+            let mut arrived = Bytes::from(parts.concat());
             let mut last = Ok(());
-            while !buffer.is_empty() && last.is_ok() {
+            while !arrived.is_empty() && last.is_ok() {
                 last = client
-                    .receive(&mut buffer)
+                    .receive(&mut arrived)
                     .map(|packet| assert!(packet.is_some()));
             }
             assert_eq!(last, expected, "{parts:02x?}");

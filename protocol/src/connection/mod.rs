@@ -5,6 +5,7 @@
 mod alias;
 mod framing;
 mod keep_alive;
+mod topics;
 
 pub use alias::AliasesOut;
 pub use framing::{ClientConnection, ServerConnection};

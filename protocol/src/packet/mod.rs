@@ -102,8 +102,8 @@ mod tests {
     /// A packet is moved several times between the socket and the engine.
     #[test]
     fn a_packet_stays_small() {
-        assert!(size_of::<Publish>() <= 80, "{}", size_of::<Publish>());
-        assert!(size_of::<Packet>() <= 80, "{}", size_of::<Packet>());
+        assert!(size_of::<Publish>() <= 64, "{}", size_of::<Publish>());
+        assert!(size_of::<Packet>() <= 64, "{}", size_of::<Packet>());
         assert!(size_of::<Ack>() <= 16, "{}", size_of::<Ack>());
     }
 }

@@ -119,8 +119,9 @@ impl ForwardedParts {
                 .flag(is_utf8);
         }
         out.optional_text(PropertyId::ContentType, self.content_type.as_ref());
-        let response_topic = self.response_topic.as_ref().map(TopicName::text);
-        out.optional_text(PropertyId::ResponseTopic, response_topic);
+        if let Some(topic) = &self.response_topic {
+            out.property(PropertyId::ResponseTopic).text(topic.as_str());
+        }
         out.optional_binary(PropertyId::CorrelationData, self.correlation_data.as_ref());
         out.user_properties(&self.user_properties);
     }
@@ -134,7 +135,7 @@ impl ForwardedParts {
                 }
                 PropertyId::ContentType => parts.content_type = Some(properties.text()?),
                 PropertyId::ResponseTopic => {
-                    parts.response_topic = Some(TopicName::from_text(properties.text()?)?);
+                    parts.response_topic = Some(TopicName::parse(properties.str()?)?);
                 }
                 PropertyId::CorrelationData => parts.correlation_data = Some(properties.binary()?),
                 PropertyId::UserProperty => properties.user(&mut parts.user_properties)?,

@@ -5,18 +5,18 @@
 
 use super::property::Forwarding;
 use super::{ForwardedProperties, PacketId, QoS, Version};
+use crate::ProtocolError;
 use crate::topic::TopicName;
 use crate::wire::{
-    Direction, Header, Kind, PACKET_SIZE_MAX, Properties, PropertyId, Reader, TooLarge, varint,
+    Direction, Frame, Header, Kind, PACKET_SIZE_MAX, Properties, PropertyId, TooLarge, varint,
 };
-use crate::{ProtocolError, Text};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::num::{NonZeroU16, NonZeroU32};
 
 /// A subscription identifier: 1 to 268,435,455 [MQTT 5.0 §3.8.2.1.2].
 pub type SubscriptionId = NonZeroU32;
 
-/// A PUBLISH, in either direction. The payload is a part of the frame it came in, not a copy.
+/// A PUBLISH, in either direction. The payload is a part of what it came in, not a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// Perhaps sent before; 0 at QoS 0 [MQTT-3.3.1-2].
@@ -86,17 +86,20 @@ const DUP: u8 = 0b1000;
 const RETAIN: u8 = 0b0001;
 
 impl Publish {
-    /// Takes the body apart: the payload is what remains of it.
+    /// Takes the packet from what has arrived. `topic` says what a name, perhaps an empty one, and
+    /// a topic alias stand for; `make` gets the packet before it is moved anywhere, so that it can
+    /// be made where it belongs.
     #[inline]
-    pub(crate) fn read(
-        mut body: Bytes,
-        flags: u8,
-        (version, direction): (Version, Direction),
-        resolve: impl FnOnce(Option<TopicName>, NonZeroU16) -> Option<TopicName>,
-    ) -> Result<Self, ProtocolError> {
-        let mut reader = Reader::new(&body, version, direction);
-        let dup = flags & DUP != 0;
-        let qos = QoS::from_bits(flags >> 1 & 0b11).ok_or(ProtocolError::QosReserved)?;
+    pub(crate) fn read<T>(
+        frame: Frame<'_>,
+        version: Version,
+        topic: impl FnOnce(&[u8], Option<NonZeroU16>) -> Result<TopicName, ProtocolError>,
+        make: impl FnOnce(Self) -> T,
+    ) -> Result<T, ProtocolError> {
+        frame.check_length(version)?;
+        let mut reader = frame.reader(version);
+        let dup = frame.flags & DUP != 0;
+        let qos = QoS::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosReserved)?;
         if dup && qos == QoS::AtMostOnce {
             return Err(ProtocolError::DupAtQos0);
         }
@@ -107,28 +110,20 @@ impl Publish {
         };
         let (properties, alias) = match reader.block()? {
             [] => (None, None),
-            block => PublishProperties::read(reader.properties_in(block), direction)?,
+            block => PublishProperties::read(reader.properties_in(block), frame.direction)?,
         };
-        let name = reader.share(name);
+        let topic = topic(name, alias)?;
         let payload_len = reader.rest().len();
-        body.advance(body.len() - payload_len);
-        let name = match name {
-            empty if empty.is_empty() => None,
-            name => Some(TopicName::from_text(Text::from_bytes(name)?)?),
-        };
-        let topic = match alias {
-            None => name.ok_or(ProtocolError::TopicMissing)?,
-            Some(alias) => resolve(name, alias).ok_or(ProtocolError::TopicAliasInvalid)?,
-        };
-        Ok(Self {
+        Ok(make(Self {
             dup,
             qos,
-            retain: flags & RETAIN != 0,
+            retain: frame.flags & RETAIN != 0,
             topic,
             packet_id,
             properties,
-            payload: body,
-        })
+            // The only share in what has arrived.
+            payload: frame.take_end(payload_len),
+        }))
     }
 
     /// The same, to be written under its name.

@@ -3,32 +3,35 @@
 //! It is never empty and never has a wildcard.
 
 use super::{InvalidTopic, Levels};
-use crate::Text;
 use crate::scan::has_any;
+use crate::{InvalidText, Text};
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
-/// A topic name [MQTT 5.0 §4.7]. Cloning counts a reference and copies nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicName(Text);
+/// A topic name [MQTT 5.0 §4.7], in memory of its own: it keeps no frame that it came in.
+///
+/// Cloning counts a reference and copies nothing; that clones are equal is seen without looking
+/// at their text.
+#[derive(Clone, Debug, Eq, PartialOrd, Ord)]
+pub struct TopicName(Arc<str>);
 
 impl TopicName {
     /// Takes a topic name from a string.
     ///
     /// # Errors
     /// If it is empty, has a wildcard or U+0000, or is longer than 65,535 bytes.
+    #[inline]
     pub fn parse(text: &str) -> Result<Self, InvalidTopic> {
-        Self::from_text(Text::parse(text)?)
+        Self::check(text)?;
+        Ok(Self(Arc::from(text)))
     }
 
-    /// Takes a topic name from a packet's string, without copying it.
-    ///
-    /// # Errors
-    /// If it is empty [MQTT-4.7.3-1] or has a wildcard [MQTT-3.3.2-2].
+    /// Takes a topic name from a packet.
     #[inline]
-    pub fn from_text(text: Text) -> Result<Self, InvalidTopic> {
-        Self::check(&text)?;
-        Ok(Self(text))
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, InvalidTopic> {
+        Self::parse(std::str::from_utf8(bytes).map_err(|_| InvalidText::NotUtf8)?)
     }
 
     /// Looks at a topic name that is not kept.
@@ -37,15 +40,19 @@ impl TopicName {
         if text.is_empty() {
             return Err(InvalidTopic::Empty);
         }
-        if has_any(text.as_bytes(), [b'+', b'#']) {
-            return Err(InvalidTopic::WildcardInName);
+        if text.len() > Text::LEN_MAX {
+            return Err(InvalidText::TooLong.into());
+        }
+        if has_any(text.as_bytes(), [0, b'+', b'#']) {
+            return Err(offence(text));
         }
         Ok(())
     }
 
     /// The name itself.
+    #[inline]
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.0
     }
 
     /// The levels between the slashes; `/` has two empty ones.
@@ -62,16 +69,28 @@ impl TopicName {
     pub fn is_reserved(&self) -> bool {
         self.as_str().starts_with('$')
     }
+}
 
-    /// The same name in memory of its own, so that it does not keep the frame it came in.
-    #[must_use]
-    pub fn detached(&self) -> Self {
-        Self(self.0.detached())
+/// What a text has that a name must not have.
+#[cold]
+fn offence(text: &str) -> InvalidTopic {
+    if text.contains('\0') {
+        InvalidText::Nul.into()
+    } else {
+        InvalidTopic::WildcardInName
     }
+}
 
-    /// The name as a string of MQTT.
-    pub fn text(&self) -> &Text {
-        &self.0
+impl PartialEq for TopicName {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Hash for TopicName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
@@ -90,14 +109,13 @@ impl AsRef<str> for TopicName {
 impl fmt::Display for TopicName {
     /// Control characters are escaped, as with every text of a peer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        write!(f, "{}", self.0.escape_debug())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::InvalidText;
     use std::collections::HashMap;
 
     #[track_caller]
@@ -145,7 +163,17 @@ mod tests {
 
     #[test]
     fn a_name_is_found_in_a_map_by_its_text() {
-        let map = HashMap::from([(TopicName::parse("a/b").unwrap(), 1)]);
+        let name = TopicName::parse("a/b").unwrap();
+        let map = HashMap::from([(name.clone(), 1)]);
         assert_eq!(map.get("a/b"), Some(&1));
+        assert_eq!(map.get(&name), Some(&1));
+        assert_eq!(map.get(&TopicName::parse("a/b").unwrap()), Some(&1));
+        assert_eq!(map.get("a/c"), None);
+    }
+
+    #[test]
+    fn a_peers_name_stays_on_one_line() {
+        let name = TopicName::parse("a\nb").unwrap();
+        assert_eq!(name.to_string(), "a\\nb");
     }
 }

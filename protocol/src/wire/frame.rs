@@ -3,74 +3,54 @@
 //! What a header announces is judged before its body has arrived, and room is never made for it.
 
 use super::varint::{self, Varint};
-use super::{Direction, TooLarge};
+use super::{Direction, Reader, TooLarge};
 use crate::ProtocolError;
 use crate::packet::Version;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::num::NonZeroU32;
 
-/// A control packet that has arrived whole and has not been read.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    pub(crate) head: Head,
-    /// All behind the remaining length.
-    pub(crate) body: Bytes,
-}
-
-/// What the fixed header says, of a packet that has arrived whole.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
+/// A control packet that has arrived whole and has not been read: it stands at the front of what
+/// has arrived.
+#[derive(Debug)]
+pub struct Frame<'a> {
     pub(crate) kind: Kind,
     /// The four bits beside the kind.
-    pub(super) flags: u8,
-    pub(super) direction: Direction,
+    pub(crate) flags: u8,
+    pub(crate) direction: Direction,
     /// Whether the remaining length was in its shortest form.
     is_minimal: bool,
-    len: usize,
-    body_len: usize,
+    header_len: usize,
+    packet_len: usize,
+    /// The packet, and all that is behind it.
+    arrived: &'a mut Bytes,
 }
 
-impl Frame {
-    /// Splits the first packet off what has arrived, without copying it. `None` if it is not
-    /// complete; nothing is taken then.
+impl<'a> Frame<'a> {
+    /// Sees the first packet of what has arrived; `None` if it is not complete. Nothing is taken.
     ///
     /// # Errors
     /// If the packet type is reserved or does not travel this way, its flags are not those it
     /// has to have, its remaining length is malformed, or it would be longer than `size_max`
     /// bytes, all of it counted [MQTT-3.1.2-24].
-    pub fn split_off(
-        buffer: &mut BytesMut,
-        direction: Direction,
-        size_max: NonZeroU32,
-    ) -> Result<Option<Self>, ProtocolError> {
-        let head = Head::read(buffer, direction, size_max)?;
-        Ok(head.map(|head| Self {
-            body: head.split_body_off(buffer),
-            head,
-        }))
-    }
-}
-
-impl Head {
-    /// As [`Frame::split_off`], which leaves the packet where it is.
     #[inline]
-    pub(crate) fn read(
-        buffer: &BytesMut,
+    pub fn first(
+        arrived: &'a mut Bytes,
         direction: Direction,
         size_max: NonZeroU32,
     ) -> Result<Option<Self>, ProtocolError> {
-        let Some((first, rest)) = buffer.split_first() else {
+        let Some((first, rest)) = arrived.split_first() else {
             return Ok(None);
         };
         let (kind, flags) = kind_and_flags(*first, direction)?;
         let Some(remaining) = Varint::read(rest)? else {
             return Ok(None);
         };
-        let (len, body_len) = (1 + remaining.len, widen(remaining.value));
-        if len + body_len > widen(size_max.get()) {
+        let header_len = 1 + remaining.len;
+        let packet_len = header_len + widen(remaining.value);
+        if packet_len > widen(size_max.get()) {
             return Err(ProtocolError::PacketTooLarge);
         }
-        if buffer.len() < len + body_len {
+        if arrived.len() < packet_len {
             return Ok(None);
         }
         Ok(Some(Self {
@@ -78,26 +58,50 @@ impl Head {
             flags,
             direction,
             is_minimal: remaining.is_minimal(),
-            len,
-            body_len,
+            header_len,
+            packet_len,
+            arrived,
         }))
     }
 
-    /// Takes the packet from the buffer it was seen in.
+    /// How many bytes the packet takes, all of it counted; at least two.
+    pub fn packet_len(&self) -> usize {
+        self.packet_len
+    }
+
+    /// All behind the remaining length.
     #[inline]
-    pub(crate) fn split_body_off(&self, buffer: &mut BytesMut) -> Bytes {
-        let mut body = buffer.split_to(self.len + self.body_len).freeze();
-        body.advance(self.len);
-        body
+    pub(crate) fn body(&self) -> &[u8] {
+        self.arrived
+            .get(self.header_len..self.packet_len)
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn reader(&self, version: Version) -> Reader<'_> {
+        Reader::within(self.arrived, self.body(), (version, self.direction))
     }
 
     /// Checks the form of the remaining length, for which 3.1.1 has no rule [MQTT-1.5.5-1].
     #[inline]
-    pub(super) fn check_length(&self, version: Version) -> Result<(), ProtocolError> {
+    pub(crate) fn check_length(&self, version: Version) -> Result<(), ProtocolError> {
         if !self.is_minimal && version == Version::V5 {
             return Err(ProtocolError::VarintNotMinimal);
         }
         Ok(())
+    }
+
+    /// Takes the packet from what has arrived.
+    #[inline]
+    pub(crate) fn skip(self) {
+        self.arrived.advance(self.packet_len);
+    }
+
+    /// Takes the packet from what has arrived, and so many bytes at its end as a share in that.
+    #[inline]
+    pub(crate) fn take_end(self, len: usize) -> Bytes {
+        self.arrived.advance(self.packet_len - len);
+        self.arrived.split_to(len)
     }
 }
 
@@ -252,15 +256,20 @@ mod tests {
 
     #[track_caller]
     fn check(arrived: &[u8], size_max: u32, expected: Result<Option<usize>, ProtocolError>) {
-        let mut buffer = BytesMut::from(arrived);
         let size_max = NonZeroU32::new(size_max).unwrap();
-        let frame = Frame::split_off(&mut buffer, Direction::ToServer, size_max);
-        let taken = arrived.len() - buffer.len();
-        let body_len = frame.map(|frame| frame.map(|frame| frame.body.len()));
+        let mut rest = Bytes::copy_from_slice(arrived);
+        let frame = Frame::first(&mut rest, Direction::ToServer, size_max);
+        let body_len = frame.map(|frame| {
+            frame.map(|frame| {
+                let len = frame.body().len();
+                frame.skip();
+                len
+            })
+        });
         assert_eq!(body_len, expected, "{arrived:02x?}");
         let header_len = 2;
         assert_eq!(
-            taken,
+            arrived.len() - rest.len(),
             expected.ok().flatten().map_or(0, |len| len + header_len)
         );
     }
@@ -293,17 +302,5 @@ mod tests {
             u32::MAX,
             Err(ProtocolError::VarintTooLong),
         );
-    }
-
-    #[test]
-    fn cve_2017_7651_no_room_is_made_for_what_has_not_arrived() {
-        let mut buffer = BytesMut::from(&[0x10, 0xFF, 0xFF, 0xFF, 0x7F][..]);
-        let capacity = buffer.capacity();
-        assert!(
-            Frame::split_off(&mut buffer, Direction::ToServer, NonZeroU32::MAX)
-                .unwrap()
-                .is_none()
-        );
-        assert_eq!(buffer.capacity(), capacity);
     }
 }

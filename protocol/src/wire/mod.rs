@@ -12,14 +12,14 @@ mod writer;
 
 pub use frame::Frame;
 
-pub(crate) use frame::{Head, Header, Kind};
+pub(crate) use frame::{Header, Kind};
 pub(crate) use properties::{Properties, PropertyId};
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 
 use crate::packet::{
-    Ack, Auth, Connack, Connect, Disconnect, Packet, Publish, Suback, Subscribe, Unsuback,
-    Unsubscribe, Version,
+    Ack, Auth, Connack, Connect, Disconnect, Packet, PacketId, Publish, Suback, Subscribe,
+    Unsuback, Unsubscribe, Version,
 };
 use crate::topic::TopicName;
 use crate::{ProtocolError, ReasonCode};
@@ -53,42 +53,47 @@ const FIXED_HEADER_MAX: u32 = 5;
 ///
 /// # Errors
 /// If the packet is not valid.
-pub fn read(frame: Frame, version: Version) -> Result<Packet, ProtocolError> {
-    if frame.head.kind != Kind::Publish {
-        return read_control(&frame, version);
+pub fn read(frame: Frame<'_>, version: Version) -> Result<Packet, ProtocolError> {
+    if frame.kind != Kind::Publish {
+        return read_control(frame, version);
     }
-    read_publish(frame, version, |_, _| None).map(Packet::Publish)
+    let topic = |name: &[u8], alias: Option<NonZeroU16>| match alias {
+        None if name.is_empty() => Err(ProtocolError::TopicMissing),
+        None => Ok(TopicName::read(name)?),
+        Some(_) => Err(ProtocolError::TopicAliasInvalid),
+    };
+    Publish::read(frame, version, topic, Packet::Publish)
 }
 
-/// Reads a PUBLISH, where `resolve` says what a topic alias, and the name if one came with it,
-/// stand for.
+/// Reads an acknowledgement that is nothing but its identifier, as most are.
 #[inline]
-pub(crate) fn read_publish(
-    frame: Frame,
-    version: Version,
-    resolve: impl FnOnce(Option<TopicName>, NonZeroU16) -> Option<TopicName>,
-) -> Result<Publish, ProtocolError> {
-    let head = frame.head;
-    head.check_length(version)?;
-    Publish::read(frame.body, head.flags, (version, head.direction), resolve)
+pub(crate) fn read_bare_ack(frame: &Frame<'_>) -> Option<Packet> {
+    let id = <[u8; 2]>::try_from(frame.body()).ok()?;
+    let ack = Ack::success(PacketId::new(u16::from_be_bytes(id))?);
+    match frame.kind {
+        Kind::Puback => Some(Packet::Puback(ack)),
+        Kind::Pubrec => Some(Packet::Pubrec(ack)),
+        Kind::Pubrel => Some(Packet::Pubrel(ack)),
+        Kind::Pubcomp => Some(Packet::Pubcomp(ack)),
+        _ => None,
+    }
 }
 
 /// Reads a packet that is not a PUBLISH.
-pub(crate) fn read_control(frame: &Frame, version: Version) -> Result<Packet, ProtocolError> {
-    let head = frame.head;
-    if head.kind != Kind::Connect {
-        head.check_length(version)?;
+pub(crate) fn read_control(frame: Frame<'_>, version: Version) -> Result<Packet, ProtocolError> {
+    if frame.kind != Kind::Connect {
+        frame.check_length(version)?;
     }
-    let mut reader = Reader::new(&frame.body, version, head.direction);
+    let mut reader = frame.reader(version);
     let body = &mut reader;
-    let packet = match head.kind {
+    let packet = match frame.kind {
         Kind::Connect => {
             let connect = Connect::read(body)?;
-            head.check_length(connect.version)?;
+            frame.check_length(connect.version)?;
             Packet::Connect(Box::new(connect))
         }
         Kind::Connack => Packet::Connack(Box::new(Connack::read(body)?)),
-        // It takes its frame apart: see `read_publish`.
+        // It takes its packet apart: see `Publish::read`.
         Kind::Publish => return Err(ProtocolError::PacketTypeReserved),
         Kind::Puback => Packet::Puback(Ack::read_received(body)?),
         Kind::Pubrec => Packet::Pubrec(Ack::read_received(body)?),
@@ -104,6 +109,7 @@ pub(crate) fn read_control(frame: &Frame, version: Version) -> Result<Packet, Pr
         Kind::Auth => Packet::Auth(Box::new(Auth::read(body)?)),
     };
     reader.finish()?;
+    frame.skip();
     Ok(packet)
 }
 

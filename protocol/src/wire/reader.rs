@@ -15,17 +15,29 @@ pub(crate) struct Reader<'a> {
     /// What the packet came with says how it is read.
     pub(crate) version: Version,
     pub(crate) direction: Direction,
+    /// What is handed out is a share in this.
     frame: &'a Bytes,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    /// Reads all of these bytes.
     pub(crate) fn new(frame: &'a Bytes, version: Version, direction: Direction) -> Self {
+        Self::within(frame, frame, (version, direction))
+    }
+
+    /// Reads a part of these bytes.
+    #[inline]
+    pub(super) fn within(
+        frame: &'a Bytes,
+        part: &'a [u8],
+        (version, direction): (Version, Direction),
+    ) -> Self {
         Self {
             version,
             direction,
             frame,
-            rest: frame,
+            rest: part,
         }
     }
 
@@ -94,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn topic_name(&mut self) -> Result<TopicName, ProtocolError> {
-        Ok(TopicName::from_text(self.text()?)?)
+        Ok(TopicName::read(self.prefixed()?)?)
     }
 
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter, ProtocolError> {

@@ -3,7 +3,7 @@
 
 use crate::strategies::{Sent, any_packet};
 use crate::{cases, read_one, written};
-use bytes::BytesMut;
+use bytes::Bytes;
 use countersign_protocol::packet::Version;
 use countersign_protocol::wire::{Direction, Frame, PACKET_SIZE_MAX};
 use proptest::prelude::*;
@@ -15,18 +15,14 @@ proptest! {
     #[test]
     fn every_packet_is_awaited_until_its_last_byte(sent in any_packet()) {
         let bytes = written(&sent.packet, sent.version);
-        let (last, rest) = bytes.split_last().unwrap();
-        let mut buffer = BytesMut::new();
-        let split_off =
-            |buffer: &mut BytesMut| Frame::split_off(buffer, sent.direction, PACKET_SIZE_MAX);
-        for byte in rest {
-            prop_assert!(split_off(&mut buffer).unwrap().is_none());
-            buffer.extend_from_slice(&[*byte]);
+        let whole = Bytes::from(bytes);
+        for len in 0..=whole.len() {
+            let mut arrived = whole.slice(..len);
+            let frame = Frame::first(&mut arrived, sent.direction, PACKET_SIZE_MAX).unwrap();
+            let expected = (len == whole.len()).then_some(len);
+            prop_assert_eq!(frame.map(|frame| frame.packet_len()), expected);
+            prop_assert_eq!(arrived.len(), len, "nothing is taken");
         }
-        prop_assert_eq!(&buffer, &rest);
-        buffer.extend_from_slice(&[*last]);
-        prop_assert!(split_off(&mut buffer).unwrap().is_some());
-        prop_assert!(buffer.is_empty());
     }
 
     #[test]
@@ -79,14 +75,11 @@ proptest! {
 fn check(bytes: &[u8], like: &Sent) {
     for version in [Version::V311, Version::V5] {
         for direction in [Direction::ToServer, Direction::ToClient] {
-            let mut buffer = BytesMut::from(bytes);
-            if !matches!(
-                Frame::split_off(&mut buffer, direction, PACKET_SIZE_MAX),
-                Ok(Some(_)),
-            ) {
+            let mut arrived = Bytes::copy_from_slice(bytes);
+            let frame = Frame::first(&mut arrived, direction, PACKET_SIZE_MAX);
+            let Ok(Some(packet_len)) = frame.map(|frame| frame.map(|it| it.packet_len())) else {
                 continue;
-            }
-            let packet_len = bytes.len() - buffer.len();
+            };
             let Ok(Some(packet)) = read_one(&bytes[..packet_len], version, direction) else {
                 continue;
             };

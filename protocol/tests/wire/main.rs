@@ -17,7 +17,7 @@ mod reasons;
 mod round_trip;
 mod strategies;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use countersign_protocol::ProtocolError;
 use countersign_protocol::packet::{Packet, Version};
 use countersign_protocol::wire::{self, Direction, Frame, PACKET_SIZE_MAX};
@@ -45,12 +45,12 @@ fn read_one(
     version: Version,
     direction: Direction,
 ) -> Result<Option<Packet>, ProtocolError> {
-    let mut buffer = BytesMut::from(bytes);
-    let Some(frame) = Frame::split_off(&mut buffer, direction, PACKET_SIZE_MAX)? else {
+    let mut arrived = Bytes::copy_from_slice(bytes);
+    let Some(frame) = Frame::first(&mut arrived, direction, PACKET_SIZE_MAX)? else {
         return Ok(None);
     };
     let packet = wire::read(frame, version)?;
-    assert!(buffer.is_empty(), "more than one packet: {bytes:02x?}");
+    assert!(arrived.is_empty(), "more than one packet: {bytes:02x?}");
     Ok(Some(packet))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::strategies::any_packet;
 use crate::{cases, written};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use countersign_protocol::connection::{AliasesOut, ClientConnection};
 use countersign_protocol::packet::{
     Alias, Connack, ForwardedProperties, Packet, PublishHead, QoS, Version,
@@ -13,19 +13,19 @@ use countersign_protocol::{ProtocolError, ReasonCode};
 use proptest::prelude::*;
 use std::num::{NonZeroU16, NonZeroU32};
 
-fn head_written(head: &PublishHead<'_>, version: Version) -> BytesMut {
+fn head_written(head: &PublishHead<'_>, version: Version) -> Bytes {
     let mut out = BytesMut::new();
     head.write(version, &mut out).unwrap();
     assert_eq!(head.encoded_len(version), out.len());
-    out
+    out.freeze()
 }
 
 /// A client that has been welcomed and takes that many topic aliases.
 fn client(version: Version, topic_alias_max: u16) -> ClientConnection {
     let mut client = ClientConnection::new(version, PACKET_SIZE_MAX, topic_alias_max);
     let welcome = Packet::Connack(Box::new(Connack::refused(ReasonCode::Success)));
-    let mut buffer = BytesMut::from(&*written(&welcome, version));
-    assert!(client.receive(&mut buffer).unwrap().is_some());
+    let mut welcome = Bytes::from(written(&welcome, version));
+    assert!(client.receive(&mut welcome).unwrap().is_some());
     client
 }
 

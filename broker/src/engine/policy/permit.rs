@@ -50,7 +50,6 @@ impl Rights {
             !is_brokers_own(name) && any_of(&self.0.publish_allow) && !any_of(&self.0.publish_deny);
         permitted.then(|| PublishPermit {
             topic: topic.clone(),
-            has_own_topic: false,
         })
     }
 
@@ -79,8 +78,6 @@ impl Rights {
 #[derive(Debug)]
 pub struct PublishPermit {
     topic: TopicName,
-    /// Whether the topic is in memory of its own.
-    has_own_topic: bool,
 }
 
 impl PublishPermit {
@@ -94,21 +91,7 @@ impl PublishPermit {
     pub fn again(&self, topic: &TopicName) -> Option<Self> {
         (self.topic == *topic).then(|| Self {
             topic: self.topic.clone(),
-            has_own_topic: self.has_own_topic,
         })
-    }
-
-    /// The same permit in memory of its own, to be kept.
-    pub fn detached(&self) -> Self {
-        Self {
-            topic: self.topic.detached(),
-            has_own_topic: true,
-        }
-    }
-
-    /// Whether the topic is in memory of its own, not in a read buffer.
-    pub fn has_own_topic(&self) -> bool {
-        self.has_own_topic
     }
 
     /// The topic it was for: the permit is used up.

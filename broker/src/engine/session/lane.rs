@@ -21,7 +21,6 @@ pub(in crate::engine) struct Lane {
 
 #[derive(Debug)]
 struct Known {
-    /// In memory of its own.
     permit: PublishPermit,
     /// All who hear it, each for itself, and in which generation of the router that was so.
     matches: SmallVec<[(SessionId, Grant); 1]>,
@@ -41,11 +40,14 @@ impl Lane {
     /// Notes a permit that was given. It is kept when the same is asked for twice in a row, so
     /// that changing topics cost no memory.
     pub(in crate::engine) fn note(&mut self, permit: &PublishPermit) {
+        let Some(permit) = permit.again(permit.topic()) else {
+            return;
+        };
         // Whoever finds two topics of one hash gains nothing by it.
         let hash = RandomState::with_seeds(1, 2, 3, 4).hash_one(permit.topic().as_str());
         if std::mem::replace(&mut self.last, hash) == hash {
             self.known = Some(Box::new(Known {
-                permit: permit.detached(),
+                permit,
                 matches: SmallVec::new(),
                 generation: None,
             }));

@@ -19,7 +19,6 @@ pub(in crate::engine) struct SessionWill {
 impl SessionWill {
     pub(in crate::engine) fn new(will: &Will) -> Self {
         let will = Will {
-            topic: will.topic.detached(),
             payload: Bytes::copy_from_slice(&will.payload),
             forwarded: will.forwarded.detached(),
             ..will.clone()

@@ -168,18 +168,19 @@ impl World {
         }
     }
 
-    fn hear(&mut self, mut speech: Speech) {
+    fn hear(&mut self, speech: Speech) {
         let ear = self.ears.get_mut(&speech.connection).unwrap();
         let heard = self.heard.entry(speech.connection).or_default();
         let len = speech.packets.len();
+        let mut packets = speech.packets.freeze();
         let mut begin = 0;
-        while let Some(packet) = ear.receive(&mut speech.packets).unwrap() {
+        while let Some(packet) = ear.receive(&mut packets).unwrap() {
             let waits = begin == speech.free_len;
             let after = if waits { After::Sync } else { After::Nothing };
             heard.push((after, Heard::Packet(packet)));
-            begin = len - speech.packets.len();
+            begin = len - packets.len();
         }
-        assert!(speech.packets.is_empty(), "half a packet was said");
+        assert!(packets.is_empty(), "half a packet was said");
         let after = After::Nothing;
         let last = heard.last();
         if speech.close.is_some()
