@@ -122,7 +122,7 @@ impl Engine {
             self.counters.wills_denied += 1;
             return;
         };
-        let message = Message::of_will(permit, &will, &session.key, self.now);
+        let message = Message::of_will(permit, &will, self.now);
         if message.retain() && !message.payload().is_empty() {
             let (len, device) = (message.payload().len(), &session.key.subject);
             if self.retained.admit(message.topic(), len, device).is_err() {
@@ -131,7 +131,7 @@ impl Engine {
             }
         }
         self.counters.wills_published += 1;
-        self.give_out_unasked(message);
+        self.give_out_unasked(message, id);
     }
 
     /// Forgets a session's will.

@@ -10,7 +10,8 @@ use super::time::Time;
 use bytes::Bytes;
 use certs::Subject;
 use protocol::packet::{
-    Alias, ForwardedProperties, PacketId, Publish, PublishHead, QoS, SubscriptionId, Version, Will,
+    Alias, ForwardedProperties, PacketId, PublishHead, PublishProperties, QoS, SubscriptionId,
+    Version, Will,
 };
 use protocol::topic::TopicName;
 
@@ -22,12 +23,23 @@ use std::sync::Arc;
 pub struct Message {
     topic: TopicName,
     payload: Bytes,
-    forwarded: ForwardedProperties,
+    /// What few messages have.
+    forwarded: Option<Box<ForwardedProperties>>,
+    /// Known of those that are kept.
     publisher: Option<Arc<SessionKey>>,
     expires_at: Option<Time>,
     qos: QoS,
     retain: bool,
     memory: Memory,
+}
+
+/// A PUBLISH without its topic, which stands in the permit.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) payload: Bytes,
+    pub(super) properties: Option<Box<PublishProperties>>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
 }
 
 /// Whose memory a message is in.
@@ -44,40 +56,37 @@ enum Memory {
 const COPIED_LEN_MAX: usize = 4 * 1024;
 
 impl Message {
-    /// What `publisher` has published.
-    pub(super) fn published(
-        permit: PublishPermit,
-        publish: Publish,
-        publisher: &Arc<SessionKey>,
-        now: Time,
-    ) -> Self {
-        let properties = publish.properties.map(|it| *it).unwrap_or_default();
+    /// What a session has published now.
+    #[inline]
+    pub(super) fn published(permit: PublishPermit, contents: Contents, now: Time) -> Self {
+        let (expires_at, forwarded) = contents.properties.map_or((None, None), |properties| {
+            let interval = properties.message_expiry_interval;
+            let forwarded = properties.forwarded;
+            (
+                interval.map(|seconds| now.after_seconds(seconds)),
+                (!forwarded.is_empty()).then(|| Box::new(forwarded)),
+            )
+        });
         Self {
             topic: permit.into_topic(),
-            payload: publish.payload,
-            forwarded: properties.forwarded,
-            publisher: Some(Arc::clone(publisher)),
-            expires_at: properties
-                .message_expiry_interval
-                .map(|seconds| now.after_seconds(seconds)),
-            qos: publish.qos,
-            retain: publish.retain,
+            payload: contents.payload,
+            forwarded,
+            publisher: None,
+            expires_at,
+            qos: contents.qos,
+            retain: contents.retain,
             memory: Memory::Shared,
         }
     }
 
-    /// What `publisher` left behind, published now.
-    pub(super) fn of_will(
-        permit: PublishPermit,
-        will: &Will,
-        publisher: &Arc<SessionKey>,
-        now: Time,
-    ) -> Self {
+    /// What a session left behind, published now.
+    pub(super) fn of_will(permit: PublishPermit, will: &Will, now: Time) -> Self {
+        let forwarded = &will.forwarded;
         Self {
             topic: permit.into_topic(),
             payload: will.payload.clone(),
-            forwarded: will.forwarded.clone(),
-            publisher: Some(Arc::clone(publisher)),
+            forwarded: (!forwarded.is_empty()).then(|| Box::new(forwarded.clone())),
+            publisher: None,
             expires_at: will
                 .message_expiry_interval
                 .map(|seconds| now.after_seconds(seconds)),
@@ -92,7 +101,7 @@ impl Message {
         Some(Self {
             topic: statistic.topic()?,
             payload,
-            forwarded: ForwardedProperties::default(),
+            forwarded: None,
             publisher: None,
             expires_at: None,
             qos: QoS::AtMostOnce,
@@ -101,41 +110,48 @@ impl Message {
         })
     }
 
+    /// The message with the name of who published it.
+    pub(super) fn by(mut self, publisher: &Arc<SessionKey>) -> Self {
+        self.publisher = Some(Arc::clone(publisher));
+        self
+    }
+
     /// The message for those who keep it until it is acknowledged. A small one does not keep a
     /// large read buffer with it: to copy it costs less than to count references to that.
-    pub(super) fn kept(self) -> Arc<Self> {
-        if self.payload.len() > COPIED_LEN_MAX {
-            return Arc::new(self);
+    pub(super) fn kept(mut self) -> Arc<Self> {
+        if self.payload.len() <= COPIED_LEN_MAX {
+            self.move_out();
         }
-        Arc::new(self.into_own())
+        Arc::new(self)
     }
 
     /// The message for those who keep it for good.
     pub(super) fn detached(self: &Arc<Self>) -> Arc<Self> {
         match self.memory {
             Memory::Own => Arc::clone(self),
-            Memory::Shared => Arc::new(
-                Self {
+            Memory::Shared => {
+                let mut own = Self {
                     topic: self.topic.clone(),
                     payload: self.payload.clone(),
                     forwarded: self.forwarded.clone(),
                     publisher: self.publisher.clone(),
                     ..**self
-                }
-                .into_own(),
-            ),
+                };
+                own.move_out();
+                Arc::new(own)
+            }
         }
     }
 
-    fn into_own(self) -> Self {
+    /// Moves into memory of its own.
+    fn move_out(&mut self) {
         if self.memory == Memory::Own {
-            return self;
+            return;
         }
-        Self {
-            payload: Bytes::copy_from_slice(&self.payload),
-            forwarded: self.forwarded.detached(),
-            memory: Memory::Own,
-            ..self
+        self.memory = Memory::Own;
+        self.payload = Bytes::copy_from_slice(&self.payload);
+        if let Some(forwarded) = &mut self.forwarded {
+            **forwarded = forwarded.detached();
         }
     }
 
@@ -151,7 +167,9 @@ impl Message {
 
     /// What travels with it unaltered.
     pub fn forwarded(&self) -> &ForwardedProperties {
-        &self.forwarded
+        self.forwarded
+            .as_deref()
+            .unwrap_or(ForwardedProperties::none())
     }
 
     /// The session that published it; none if the broker did.
@@ -221,7 +239,7 @@ impl<'a> Delivery<'a> {
             alias: Alias::None,
             message_expiry_interval: message.remaining_seconds(now),
             subscription_ids: self.subscription_ids,
-            forwarded: &message.forwarded,
+            forwarded: message.forwarded(),
             payload: &message.payload,
         }
     }

@@ -4,7 +4,7 @@
 //! to nobody.
 
 use super::close_reason::CloseReason;
-use super::message::Message;
+use super::message::{Contents, Message};
 use super::policy::PublishPermit;
 use super::record::Record;
 use super::route::{Scratch, not_before};
@@ -94,48 +94,73 @@ impl Engine {
 
     /// Judges a message and gives it to everybody who is to have it.
     fn take(&mut self, id: SessionId, publish: Publish) -> Result<Taken, Refusal> {
-        let refuse = |topic: &TopicName, reason| Refusal {
-            topic: topic.clone(),
-            reason,
-        };
-        let permit = match self.permit(id, &publish.topic) {
-            Ok(permit) => permit,
-            Err(reason) => return Err(refuse(&publish.topic, reason)),
-        };
-        let Some(session) = self.sessions.get(id) else {
-            return Err(refuse(&publish.topic, ReasonCode::UnspecifiedError));
-        };
-        if publish.retain && !publish.payload.is_empty() {
-            let (len, device) = (publish.payload.len(), &session.key.subject);
-            if self.retained.admit(&publish.topic, len, device).is_err() {
-                self.counters.publishes_refused += 1;
-                return Err(refuse(&publish.topic, ReasonCode::QuotaExceeded));
-            }
+        let Publish {
+            topic,
+            packet_id,
+            properties,
+            payload,
+            qos,
+            retain,
+            dup: _,
+        } = publish;
+        let permit = self.permit(id, topic)?;
+        if retain && !payload.is_empty() {
+            self.admit_retained(id, permit.topic(), payload.len())?;
         }
-        let packet_id = publish.packet_id;
-        let message = Message::published(permit, publish, &session.key, self.now);
-        let after =
-            self.record_accepted(id, packet_id.filter(|_| message.qos() == QoS::ExactlyOnce));
-        Ok(self.give_out(message, Some(id), after))
+        let contents = Contents {
+            payload,
+            properties,
+            qos,
+            retain,
+        };
+        let message = Message::published(permit, contents, self.now);
+        let after = self.record_accepted(id, packet_id.filter(|_| qos == QoS::ExactlyOnce));
+        Ok(self.give_out(message, id, after))
     }
 
     #[inline]
-    fn permit(&mut self, id: SessionId, topic: &TopicName) -> Result<PublishPermit, ReasonCode> {
-        let session = self.sessions.get_mut(id);
-        let session = session.ok_or(ReasonCode::UnspecifiedError)?;
-        if let Some(permit) = session.lane.permit(topic) {
-            return Ok(permit);
-        }
-        if has_too_many_levels(topic, self.limits.topic_levels_max) {
+    fn permit(&mut self, id: SessionId, topic: TopicName) -> Result<PublishPermit, Refusal> {
+        let Some(session) = self.sessions.get_mut(id) else {
+            let reason = ReasonCode::UnspecifiedError;
+            return Err(Refusal { topic, reason });
+        };
+        let topic = match session.lane.permit(topic) {
+            Ok(permit) => return Ok(permit),
+            Err(topic) => topic,
+        };
+        if has_too_many_levels(&topic, self.limits.topic_levels_max) {
             self.counters.publishes_refused += 1;
-            return Err(ReasonCode::TopicNameInvalid);
+            let reason = ReasonCode::TopicNameInvalid;
+            return Err(Refusal { topic, reason });
         }
-        let Some(permit) = session.rights.permit_publish(topic) else {
+        let Some(permit) = session.rights.permit_publish(&topic) else {
             self.counters.publishes_denied += 1;
-            return Err(ReasonCode::NotAuthorized);
+            let reason = ReasonCode::NotAuthorized;
+            return Err(Refusal { topic, reason });
         };
         session.lane.note(&permit);
         Ok(permit)
+    }
+
+    fn admit_retained(
+        &mut self,
+        id: SessionId,
+        topic: &TopicName,
+        len: usize,
+    ) -> Result<(), Refusal> {
+        let session = self.sessions.get(id);
+        let admitted = session.is_some_and(|session| {
+            let device = &session.key.subject;
+            self.retained.admit(topic, len, device).is_ok()
+        });
+        if admitted {
+            return Ok(());
+        }
+        self.counters.publishes_refused += 1;
+        Err(Refusal {
+            topic: topic.clone(),
+            reason: ReasonCode::QuotaExceeded,
+        })
     }
 
     /// Remembers a QoS 2 identifier for as long as the session.
@@ -148,16 +173,19 @@ impl Engine {
     }
 
     /// Gives a message that has its permit to all who are to have it, here and in other shards.
-    /// `from` is the session that published it, if it is there.
-    fn give_out(&mut self, message: Message, from: Option<SessionId>, after: After) -> Taken {
+    /// `from` is the session that published it.
+    fn give_out(&mut self, message: Message, from: SessionId, after: After) -> Taken {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let matched = self.find_receivers(&message, from, &mut scratch);
-        let is_kept = message.retain() || self.shard.count > 1 || scratch.somebody_keeps_it();
-        let after = if is_kept {
-            self.give_out_kept(&message.kept(), &mut scratch, after)
+        let may_be_kept = message.qos() != QoS::AtMostOnce || message.retain();
+        let (matched, after) = if may_be_kept || self.shard.count > 1 {
+            let matched = self.find_receivers(&message, Some(from), &mut scratch);
+            let message = match self.sessions.get(from) {
+                Some(publisher) => message.by(&publisher.key).kept(),
+                None => message.kept(),
+            };
+            (matched, self.give_out_kept(&message, &mut scratch, after))
         } else {
-            self.tell(&message, &mut scratch, after);
-            after
+            (self.tell(&message, from, &mut scratch), after)
         };
         self.scratch = scratch;
         // Whether other shards have subscribers is not known here.
@@ -193,8 +221,8 @@ impl Engine {
     }
 
     /// Publishes what nobody waits to have acknowledged: a will.
-    pub(super) fn give_out_unasked(&mut self, message: Message) {
-        self.give_out(message, None, After::Nothing);
+    pub(super) fn give_out_unasked(&mut self, message: Message, from: SessionId) {
+        self.give_out(message, from, After::Nothing);
     }
 
     /// Whether the client's version can be told that a message is refused.

@@ -43,14 +43,6 @@ struct Found {
     shared: usize,
 }
 
-impl Scratch {
-    /// Whether a receiver holds on to the message until the client has acknowledged it.
-    pub(super) fn somebody_keeps_it(&self) -> bool {
-        let mut receivers = self.receivers.iter();
-        receivers.any(|receiver| receiver.qos != QoS::AtMostOnce)
-    }
-}
-
 impl Engine {
     /// Gives a message to all sessions of this shard that are to have it.
     pub(super) fn route(&mut self, message: &Arc<Message>, after: After) {
@@ -60,12 +52,27 @@ impl Engine {
         self.scratch = scratch;
     }
 
-    /// Sends a message at QoS 0 to the receivers that were found: nobody keeps it.
-    pub(super) fn tell(&mut self, message: &Message, scratch: &mut Scratch, after: After) {
-        let after = not_before(message, after);
-        for receiver in scratch.receivers.drain(..) {
-            self.send_once(receiver.session, receiver.delivery(message), after);
+    /// Gives a message at QoS 0 to all sessions of this shard that are to have it: none of them
+    /// keeps it. Whether any subscription matched.
+    pub(super) fn tell(
+        &mut self,
+        message: &Message,
+        from: SessionId,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let matched = self.find_matches(message, Some(from), scratch);
+        for same in scratch
+            .matches
+            .chunk_by(|(one, _), (other, _)| one == other)
+        {
+            if let Some(receiver) = self.receiver(message, Some(from), same) {
+                self.send_once(receiver.session, receiver.delivery(message), After::Nothing);
+            }
         }
+        for receiver in scratch.receivers.drain(..) {
+            self.send_once(receiver.session, receiver.delivery(message), After::Nothing);
+        }
+        matched
     }
 
     /// Gives a message to the receivers that were found. `after` is what its acknowledgement
@@ -92,13 +99,31 @@ impl Engine {
         from: Option<SessionId>,
         scratch: &mut Scratch,
     ) -> bool {
+        let matched = self.find_matches(message, from, scratch);
+        let shared = scratch.receivers.len();
+        self.judge_matches(message, from, scratch);
+        if shared > 0 {
+            // In the order in which they are recorded.
+            scratch.receivers.rotate_left(shared);
+        }
+        matched
+    }
+
+    /// As [`Self::search`], which is not asked again what it said last. Whether any subscription
+    /// matched.
+    #[inline]
+    fn find_matches(
+        &mut self,
+        message: &Message,
+        from: Option<SessionId>,
+        scratch: &mut Scratch,
+    ) -> bool {
         scratch.matches.clear();
         let generation = self.router.generation();
         let publisher = from.and_then(|id| self.sessions.get(id));
         let known = publisher.and_then(|it| it.lane.matches(message.topic(), generation));
         if let Some(known) = known {
             scratch.matches.extend_from_slice(known);
-            self.judge_matches(message, scratch);
             return !scratch.matches.is_empty();
         }
         let found = self.search(message, scratch);
@@ -106,12 +131,6 @@ impl Engine {
         if let Some(publisher) = publisher.filter(|_| found.shared == 0) {
             let topic = message.topic();
             publisher.lane.remember(topic, generation, &scratch.matches);
-        }
-        let shared = scratch.receivers.len();
-        self.judge_matches(message, scratch);
-        if shared > 0 {
-            // In the order in which they are recorded.
-            scratch.receivers.rotate_left(shared);
         }
         found.alone + found.shared > 0
     }
@@ -144,24 +163,29 @@ impl Engine {
 
     /// Makes receivers of those sessions in `scratch.matches` that may have the message and can
     /// take it.
-    fn judge_matches(&mut self, message: &Message, scratch: &mut Scratch) {
+    fn judge_matches(&mut self, message: &Message, from: Option<SessionId>, scratch: &mut Scratch) {
         let Scratch { matches, receivers } = scratch;
         for same in matches.chunk_by(|(one, _), (other, _)| one == other) {
-            if let Some(receiver) = self.receiver(message, same) {
+            if let Some(receiver) = self.receiver(message, from, same) {
                 receivers.push(receiver);
             }
         }
     }
 
     /// One session with all its subscriptions that match, as a receiver, if it can be one.
-    fn receiver(&mut self, message: &Message, matches: &[(SessionId, Grant)]) -> Option<Receiver> {
+    fn receiver(
+        &mut self,
+        message: &Message,
+        from: Option<SessionId>,
+        matches: &[(SessionId, Grant)],
+    ) -> Option<Receiver> {
         let (id, _) = *matches.first()?;
         let session = self.sessions.get(id)?;
         let mut receiver = Receiver::nothing(id);
         let mut is_partial = false;
         let mut is_granted = false;
         for (_, grant) in matches {
-            if grant.no_local && session.published(message) {
+            if grant.no_local && from == Some(id) {
                 continue;
             }
             is_granted = true;
@@ -335,12 +359,6 @@ impl Session {
             subscription_ids: grant.id.as_slice(),
         };
         (permitted && self.takes_packet(&delivery, now)).then_some(room)
-    }
-
-    fn published(&self, message: &Message) -> bool {
-        message
-            .publisher()
-            .is_some_and(|publisher| *publisher == self.key)
     }
 }
 

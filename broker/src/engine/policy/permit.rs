@@ -88,10 +88,16 @@ impl PublishPermit {
 
     /// The same permit for the next message to the same topic. Whoever keeps a permit for that
     /// forgets it when the rights it was given by are no longer in force.
-    pub fn again(&self, topic: &TopicName) -> Option<Self> {
-        (self.topic == *topic).then(|| Self {
-            topic: self.topic.clone(),
-        })
+    ///
+    /// # Errors
+    /// If it is another topic; that is it.
+    #[inline]
+    pub fn again(&self, topic: TopicName) -> Result<Self, TopicName> {
+        if self.topic == topic {
+            Ok(Self { topic })
+        } else {
+            Err(topic)
+        }
     }
 
     /// The topic it was for: the permit is used up.

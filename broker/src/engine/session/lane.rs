@@ -32,15 +32,21 @@ const MATCHES_LEN_MAX: usize = 8;
 
 impl Lane {
     /// The permit to publish to `topic` as before.
+    ///
+    /// # Errors
+    /// If it is not known; that is the topic.
     #[inline]
-    pub(in crate::engine) fn permit(&self, topic: &TopicName) -> Option<PublishPermit> {
-        self.known.as_ref()?.permit.again(topic)
+    pub(in crate::engine) fn permit(&self, topic: TopicName) -> Result<PublishPermit, TopicName> {
+        match &self.known {
+            Some(known) => known.permit.again(topic),
+            None => Err(topic),
+        }
     }
 
     /// Notes a permit that was given. It is kept when the same is asked for twice in a row, so
     /// that changing topics cost no memory.
     pub(in crate::engine) fn note(&mut self, permit: &PublishPermit) {
-        let Some(permit) = permit.again(permit.topic()) else {
+        let Ok(permit) = permit.again(permit.topic().clone()) else {
             return;
         };
         // Whoever finds two topics of one hash gains nothing by it.

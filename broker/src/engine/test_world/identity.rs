@@ -1,6 +1,7 @@
 //! Who is who in the tests: devices with real certificates, and what they may.
 
 use super::{expiring, publish};
+use crate::engine::message::Contents;
 use crate::engine::policy::{Policy, Rights, SubscribePermit};
 use crate::engine::{Message, SessionKey, Time};
 use certs::{Admission, RevocationSet, Subject, TrustDomain, VerifiedDevice, admit};
@@ -65,12 +66,13 @@ pub(crate) fn message(
     });
     let seconds = expires_at.map(|at| at.since(Time::default()).as_secs().try_into().unwrap());
     let publish = expiring(publish, seconds);
-    Arc::new(Message::published(
-        permit,
-        publish,
-        &publisher,
-        Time::default(),
-    ))
+    let contents = Contents {
+        payload: publish.payload,
+        properties: publish.properties,
+        qos: publish.qos,
+        retain: publish.retain,
+    };
+    Arc::new(Message::published(permit, contents, Time::default()).by(&publisher))
 }
 
 pub(crate) fn subject(device: &str) -> Subject {
