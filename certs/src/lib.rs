@@ -26,7 +26,7 @@ pub use holder::{Holder, UnfitName};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
 pub use revocation::{
-    Admission, RevocationSet, VerifiedDevice, admit, check_issuer, is_still_admitted,
+    Admission, RevocationSet, VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
 };
 pub use serial::Serial;
 pub use status::{IllegalTransition, RevocationReason, Status};

@@ -35,7 +35,18 @@ pub fn admit(
     admission: &Admission<'_>,
     now: UnixTime,
 ) -> Result<VerifiedDevice, Refusal> {
-    let certificate = Certificate::read(leaf)?;
+    admit_read(Certificate::read(leaf)?, admission, now)
+}
+
+/// As [`admit`], of a certificate that has been read.
+///
+/// # Errors
+/// The first [`Refusal`] that applies.
+pub fn admit_read(
+    certificate: Certificate,
+    admission: &Admission<'_>,
+    now: UnixTime,
+) -> Result<VerifiedDevice, Refusal> {
     check_usage(&certificate)?;
     let subject = subject_of(&certificate, admission.trust_domain)?;
     let device = VerifiedDevice {

@@ -205,8 +205,10 @@ fn deliver_at_qos_1(bencher: Bencher<'_, '_>, in_flight: usize) {
     let mut outbound: Outbound<Bytes> = Outbound::new();
     outbound.open(NonZeroU16::MAX);
     let message = Bytes::from_static(b"message");
-    let send =
-        |outbound: &mut Outbound<Bytes>| outbound.send(message.clone(), QoS::AtLeastOnce).unwrap();
+    let send = |outbound: &mut Outbound<Bytes>| {
+        let sent = outbound.send(message.clone(), QoS::AtLeastOnce);
+        sent.unwrap().0
+    };
     let mut ids: VecDeque<PacketId> = (0..in_flight).map(|_| send(&mut outbound)).collect();
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         for _ in 0..BATCH {

@@ -26,7 +26,7 @@ use tokio::time::{self, Instant, Sleep};
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(900);
 
 /// A connection whose CONNECT has been handed to its shard.
-struct Connection {
+pub(super) struct Connection {
     stream: Stream,
     shard: Arc<Shard>,
     outbox: Arc<Outbox>,
@@ -123,8 +123,9 @@ async fn refuse(stream: &mut Stream, error: &ProtocolError) {
     close(stream, &mut answer).await;
 }
 
-/// Serves a connection from its CONNECT to its end.
-pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> Ended {
+/// Makes a connection of what a device has said first. In a box, and not by an `async fn`: what
+/// it was to get here, many times as large, is not kept while it is served.
+pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Connection> {
     let Greeting {
         connect,
         protocol,
@@ -132,7 +133,7 @@ pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> E
     } = greeting;
     let outbox = Arc::new(place.outbox);
     place.shard.open(place.id, Arc::clone(&outbox));
-    let mut connection = Connection {
+    let mut connection = Box::new(Connection {
         speaking: Speaking::to(&connect),
         patience: Patience::new(connect.keep_alive),
         listening: Listening::new(place.id, protocol, buffer),
@@ -140,7 +141,7 @@ pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> E
         stream,
         outbox,
         unflushed: false,
-    };
+    });
     let arrival = Arrival {
         connection: place.id,
         device: place.device,
@@ -148,8 +149,13 @@ pub(super) async fn serve(stream: Stream, greeting: Greeting, place: Place) -> E
         nonce: place.nonce,
     };
     connection.listening.begin(arrival);
+    connection
+}
+
+/// Serves a connection from its CONNECT to its end.
+pub(super) async fn serve(mut connection: Box<Connection>) -> Ended {
     let ended = connection.run().await;
-    connection.shard.close(place.id);
+    connection.shard.close(connection.listening.connection);
     let mut last = connection.speaking.take_buffer();
     close(&mut connection.stream, &mut last).await;
     ended

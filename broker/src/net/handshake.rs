@@ -3,7 +3,7 @@
 //! No peer reaches MQTT any other way, and every one that does not leaves a line that says why.
 
 use super::unfinished::Slot;
-use crate::trust::{Generation, Noted, noting_refusals};
+use crate::trust::{Generation, Verdict, noting_verdict};
 use certs::{Certificate, Refusal, VerifiedDevice};
 use rustls::server::Acceptor;
 use rustls::{AlertDescription, PeerIncompatible};
@@ -62,15 +62,21 @@ pub(super) async fn shake_hands(
         stages.handshake_timeout,
         start.into_stream(generation.config()),
     );
-    let (outcome, noted) = noting_refusals(handshake).await;
+    let (outcome, verdict) = noting_verdict(handshake).await;
     drop(permit);
     let stream = match outcome {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(refused(error, noted)),
+        Ok(Err(error)) => return Err(refused(error, verdict)),
         Err(_) => return Err(Why::Unfinished(stages.handshake_timeout).into()),
     };
     let chain = stream.get_ref().1.peer_certificates();
-    match generation.admit(chain, UnixTime::now()) {
+    let now = UnixTime::now();
+    let admitted = match verdict {
+        Some(Verdict::Admitted(device)) => generation.admit_again(device, now),
+        // Resumed: the verifier was not asked.
+        Some(Verdict::Refused { .. }) | None => generation.admit(chain, now),
+    };
+    match admitted {
         Ok(device) => Ok((stream, device)),
         Err(refusal) => {
             let leaf = chain.and_then(|chain| Certificate::read(chain.first()?).ok());
@@ -112,19 +118,19 @@ async fn wait_for_hello<'a>(
     }
 }
 
-fn refused(error: io::Error, noted: Option<Noted>) -> Refused {
-    match noted {
-        Some(Noted {
+fn refused(error: io::Error, verdict: Option<Verdict>) -> Refused {
+    match verdict {
+        Some(Verdict::Refused {
             refusal,
             certificate,
         }) => Refused {
             why: Why::Certificate(refusal),
             certificate,
         },
-        None if is_for_want_of_a_certificate(&error) => {
+        _ if is_for_want_of_a_certificate(&error) => {
             Why::Certificate(Refusal::NoCertificate).into()
         }
-        None => Why::Tls(error).into(),
+        _ => Why::Tls(error).into(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every accepted socket goes to a task of its own at once; what a peer may cost before it has
 //! shown who it is, is bounded by its slot among the unfinished.
 
-use super::connection::{self, Ended, Place};
+use super::connection::{self, Connection, Ended, Place};
 use super::handshake::{Stages, Why, shake_hands};
 use super::unfinished::{Slot, Unfinished};
 use crate::config::NetLimits;
@@ -95,22 +95,32 @@ fn welcome(front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
     let front = Arc::clone(front);
     let tasks = front.tasks.clone();
     tasks.spawn(async move {
-        Box::pin(attend(&front, stream, (peer, slot))).await;
+        // In a box, which goes when it is done: a handshake takes more memory than what follows.
+        let opened = Box::pin(attend(&front, stream, (peer, slot))).await;
+        if let Some((connection, device)) = opened {
+            let ended = connection::serve(connection).await;
+            note_end(peer, &device, &ended);
+        }
         front.counters.open.fetch_sub(1, Ordering::Relaxed);
     });
 }
 
-/// A connection's whole life.
-async fn attend(front: &Front, stream: TcpStream, (peer, mut slot): (SocketAddr, Slot)) {
+/// Brings a newcomer to its CONNECT, if it gets so far.
+async fn attend(
+    front: &Front,
+    stream: TcpStream,
+    (peer, mut slot): (SocketAddr, Slot),
+) -> Option<(Box<Connection>, certs::Subject)> {
     tune(&stream, front.net.tcp_keep_alive);
     let admitted = tokio::select! {
         admitted = shake_hands(stream, &mut slot, (&front.stages, &front.generation)) => admitted,
-        () = front.stop.cancelled() => return,
+        () = front.stop.cancelled() => return None,
     };
     let (mut stream, device) = match admitted {
         Ok(admitted) => admitted,
         Err(refused) => {
-            return front.note_refusal(peer, &refused.why, refused.certificate.as_deref());
+            front.note_refusal(peer, &refused.why, refused.certificate.as_deref());
+            return None;
         }
     };
     let protocol =
@@ -125,8 +135,8 @@ async fn attend(front: &Front, stream: TcpStream, (peer, mut slot): (SocketAddr,
     match greeting {
         Ok(Ok(greeting)) => {
             front.counters.connected.fetch_add(1, Ordering::Relaxed);
-            let ended = connection::serve(stream, greeting, front.place(device)).await;
-            note_end(peer, &subject, &ended);
+            let connection = connection::open(stream, greeting, front.place(device));
+            return Some((connection, subject));
         }
         Ok(Err(ended)) => note_end(peer, &subject, &ended),
         Err(_) => {
@@ -135,6 +145,7 @@ async fn attend(front: &Front, stream: TcpStream, (peer, mut slot): (SocketAddr,
             tracing::warn!(%peer, device = %subject, %reason, "connection closed");
         }
     }
+    None
 }
 
 impl Front {

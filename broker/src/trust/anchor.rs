@@ -112,30 +112,36 @@ impl Anchors {
         error: &webpki::Error,
         (leaf, others): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     ) -> Refusal {
-        let chain = || std::iter::once(leaf).chain(others);
+        let domain = || self.domain_of(&Certificate::read(leaf)?, others);
         match refusal_of(error, Some(leaf)) {
             // Authorities of two installations may have one name: it is their keys that tell.
-            Refusal::BadSignature if self.domain_of(chain()).is_err() => Refusal::UnknownAuthority,
+            Refusal::BadSignature if domain().is_err() => Refusal::UnknownAuthority,
             refusal => refusal,
         }
     }
 
     /// The domain for which a chain speaks that was verified against these very anchors before.
-    pub(crate) fn domain_of<'c>(
+    pub(crate) fn domain_of(
         &self,
-        chain: impl IntoIterator<Item = &'c CertificateDer<'c>>,
+        leaf: &Certificate,
+        others: &[CertificateDer<'_>],
     ) -> Result<&TrustDomain, Refusal> {
-        for der in chain {
-            let issuer = Certificate::read(der)?.extensions.issuer_key_id;
-            let anchor = self
-                .domains
-                .iter()
-                .find(|domain| Some(&domain.key_id) == issuer.as_ref());
-            if let Some(anchor) = anchor {
-                return Ok(&anchor.name);
+        if let Some(domain) = self.domain_of_issuer(leaf) {
+            return Ok(domain);
+        }
+        for der in others {
+            if let Some(domain) = self.domain_of_issuer(&Certificate::read(der)?) {
+                return Ok(domain);
             }
         }
         Err(Refusal::UnknownAuthority)
+    }
+
+    fn domain_of_issuer(&self, certificate: &Certificate) -> Option<&TrustDomain> {
+        let issuer = certificate.extensions.issuer_key_id.as_ref()?;
+        let mut domains = self.domains.iter();
+        let domain = domains.find(|domain| domain.key_id == *issuer)?;
+        Some(&domain.name)
     }
 }
 

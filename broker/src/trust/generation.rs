@@ -7,7 +7,7 @@
 use super::key_file::{read_certificates, read_key};
 use super::verifier::DeviceVerifier;
 use super::{Anchors, TrustError};
-use certs::{Admission, Refusal, RevocationSet, VerifiedDevice};
+use certs::{Admission, Certificate, Refusal, RevocationSet, VerifiedDevice};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -66,6 +66,8 @@ impl Generation {
             .map_err(unusable)?;
         config.alpn_protocols = vec![b"mqtt".to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+        // One for each connection: whoever comes back once needs one.
+        config.send_tls13_tickets = 1;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         Ok(Self {
             anchors,
@@ -88,16 +90,28 @@ impl Generation {
         chain: Option<&[CertificateDer<'_>]>,
         now: UnixTime,
     ) -> Result<VerifiedDevice, Refusal> {
-        let chain = chain.unwrap_or_default();
-        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
-        let trust_domain = self.anchors.domain_of(chain)?;
-        certs::admit(
-            leaf,
-            &Admission {
-                trust_domain,
-                revoked: &self.revoked,
-            },
-            now,
-        )
+        let (leaf, others) = chain
+            .and_then(<[_]>::split_first)
+            .ok_or(Refusal::NoCertificate)?;
+        let leaf = Certificate::read(leaf)?;
+        let trust_domain = self.anchors.domain_of(&leaf, others)?;
+        let admission = Admission {
+            trust_domain,
+            revoked: &self.revoked,
+        };
+        certs::admit_read(leaf, &admission, now)
+    }
+
+    /// As [`Self::admit`], of a device that the verifier has admitted in this very handshake.
+    ///
+    /// # Errors
+    /// Why it is no longer admitted.
+    pub(crate) fn admit_again(
+        &self,
+        device: VerifiedDevice,
+        now: UnixTime,
+    ) -> Result<VerifiedDevice, Refusal> {
+        certs::is_still_admitted(&device, &self.revoked, now)?;
+        Ok(device)
     }
 }

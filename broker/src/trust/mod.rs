@@ -11,7 +11,7 @@ mod verifier;
 pub(crate) use anchor::Anchors;
 pub(crate) use generation::{Generation, TlsSettings};
 pub(crate) use nonce::draw_nonce;
-pub(crate) use verifier::{Noted, noting_refusals};
+pub(crate) use verifier::{Verdict, noting_verdict};
 
 use std::path::PathBuf;
 

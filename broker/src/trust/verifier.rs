@@ -1,10 +1,10 @@
 //! The TLS library's question about a client certificate, answered by our anchors and the gate.
 //!
-//! A refused certificate is in nobody's hands once the handshake has failed, so the verifier
-//! notes it for the handshake's task.
+//! A refused certificate is in nobody's hands once the handshake has failed, and an admitted one
+//! need not be read twice, so the verifier notes what it found for the handshake's task.
 
 use super::Anchors;
-use certs::{Admission, Certificate, Refusal, RevocationSet};
+use certs::{Admission, Certificate, Refusal, RevocationSet, VerifiedDevice};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -24,26 +24,35 @@ pub(super) struct DeviceVerifier {
     revoked: Arc<RevocationSet>,
 }
 
-/// A certificate that was refused.
+/// What became of the certificate of a handshake.
 #[derive(Debug)]
-pub(crate) struct Noted {
-    /// Why.
-    pub(crate) refusal: Refusal,
-    /// What it says, if it can be read.
-    pub(crate) certificate: Option<Box<Certificate>>,
+pub(crate) enum Verdict {
+    Admitted(VerifiedDevice),
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// What it says, if it can be read.
+        certificate: Option<Box<Certificate>>,
+    },
 }
 
 tokio::task_local! {
-    static NOTED: RefCell<Option<Noted>>;
+    static VERDICT: RefCell<Option<Verdict>>;
 }
 
-/// Runs a handshake; a certificate that is refused in it comes out beside its result.
-pub(crate) async fn noting_refusals<T>(handshake: impl Future<Output = T>) -> (T, Option<Noted>) {
+/// Runs a handshake; what became of its certificate comes out beside its result. Nothing does
+/// where a session was resumed.
+pub(crate) async fn noting_verdict<T>(handshake: impl Future<Output = T>) -> (T, Option<Verdict>) {
     let handshake = async move {
         let result = handshake.await;
-        (result, NOTED.with(RefCell::take))
+        (result, VERDICT.with(RefCell::take))
     };
-    NOTED.scope(RefCell::new(None), handshake).await
+    VERDICT.scope(RefCell::new(None), handshake).await
+}
+
+fn note(verdict: Verdict) {
+    // Outside `noting_verdict` nobody asks for it.
+    let _ = VERDICT.try_with(|noted| noted.replace(Some(verdict)));
 }
 
 impl DeviceVerifier {
@@ -65,7 +74,7 @@ impl DeviceVerifier {
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(), Refusal> {
+    ) -> Result<VerifiedDevice, Refusal> {
         let trust_domain = self
             .anchors
             .verify(leaf, others, (self.algorithms.all, now))?;
@@ -77,7 +86,6 @@ impl DeviceVerifier {
             },
             now,
         )
-        .map(drop)
     }
 }
 
@@ -93,16 +101,16 @@ impl ClientCertVerifier for DeviceVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         match self.judge(leaf, others, now) {
-            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Ok(device) => {
+                note(Verdict::Admitted(device));
+                Ok(ClientCertVerified::assertion())
+            }
             Err(refusal) => {
                 let alert = alert_for(&refusal);
                 let certificate = Certificate::read(leaf).ok().map(Box::new);
-                // Outside `noting_refusals` nobody asks for it.
-                let _ = NOTED.try_with(|noted| {
-                    noted.replace(Some(Noted {
-                        refusal,
-                        certificate,
-                    }))
+                note(Verdict::Refused {
+                    refusal,
+                    certificate,
                 });
                 Err(Error::InvalidCertificate(alert))
             }

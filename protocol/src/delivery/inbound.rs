@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(inbound.publish_qos1(), Ok(()));
         assert_eq!(inbound.publish_qos2(id(2)), Ok(Received::Fresh));
         let exceeded = ProtocolError::ReceiveMaximumExceeded;
-        assert_eq!(inbound.publish_qos1(), Err(exceeded.clone()));
+        assert_eq!(inbound.publish_qos1(), Err(exceeded));
         assert_eq!(inbound.publish_qos2(id(3)), Err(exceeded));
         inbound.pubrel(id(1));
         inbound.pubrel(id(1));
