@@ -34,16 +34,18 @@ pub(crate) enum BenchCommand {
         countersign bench fanin --pid PID --publishers 50 --qos 1 --payload 256")]
     Fanin(FaninArgs),
     /// One application publishes, many devices hear it.
-    #[command(after_help = "Example:\n  \
-        countersign bench fanout --pid PID --subscribers 1000 --qos 0")]
+    #[command(after_help = "Examples:\n  \
+        countersign bench fanout --pid PID --subscribers 1000 --qos 0\n  \
+        countersign bench fanout --pid PID --subscribers 100 --stalled 1")]
     Fanout(FanoutArgs),
     /// Each publisher has a subscriber of its own.
     #[command(after_help = "Example:\n  countersign bench pair --pid PID --pairs 200 --qos 1")]
     Pair(PairArgs),
     /// So many messages a second, evenly, whether or not the broker keeps up: the latency that
     /// devices see.
-    #[command(after_help = "Example:\n  \
-        countersign bench rate --pid PID --per-second 5000 --qos 1 --payload 256")]
+    #[command(after_help = "Examples:\n  \
+        countersign bench rate --pid PID --per-second 5000 --qos 1 --payload 256\n  \
+        countersign bench rate --pid PID --per-second 5000 --retained 10000")]
     Rate(RateArgs),
     /// Like fanin, with each message written on its own, as devices do that have one thing to say.
     #[command(after_help = "Example:\n  countersign bench unbatched --pid PID --qos 1")]
@@ -64,7 +66,8 @@ First make a broker with enough devices, and look up its process:
 
 Every message is checked. A message that is lost, comes twice or comes late fails the load, with
 exit code 1 and no figures. Any MQTT broker over mutual TLS can be measured that lets a device
-publish below devices/<id>/ and use client ids that begin with its id.
+publish below devices/<id>/, an application below broadcast/, and both use client ids that begin
+with their id.
 
 What is on its way at once is bounded from publisher to subscriber, so that a broker which drops
 when it is flooded is measured by what it carries.";
@@ -240,6 +243,10 @@ pub(crate) struct FanoutArgs {
     /// How many devices hear all of them.
     #[arg(long, default_value_t = 100)]
     subscribers: usize,
+    /// How many more devices subscribe and then never read again: compare the others, and the
+    /// memory of the broker, with and without.
+    #[arg(long, default_value_t = 0)]
+    stalled: usize,
 }
 
 /// `bench pair`.
@@ -262,6 +269,10 @@ pub(crate) struct RateArgs {
     /// Messages a second, over all publishers.
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     per_second: u32,
+    /// Lay down this many retained messages first; meanwhile a device asks for all of them, again
+    /// and again: compare the latency of the others with and without.
+    #[arg(long, default_value_t = 0)]
+    retained: usize,
 }
 
 /// `bench floor`.

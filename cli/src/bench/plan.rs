@@ -62,6 +62,8 @@ impl MessageArgs {
             window: self.window,
             pace: Pace::Window,
             batching: Batching::Together,
+            stalled: 0,
+            retained: 0,
         }
     }
 }
@@ -120,6 +122,7 @@ impl RateArgs {
         let pace = Pace::PerSecond(self.per_second);
         self.fanin.common.plan(Scenario::Traffic(Traffic {
             pace,
+            retained: self.retained,
             ..self.fanin.traffic()
         }))
     }
@@ -127,9 +130,12 @@ impl RateArgs {
 
 impl FanoutArgs {
     pub(super) fn plan(&self) -> Plan {
-        let traffic = self
-            .messages
-            .traffic(Shape::FanOut, self.publishers, self.subscribers);
+        let traffic = Traffic {
+            stalled: self.stalled,
+            ..self
+                .messages
+                .traffic(Shape::FanOut, self.publishers, self.subscribers)
+        };
         self.common.plan(Scenario::Traffic(traffic))
     }
 }

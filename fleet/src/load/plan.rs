@@ -137,6 +137,10 @@ pub struct Traffic {
     pub pace: Pace,
     /// How messages lie in TLS records.
     pub batching: Batching,
+    /// How many more subscribe to what an application publishes, and then never read again.
+    pub stalled: usize,
+    /// How many retained messages there are, for which one more client asks again and again.
+    pub retained: usize,
 }
 
 /// Who hears whom.
@@ -248,6 +252,8 @@ impl Plan {
                 within("payload", traffic.payload, PAYLOAD_MIN, 1024 * 1024)?;
                 within("publishers", traffic.publishers, 1, 100_000)?;
                 within("subscribers", traffic.subscribers, 1, 100_000)?;
+                within("stalled", traffic.stalled, 0, 10_000)?;
+                within("retained", traffic.retained, 0, 1_000_000)?;
                 let rate = traffic.pace != Pace::PerSecond(0);
                 within("rate", usize::from(rate), 1, 1)?;
                 match traffic.window {
@@ -288,6 +294,8 @@ mod tests {
             window: None,
             pace: Pace::Window,
             batching: Batching::Together,
+            stalled: 0,
+            retained: 0,
         }
     }
 

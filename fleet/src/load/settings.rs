@@ -69,6 +69,11 @@ fn add_traffic(settings: &mut BTreeMap<&'static str, String>, traffic: &Traffic)
         settings.insert("publishers", traffic.publishers.to_string());
         settings.insert("subscribers", traffic.subscribers.to_string());
     }
+    for (name, count) in [("stalled", traffic.stalled), ("retained", traffic.retained)] {
+        if count > 0 {
+            settings.insert(name, count.to_string());
+        }
+    }
     match traffic.pace {
         Pace::Window => settings.insert("window", traffic.window().to_string()),
         Pace::PerSecond(rate) => settings.insert("per-second", rate.to_string()),

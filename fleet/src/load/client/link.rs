@@ -150,8 +150,8 @@ impl Link {
             .unwrap_or(Ok(()))?)
     }
 
-    /// Sends `packet` and reads until `answer` finds one.
-    async fn ask<T>(
+    /// Sends `packet` and reads until `answer` finds one; it is shown every frame.
+    pub(crate) async fn ask<T>(
         &mut self,
         packet: Vec<u8>,
         mut answer: impl FnMut(&Frame<'_>) -> Result<Option<T>, LoadError>,

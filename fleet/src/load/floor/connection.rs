@@ -90,6 +90,11 @@ impl Peer {
             let at = bytes.len() - rest.len();
             match answer(&frame, &mut self.version, out)? {
                 Asked::PassOn(topic) => {
+                    if frame.is_retained() {
+                        let len = rest.len() - after.len();
+                        self.routes
+                            .retain(topic, rest.get(..len).unwrap_or_default());
+                    }
                     if run.is_none() {
                         self.routes.refresh(&mut self.route, topic);
                         run = Some(at);

@@ -2,7 +2,8 @@
 //!
 //! It demands client certificates, answers what a client must have answered, and passes the frames
 //! of a publisher on as they came. Which subscribers get them is decided by a publisher's first
-//! topic and not looked at again; packet ids are not changed, and nothing is ever sent again. It
+//! topic and not looked at again; packet ids are not changed, and nothing is ever sent
+//! again. What is retained is kept as it came. It
 //! serves the load of this crate and nobody else.
 
 mod answer;

@@ -36,6 +36,8 @@ pub enum Figure {
     Resident,
     /// What a connection added to it, in bytes.
     ResidentPerConnection,
+    /// Retained messages a second that came to who asked for them.
+    RetainedPerSecond,
     /// Connections that were kept.
     Connections,
     /// Processor time of the broker in milliseconds a second, with nothing to do but answer pings.
@@ -63,6 +65,7 @@ impl Figure {
             Self::Sleeps => "sleeps of broker threads, each",
             Self::Resident => "broker memory, bytes",
             Self::ResidentPerConnection => "broker memory a connection, bytes",
+            Self::RetainedPerSecond => "retained messages, per second",
             Self::Connections => "connections",
             Self::IdleCpuMs => "broker CPU at rest, ms per s",
             Self::Units => "measured",

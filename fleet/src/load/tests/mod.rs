@@ -25,6 +25,8 @@ fn traffic(shape: Shape, qos: QoS) -> Scenario {
         window: None,
         pace: Pace::Window,
         batching: Batching::Together,
+        stalled: 0,
+        retained: 0,
     })
 }
 
@@ -163,6 +165,45 @@ fn a_time_ends_a_load_too_and_runs_have_medians() {
             "{report}"
         );
     }
+}
+
+#[test]
+fn who_stalls_keeps_nothing_from_the_others() {
+    let stage = Stage::floor();
+    for qos in ALL_QOS {
+        let Scenario::Traffic(moving) = traffic(Shape::FanOut, qos) else {
+            unreachable!()
+        };
+        let stalled = Scenario::Traffic(Traffic {
+            stalled: 3,
+            ..moving
+        });
+        let report = load(&plan(&stage, stalled));
+        check_units(&report, 6000.0);
+        assert_eq!(report.settings["stalled"], "3");
+    }
+}
+
+#[test]
+fn retained_messages_are_asked_for_all_the_time() {
+    let stage = Stage::floor();
+    let Scenario::Traffic(fast) = traffic(Shape::FanIn, QoS::AtLeastOnce) else {
+        unreachable!()
+    };
+    let mut plan = plan(
+        &stage,
+        Scenario::Traffic(Traffic {
+            pace: Pace::PerSecond(3000),
+            retained: 250,
+            ..fast
+        }),
+    );
+    plan.span.until = Until::Count(600);
+    let report = load(&plan);
+    check_units(&report, 1200.0);
+    let came = report.median.value(Figure::RetainedPerSecond).unwrap()
+        * report.median.value(Figure::Seconds).unwrap();
+    assert!(came > 500.0, "{came} of 250 at a time");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! All of it is what the default policy permits: a device publishes under `devices/<its id>/` and
 //! may use any client id that begins with its own id and a colon.
 
+use super::bystanders::Roles;
 use crate::load::LoadError;
 use crate::load::client::{Identities, Identity, TlsChoice};
 use crate::load::plan::{Shape, Traffic};
@@ -16,7 +17,14 @@ pub(crate) struct Role {
     pub(crate) topic: String,
 }
 
-/// All clients of a run, publishers by their number.
+impl Role {
+    /// Who connects.
+    pub(crate) fn client(&self) -> (Identity, String) {
+        (self.identity.clone(), self.client_id.clone())
+    }
+}
+
+/// All clients of a run whose messages count, publishers by their number.
 #[derive(Clone, Debug)]
 pub(crate) struct Cast {
     pub(crate) publishers: Vec<Role>,
@@ -37,14 +45,10 @@ impl Cast {
                 subscribers: apps(&app()?, traffic.subscribers, 's', "devices/+/#"),
             },
             Shape::FanOut => {
-                let mut subscribers =
-                    devices(&devices_of(traffic.subscribers)?, traffic.subscribers, 's');
-                for role in &mut subscribers {
-                    BROADCAST.clone_into(&mut role.topic);
-                }
+                let subscribers = devices_of(traffic.subscribers)?;
                 Self {
                     publishers: apps(&app()?, traffic.publishers, 'p', BROADCAST),
-                    subscribers,
+                    subscribers: hearers(&subscribers, traffic.subscribers, 's', BROADCAST),
                 }
             }
             Shape::Pairs => {
@@ -58,7 +62,39 @@ impl Cast {
     }
 }
 
-const BROADCAST: &str = "broadcast/bench";
+impl Roles {
+    pub(crate) fn of(
+        traffic: &Traffic,
+        identities: &Identities,
+        choice: TlsChoice,
+    ) -> Result<Self, LoadError> {
+        let stalled = identities.devices(traffic.stalled, choice)?;
+        let retained = if traffic.retained > 0 {
+            let (app, device) = (identities.app(choice)?, identities.devices(1, choice)?);
+            let below = format!("{BROADCAST}/#");
+            let layer = apps(&app, 1, 'l', BROADCAST).pop();
+            layer.zip(hearers(&device, 1, 'r', &below).pop())
+        } else {
+            None
+        };
+        Ok(Self {
+            stalled: hearers(&stalled, traffic.stalled, 'z', BROADCAST),
+            retained,
+        })
+    }
+}
+
+/// What applications publish to, and devices hear.
+pub(crate) const BROADCAST: &str = "broadcast/bench";
+
+/// Devices that all have the same topic filter.
+fn hearers(identities: &[Identity], count: usize, letter: char, filter: &str) -> Vec<Role> {
+    let mut roles = devices(identities, count, letter);
+    for role in &mut roles {
+        filter.clone_into(&mut role.topic);
+    }
+    roles
+}
 
 /// Each has a topic of its own under that of its device.
 fn devices(identities: &[Identity], count: usize, letter: char) -> Vec<Role> {

@@ -69,10 +69,7 @@ impl Crew {
     ) -> Result<Self, LoadError> {
         let of = cast.publishers.len() + cast.subscribers.len();
         let tell = |done| observer.tell(Phase::Connecting(count(done), count(of)));
-        let clients = |roles: &[Role]| {
-            let client = |role: &Role| (role.identity.clone(), role.client_id.clone());
-            roles.iter().map(client).collect::<Vec<_>>()
-        };
+        let clients = |roles: &[Role]| roles.iter().map(Role::client).collect();
         let links = connect_all(dialer, clients(&cast.subscribers), &tell).await?;
         let already = links.len();
         let mut subscribers: Vec<_> = cast.subscribers.into_iter().zip(links).collect();

@@ -1,5 +1,6 @@
 //! Messages from publishers to subscribers: every one is counted, and every one must come.
 
+mod bystanders;
 mod cast;
 mod crew;
 mod ledger;
@@ -14,6 +15,7 @@ use super::client::{Dialer, Identities, TlsChoice};
 use super::measure::{Figure, Figures, Meter, float};
 use super::phase::Observer;
 use super::plan::{Plan, Traffic, Until};
+use bystanders::{Bystanders, Roles};
 use cast::Cast;
 use crew::Crew;
 
@@ -31,12 +33,16 @@ pub(super) async fn run(
         key_exchange: target.key_exchange,
         tickets_max: 0,
     };
-    let cast = Cast::of(traffic, &Identities::find(&target.identities)?, choice)?;
+    let identities = Identities::find(&target.identities)?;
+    let cast = Cast::of(traffic, &identities, choice)?;
+    let roles = Roles::of(traffic, &identities, choice)?;
     let dialer = Dialer::new(&target.address, target.version, KEEP_ALIVE)?;
     let mut meter = Meter::new(target, &dialer.volume);
     let mut crew = Crew::connect(&dialer, cast, traffic, observer).await?;
+    let bystanders = Bystanders::connect(&dialer, roles, traffic).await?;
     meter.begin(0)?;
     crew.begin(share(plan, traffic))?;
+    let mut retained = bystanders.retained();
     let mut figures = match plan.span.until {
         Until::Count(_) => {
             crew.measure(true);
@@ -48,16 +54,25 @@ pub(super) async fn run(
                 .await?;
             crew.measure(true);
             meter.begin(crew.delivered())?;
+            retained = bystanders.retained();
             crew.watch(time, &|done| observer.measuring(done)).await?;
             let figures = meter.end(crew.delivered()).await?;
             crew.measure(false);
             crew.stop();
-            crew.drain(observer).await?;
             figures
         }
     };
+    if let (Some(before), Some(after), Some(seconds)) = (
+        retained,
+        bystanders.retained(),
+        figures.value(Figure::Seconds),
+    ) {
+        figures.set(Figure::RetainedPerSecond, float(after - before) / seconds);
+    }
+    crew.drain(observer).await?;
     figures.set(Figure::Connections, float(crew.connections()));
     figures.set_latency(&crew.end().await?);
+    bystanders.end().await?;
     Ok(figures)
 }
 

@@ -54,6 +54,12 @@ impl Frame<'_> {
         }
     }
 
+    /// Whether a PUBLISH is to be retained, or was [MQTT 5.0 §3.3.1.3].
+    #[inline]
+    pub(crate) fn is_retained(&self) -> bool {
+        self.first & 1 == 1
+    }
+
     /// The QoS of a PUBLISH.
     #[inline]
     pub(crate) fn qos(&self) -> Option<QoS> {

@@ -12,7 +12,7 @@ use std::ops::Range;
 pub const PAYLOAD_MIN: usize = 24;
 
 /// Which message it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// The run it belongs to: what an earlier one left behind is not counted.
     pub(crate) run: u32,
@@ -85,6 +85,14 @@ impl Template {
             id: Some(id).filter(|id| !id.is_empty()),
             stamp,
         }
+    }
+
+    /// The same, to be retained [MQTT-3.3.1-5].
+    pub(crate) fn retained(mut self) -> Self {
+        if let Some(first) = self.frame.first_mut() {
+            *first |= 1;
+        }
+        self
     }
 
     /// Appends a PUBLISH; the packet id is left out at QoS 0.
