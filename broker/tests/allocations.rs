@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 #![allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 
+#[allow(dead_code, reason = "the benchmarks use the rest")]
 #[path = "../benches/engine/world.rs"]
 mod world;
 
@@ -94,11 +95,16 @@ impl FanIn {
         let publishes = read.bytes(device);
         let publishing = count(|| {
             let chunk = BytesMut::from(&*publishes);
-            self.world.read(&mut self.devices[device], chunk);
+            let device = &mut self.devices[device];
+            let packets = device.decode(chunk);
+            self.world.decide(device.id, packets);
             self.world.end_turn();
         });
         let said = self.world.said();
-        let heard = said.iter().find(|it| self.application.hears(it)).unwrap();
+        let heard = said
+            .iter()
+            .find(|it| it.connection == self.application.id)
+            .unwrap();
         assert_eq!(packets(&heard.packets).count(), usize::from(read.messages));
         let answers = pubacks(heard);
         let expected = if read.qos == QoS::AtMostOnce {
@@ -110,7 +116,8 @@ impl FanIn {
         let pubacks: Vec<u8> = answers.iter().flat_map(written).collect();
         let acknowledging = count(|| {
             let chunk = BytesMut::from(&*pubacks);
-            self.world.read(&mut self.application, chunk);
+            let packets = self.application.decode(chunk);
+            self.world.decide(self.application.id, packets);
             self.world.end_turn();
         });
         assert!(self.world.said().is_empty());

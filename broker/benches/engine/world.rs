@@ -14,7 +14,7 @@ use protocol::Text;
 use protocol::connection::ServerConnection;
 use protocol::packet::{
     Ack, Connect, ConnectProperties, Packet, PacketId, Publish, QoS, RetainHandling, Subscribe,
-    Subscription, Version,
+    Subscription, Unsubscribe, Version,
 };
 use protocol::topic::{TopicFilter, TopicName};
 use protocol::wire::{self, PACKET_SIZE_MAX};
@@ -46,7 +46,7 @@ pub(crate) struct World {
 
 /// One of its clients, as `net` knows it.
 pub(crate) struct Client {
-    id: ConnectionId,
+    pub(crate) id: ConnectionId,
     protocol: ServerConnection,
     packets_len: usize,
 }
@@ -94,15 +94,8 @@ impl World {
         }
     }
 
-    /// A client has sent this chunk, which one read brought: what it holds is decided.
-    pub(crate) fn read(&mut self, client: &mut Client, chunk: BytesMut) {
-        let packets = client.decode(chunk);
-        self.decide(client, packets);
-    }
-
     /// A client has sent these packets.
-    pub(crate) fn decide(&mut self, client: &Client, packets: Vec<Packet>) {
-        let connection = client.id;
+    pub(crate) fn decide(&mut self, connection: ConnectionId, packets: Vec<Packet>) {
         let input = Input::Packets {
             connection,
             packets,
@@ -123,16 +116,25 @@ impl World {
         &self.effects.speech
     }
 
+    /// Every client acknowledges what the last turn has delivered to it at QoS 1.
+    pub(crate) fn acknowledge(&mut self) {
+        let answers = self.said().iter().map(|it| (it.connection, pubacks(it)));
+        for (connection, packets) in answers.collect::<Vec<_>>() {
+            self.decide(connection, packets);
+        }
+        self.end_turn();
+    }
+
     /// A client subscribes, with one packet.
     pub(crate) fn subscribe(&mut self, client: &Client, filters: &[String], qos: QoS) {
-        self.decide(client, vec![subscribe(filters, qos)]);
+        self.decide(client.id, vec![subscribe(filters, qos)]);
         self.end_turn();
         assert_eq!(self.said().len(), 1, "a SUBACK");
     }
 }
 
 impl Client {
-    /// The packets of a chunk, as `net` collects them.
+    /// The packets of a chunk that one read brought, as `net` collects them.
     pub(crate) fn decode(&mut self, mut chunk: BytesMut) -> Vec<Packet> {
         let mut packets = Vec::with_capacity(self.packets_len);
         while let Some(packet) = self.protocol.receive(&mut chunk).unwrap() {
@@ -140,11 +142,6 @@ impl Client {
         }
         self.packets_len = packets.len();
         packets
-    }
-
-    /// Whose speech it is.
-    pub(crate) fn hears(&self, speech: &Speech) -> bool {
-        speech.connection == self.id
     }
 }
 
@@ -186,6 +183,15 @@ pub(crate) fn subscribe(filters: &[String], qos: QoS) -> Packet {
         packet_id: PacketId::MIN,
         subscriptions: filters.iter().map(subscription).collect(),
         subscription_id: None,
+        user_properties: Vec::new(),
+    }))
+}
+
+pub(crate) fn unsubscribe(filters: &[String]) -> Packet {
+    let filters = filters.iter().map(|it| TopicFilter::parse(it).unwrap());
+    Packet::Unsubscribe(Box::new(Unsubscribe {
+        packet_id: PacketId::MIN,
+        filters: filters.collect(),
         user_properties: Vec::new(),
     }))
 }
