@@ -181,6 +181,15 @@ impl World {
         self.process().lock().unwrap().stdin.take();
     }
 
+    /// Ends the broker. Yields how often it has counted this, by the name in its statistics.
+    pub fn counted(&self, counter: &str) -> usize {
+        self.ask_to_stop();
+        let statistics = self.log.expect_line(&["Statistics {", counter]);
+        let (_, count) = statistics.split_once(&format!("{counter}: ")).unwrap();
+        let digits = count.split(|digit: char| !digit.is_ascii_digit());
+        digits.take(1).collect::<String>().parse().unwrap()
+    }
+
     /// The broker has ended, and well.
     pub fn expect_end(&self) {
         let deadline = Instant::now() + PATIENCE;

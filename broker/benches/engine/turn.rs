@@ -1,11 +1,11 @@
 //! One turn of the engine: what a read of a device leads to.
 
-use crate::world::{Client, World, publish, written};
+use crate::world::{Client, World, puback, publish, written};
 use bytes::BytesMut;
+use countersign_broker::engine::ConnectionId;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use protocol::packet::QoS;
-use std::cell::RefCell;
 
 /// Messages of one read; with one there is nothing to share.
 const READS: [usize; 2] = [1, 100];
@@ -14,7 +14,7 @@ const READS: [usize; 2] = [1, 100];
 struct Cast {
     world: World,
     device: Client,
-    subscribers: usize,
+    subscribers: Vec<ConnectionId>,
     qos: QoS,
     /// The device publishes to so many topics in turn.
     topics: usize,
@@ -24,10 +24,12 @@ impl Cast {
     fn new(subscribers: usize, qos: QoS, topics: usize) -> Self {
         let mut world = World::open();
         let device = world.enter();
-        for _ in 0..subscribers {
+        let subscribers = (0..subscribers).map(|_| {
             let subscriber = world.enter();
             world.subscribe(&subscriber, &["devices/+/#".to_owned()], qos);
-        }
+            subscriber.id
+        });
+        let subscribers = subscribers.collect();
         Self {
             world,
             device,
@@ -51,20 +53,35 @@ impl Cast {
     fn bench(self, bencher: Bencher<'_, '_>, messages: usize) {
         let bytes = self.bytes(messages);
         let Self {
-            mut world, device, ..
+            mut world,
+            mut device,
+            subscribers,
+            qos,
+            ..
         } = self;
-        let (id, device) = (device.id, RefCell::new(device));
+        let (id, mut acknowledged) = (device.id, 0);
         bencher
-            .counter(ItemsCount::new(messages * self.subscribers))
-            .with_inputs(|| device.borrow_mut().decode(BytesMut::from(&*bytes)))
+            .counter(ItemsCount::new(messages * subscribers.len()))
+            .with_inputs(|| device.decode(BytesMut::from(&*bytes)))
             .bench_local_values(|packets| {
                 world.decide(id, packets);
                 world.end_turn();
                 assert!(!black_box(world.said()).is_empty());
-                if self.qos == QoS::AtLeastOnce {
-                    world.acknowledge();
+                if qos == QoS::AtMostOnce {
+                    return;
                 }
+                let pubacks = || {
+                    (acknowledged..acknowledged + messages)
+                        .map(puback)
+                        .collect()
+                };
+                for subscriber in &subscribers {
+                    world.decide(*subscriber, pubacks());
+                }
+                world.end_turn();
+                acknowledged += messages;
             });
+        world.expect_known_acknowledgements();
     }
 }
 

@@ -116,13 +116,9 @@ impl World {
         &self.effects.speech
     }
 
-    /// Every client acknowledges what the last turn has delivered to it at QoS 1.
-    pub(crate) fn acknowledge(&mut self) {
-        let answers = self.said().iter().map(|it| (it.connection, pubacks(it)));
-        for (connection, packets) in answers.collect::<Vec<_>>() {
-            self.decide(connection, packets);
-        }
-        self.end_turn();
+    /// Nobody acknowledged what was not in flight.
+    pub(crate) fn expect_known_acknowledgements(&self) {
+        assert_eq!(self.engine.counters().unknown_acknowledgements, 0);
     }
 
     /// A client subscribes, with one packet.
@@ -196,20 +192,11 @@ pub(crate) fn unsubscribe(filters: &[String]) -> Packet {
     }))
 }
 
-/// The PUBACKs of all that a speech delivers.
-pub(crate) fn pubacks(speech: &Speech) -> Vec<Packet> {
-    let ids = wire::packets(&speech.packets).filter_map(packet_id);
-    ids.map(|id| Packet::Puback(Ack::success(id))).collect()
-}
-
-/// That of a PUBLISH above QoS 0, shorter than 128 bytes, behind its topic [MQTT 5.0 §3.3.2.2].
-fn packet_id(packet: &[u8]) -> Option<PacketId> {
-    let [first, _, high, low, rest @ ..] = packet else {
-        return None;
-    };
-    let topic_len = u16::from_be_bytes([*high, *low]);
-    let (id, _) = rest.get(topic_len.into()..)?.split_first_chunk()?;
-    PacketId::new(u16::from_be_bytes(*id)).filter(|_| matches!(first, 0x32 | 0x3A))
+/// The acknowledgement of a session's message with this number, from 0: packet ids are given out
+/// one after the other, from 1 to 65,535 and again.
+pub(crate) fn puback(number: usize) -> Packet {
+    let id = u16::try_from(number % 65_535).unwrap() + 1;
+    Packet::Puback(Ack::success(PacketId::new(id).unwrap()))
 }
 
 /// What goes over the wire.

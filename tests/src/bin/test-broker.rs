@@ -9,7 +9,7 @@ use broker::Plan;
 use std::io::{Read, Write, stderr, stdin, stdout};
 use std::path::Path;
 
-/// `test-broker CONFIG`: prints its address once it serves.
+/// `test-broker CONFIG`: prints its address once it serves, and at the end what it has counted.
 fn main() {
     let config = std::env::args_os().nth(1).expect("a configuration file");
     let plan = Plan::load(Path::new(&config)).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
@@ -27,6 +27,7 @@ fn main() {
         stdout().flush().unwrap();
         let end = || stdin().read_to_end(&mut Vec::new());
         tokio::task::spawn_blocking(end).await.unwrap().unwrap();
+        eprintln!("{:?}", running.statistics());
         running.stop().await;
     });
 }

@@ -4,6 +4,7 @@
 
 use crate::Cage;
 use countersign_tests::prelude::*;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LIMITS: &str = "outbox_bytes_max = '1 MiB'\nqueue_bytes_max = '1 MiB'\n\
@@ -55,6 +56,61 @@ fn stop_reading(qos: u8) {
     }
     assert!(last >= 0, "nothing came at all");
     cage.open();
+}
+
+const SMALL: &str = "outbox_bytes_max = '256 KiB'\nqueue_bytes_max = '256 KiB'\n\
+                     in_flight_bytes_max = '256 KiB'";
+/// So many of these messages of 16 KiB are 256 KiB.
+const ROOM: usize = 16;
+const MESSAGES: usize = 500;
+
+#[test]
+fn what_one_of_a_hundred_does_not_read_at_qos_0_is_dropped_and_counted() {
+    let (heard, dropped) = one_of_a_hundred_reads_nothing(0, "dropped_at_outboxes");
+    assert_eq!(heard + dropped, MESSAGES);
+    assert!(heard >= ROOM && dropped > 0, "it heard {heard}");
+}
+
+#[test]
+fn what_one_of_a_hundred_does_not_acknowledge_at_qos_1_fills_its_window_and_its_queue() {
+    let (heard, dropped) = one_of_a_hundred_reads_nothing(1, "dropped_queue_full");
+    assert_eq!((heard, dropped), (ROOM, MESSAGES - 2 * ROOM));
+}
+
+/// The others have every message, in order. Yields how many the one has when it reads at last
+/// and acknowledges nothing, and how many were counted as dropped.
+fn one_of_a_hundred_reads_nothing(qos: u8, counter: &str) -> (usize, usize) {
+    let cage = Cage::with_limits(SMALL);
+    let stage = Stage::on(cage.world.clone());
+    let mut all: Vec<_> = (0..100)
+        .map(|number: usize| {
+            let mut subscriber = stage.client(V5, &number.to_string());
+            subscriber.subscribe(&stage.topic("t"), qos);
+            subscriber
+        })
+        .collect();
+    let (deaf, others) = all.split_last_mut().unwrap();
+    let mut publisher = stage.client(V5, "pub");
+    let before = cage.world.memory("VmRSS:");
+    for number in 0..MESSAGES {
+        let payload = format!("{number:08}").repeat(2048);
+        publisher.publish(&Publish::new(stage.topic("t"), &payload).qos(qos));
+        for other in &mut *others {
+            assert_eq!(other.take().text(), payload);
+        }
+    }
+    let grown = cage.world.memory("VmHWM:").saturating_sub(before);
+    assert!(
+        grown < 6 * 1024,
+        "{grown} KiB for 8 MB that one did not read"
+    );
+    let heard = deaf.drain();
+    let begins = |frame| Published::read(frame, V5).text()[..8].to_owned();
+    let numbers: Vec<_> = heard.iter().map(begins).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    let world = Arc::clone(&cage.world);
+    cage.open();
+    (heard.len(), world.counted(counter))
 }
 
 #[test]
