@@ -74,7 +74,7 @@ impl World {
         let id = ConnectionId(self.connections);
         let mut protocol = ServerConnection::new(PACKET_SIZE_MAX, 0);
         let hello = Packet::Connect(Box::new(connect(self.connections)));
-        let received = protocol.receive(&mut written(&hello)).unwrap();
+        let received = protocol.receive(&mut written(&hello).freeze()).unwrap();
         let Some(Packet::Connect(connect)) = received else {
             unreachable!("a CONNECT was written")
         };
@@ -131,11 +131,14 @@ impl World {
 
 impl Client {
     /// The packets of a chunk that one read brought, as `net` collects them.
-    pub(crate) fn decode(&mut self, mut chunk: BytesMut) -> Vec<Packet> {
+    pub(crate) fn decode(&mut self, chunk: BytesMut) -> Vec<Packet> {
+        let mut chunk = chunk.freeze();
         let mut packets = Vec::with_capacity(self.packets_len);
-        while let Some(packet) = self.protocol.receive(&mut chunk).unwrap() {
-            packets.push(packet);
-        }
+        let protocol = &mut self.protocol;
+        while protocol
+            .receive_into(&mut chunk, |packet| packets.push(packet))
+            .unwrap()
+        {}
         self.packets_len = packets.len();
         packets
     }

@@ -3,13 +3,13 @@
 //! A session is found by device and client id together, so that nobody can reach another
 //! device's. A refused CONNECT changes nothing.
 
+use super::Greeting;
 use super::close_reason::{CloseReason, ConnectRefusal};
 use super::input::Arrival;
 use super::policy::Rights;
 use super::publish::has_too_many_levels;
 use super::record::{Record, SessionNumber};
 use super::session::{Connected, Lane, Session, SessionId, SessionKey, SessionWill};
-use super::speech::Greeting;
 use super::{After, Engine};
 use certs::Subject;
 use protocol::packet::{Connack, ConnackProperties, Connect, Packet, Version};

@@ -24,7 +24,6 @@ mod route;
 mod router;
 mod session;
 mod session_end;
-mod speech;
 mod statistics;
 mod subscribe;
 #[cfg(test)]
@@ -36,14 +35,13 @@ mod words;
 
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
-pub use effect::{After, Effects, Forward};
+pub use effect::{After, Effects, Forward, Greeting, Speech};
 pub use input::{Arrival, ConnectionId, Input};
 pub use limits::Limits;
 pub use message::{Message, SubscriptionIds};
 pub use record::{MessageNumber, Record, SessionNumber, Target};
 pub use router::Grant;
 pub use session::{SessionKey, SessionView};
-pub use speech::{Greeting, Speech};
 pub use time::Time;
 
 use ahash::RandomState;

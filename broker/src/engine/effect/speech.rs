@@ -3,10 +3,10 @@
 //! A payload is copied once, from the message into the bytes that TLS encrypts. What one
 //! connection hears keeps its order: once something waits, all behind it waits too.
 
-use super::close_reason::CloseReason;
-use super::effect::{After, Effects};
-use super::input::ConnectionId;
-use super::session::Connected;
+use super::{After, Effects};
+use crate::engine::close_reason::CloseReason;
+use crate::engine::input::ConnectionId;
+use crate::engine::session::Connected;
 use bytes::BytesMut;
 use protocol::packet::{Alias, Packet, PublishHead, Version};
 use protocol::wire::{self, TooLarge};
@@ -27,7 +27,7 @@ pub struct Speech {
     pub is_needed: bool,
     /// Say [`Input::Drained`] once all of it has been written to the socket.
     ///
-    /// [`Input::Drained`]: super::Input::Drained
+    /// [`Input::Drained`]: crate::engine::Input::Drained
     pub asks_drained: bool,
     /// Close the connection once all of it has been written. The engine has already let go of it
     /// and ignores what it still sends.
@@ -78,7 +78,7 @@ impl Effects {
     ///
     /// # Errors
     /// If it was dropped.
-    pub(super) fn say(
+    pub(in crate::engine) fn say(
         &mut self,
         connected: &mut Connected,
         packet: &Packet,
@@ -97,7 +97,7 @@ impl Effects {
     /// # Errors
     /// If it was dropped: it is longer than the client takes.
     #[inline]
-    pub(super) fn deliver(
+    pub(in crate::engine) fn deliver(
         &mut self,
         connected: &mut Connected,
         mut head: PublishHead<'_>,
@@ -122,7 +122,7 @@ impl Effects {
     }
 
     /// Greets the client of a new session: before its CONNACK it hears nothing [MQTT-3.2.0-1].
-    pub(super) fn greet(&mut self, connected: &mut Connected, greeting: Greeting) {
+    pub(in crate::engine) fn greet(&mut self, connected: &mut Connected, greeting: Greeting) {
         if let Some(speech) = self.to(connected) {
             speech.greeting = Some(greeting);
         }
@@ -130,15 +130,15 @@ impl Effects {
 
     /// Asks for [`Input::Drained`].
     ///
-    /// [`Input::Drained`]: super::Input::Drained
-    pub(super) fn ask_drained(&mut self, connected: &mut Connected) {
+    /// [`Input::Drained`]: crate::engine::Input::Drained
+    pub(in crate::engine) fn ask_drained(&mut self, connected: &mut Connected) {
         if let Some(speech) = self.to(connected) {
             speech.asks_drained = true;
         }
     }
 
     /// Has a connection closed; the client is told why, where its version has words for it.
-    pub(super) fn close(&mut self, connected: &mut Connected, why: CloseReason) {
+    pub(in crate::engine) fn close(&mut self, connected: &mut Connected, why: CloseReason) {
         if let (Version::V5, Some(disconnect)) = (connected.version, why.disconnect()) {
             // A client that takes no packet so long hears nothing.
             let _ = self.say(connected, &Packet::Disconnect(disconnect), After::Nothing);
@@ -149,7 +149,7 @@ impl Effects {
     }
 
     /// Has a connection that was given no session answered and closed.
-    pub(super) fn turn_away(
+    pub(in crate::engine) fn turn_away(
         &mut self,
         connection: ConnectionId,
         answer: (&Packet, Version, NonZeroU32),

@@ -3,9 +3,12 @@
 //! The shard carries them out: records first, then what does not wait for them, then, once the
 //! records are durable, the rest.
 
+mod speech;
+
+pub use speech::{Greeting, Speech};
+
 use super::message::Message;
 use super::record::Record;
-use super::speech::Speech;
 use std::sync::Arc;
 
 /// What the inputs of one turn have led to.
