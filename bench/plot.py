@@ -19,7 +19,7 @@ PANELS = [
 def svg(results):
     """The picture as a document."""
     names = [name for name in results.brokers if name in COLOURS]
-    scenarios = [s for s in results.scenarios if not s.is_idle]
+    scenarios = [s for s in results.scenarios if s.has_cost]
     height = TOP + ROW * len(scenarios) + 40
     width = LABELS + len(PANELS) * (PANEL + GAP)
     parts = [

@@ -50,6 +50,8 @@ class Results:
     def head(self):
         versions = "".join(f"- {name}: {version}\n" for name, version in self.versions.items())
         kind = f"{self.runs} runs of {self.pace.seconds:g} s each, alternated; medians"
+        if self.runs == 1:
+            kind = f"one run of {self.pace.seconds:g} s"
         return (
             f"Measured {date.today():%d %B %Y} on {machine()}, with `bench/compare"
             f"{' --quick' if self.pace.name == 'quick' else ''}`: {kind}. Every client shows a "
@@ -66,7 +68,7 @@ class Results:
         for scenario in self.scenarios:
             row = [scenario.title]
             for figure, choose in (("broker_cpu_us", min), ("per_second", max)):
-                if scenario.is_idle or (scenario.is_rate and figure == "per_second"):
+                if not scenario.has_cost or (scenario.is_rate and figure == "per_second"):
                     row += ["", ""]
                     continue
                 ours = self.value(scenario, OURS, figure)
@@ -83,7 +85,7 @@ class Results:
     def costs(self):
         rows = [
             [scenario.title, *(cpu(self.value(scenario, name, "broker_cpu_us")) for name in self.brokers)]
-            for scenario in self.scenarios if not scenario.is_idle
+            for scenario in self.scenarios if scenario.has_cost
         ]
         text = "Seconds of broker CPU for a million deliveries or connections (µs for each)."
         return section("Processor time", text, ["", *self.brokers], rows)
@@ -97,12 +99,16 @@ class Results:
         return section("Rate", text, ["", *self.brokers], rows)
 
     def rest(self):
-        """Latency at a fixed rate, and connections at rest."""
+        """Latency at a fixed rate, memory, and connections at rest."""
         rows = []
         for scenario in self.scenarios:
             figures = []
             if scenario.is_rate:
                 figures = [("p50, µs", "p50_us"), ("p99, µs", "p99_us"), ("p99.9, µs", "p999_us")]
+            if scenario.asks_retained:
+                figures.append(("retained a second", "retained_per_second"))
+            if scenario.shows_memory:
+                figures = [("memory at the end, B", "resident")]
             if scenario.is_idle:
                 figures = [("memory each, B", "resident_per_connection"), ("CPU, ms/s", "idle_cpu_ms")]
             title = scenario.title
