@@ -17,7 +17,7 @@ class Pace:
     keeps_brokers: bool = False
 
 
-FULL = Pace("full", runs=5, warmup=1, seconds=5, idle_connections=10_000, idle_seconds=10)
+FULL = Pace("full", runs=5, warmup=0.5, seconds=2, idle_connections=10_000, idle_seconds=5)
 QUICK = Pace(
     "quick", runs=1, warmup=0.4, seconds=1.2, idle_connections=1_000, idle_seconds=1.5,
     keeps_brokers=True,
