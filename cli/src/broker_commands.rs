@@ -5,8 +5,9 @@ use crate::{logging, runtime};
 use broker::{Plan, Running};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run a broker, or check its configuration.
 #[derive(Debug, Subcommand)]
@@ -48,11 +49,11 @@ pub(crate) fn run(command: BrokerCommand) -> Result<(), Failure> {
             let plan = load(&args.config)?;
             logging::start(plan.log());
             runtime()?.block_on(async {
-                let running = start(plan).await?;
+                let serving = start(plan).await?;
                 if args.json {
-                    println!("{}", json!({ "listening": running.addresses().first() }));
+                    println!("{}", json!({ "listening": serving.address() }));
                 }
-                serve(running).await
+                serving.until_signalled().await
             })
         }
         BrokerCommand::Check(args) => {
@@ -67,32 +68,51 @@ fn load(args: &ConfigArgs) -> Result<Plan, Failure> {
     Plan::load(&args.config).map_err(|mistakes| Failure::mistakes(USAGE, &mistakes))
 }
 
+/// A broker that serves, and the signals that end it: it listens to them before anybody is told
+/// that it serves.
+pub(crate) struct Serving {
+    running: Running,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
 /// Starts a broker.
-pub(crate) async fn start(plan: Plan) -> Result<Running, Failure> {
+pub(crate) async fn start(plan: Plan) -> Result<Serving, Failure> {
+    let no_signals = |error: std::io::Error| Failure::from_error(FAILED, &error);
+    let terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let running = broker::start(plan).await;
     let running = running.map_err(|error| Failure::from_error(FAILED, &error))?;
     for address in running.addresses() {
         tracing::info!(%address, "listening");
     }
-    Ok(running)
+    Ok(Serving {
+        running,
+        terminate,
+        interrupt,
+    })
 }
 
-/// Serves until a signal, then stops in good order.
-pub(crate) async fn serve(running: Running) -> Result<(), Failure> {
-    let no_signals = |error: std::io::Error| Failure::from_error(FAILED, &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        error = running.failure() => return Err(Failure::from_error(FAILED, &*error)),
+impl Serving {
+    /// Where its first listener listens.
+    pub(crate) fn address(&self) -> Option<&SocketAddr> {
+        self.running.addresses().first()
     }
-    tracing::info!("stopping");
-    let stopped = tokio::select! {
-        stopped = running.stop() => stopped,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
-    };
-    tracing::info!(?stopped, "stopped");
-    Ok(())
+
+    /// Serves until a signal, then stops in good order.
+    pub(crate) async fn until_signalled(mut self) -> Result<(), Failure> {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            error = self.running.failure() => return Err(Failure::from_error(FAILED, &*error)),
+        }
+        tracing::info!("stopping");
+        let stopped = tokio::select! {
+            stopped = self.running.stop() => stopped,
+            _ = self.terminate.recv() => return Ok(()),
+            _ = self.interrupt.recv() => return Ok(()),
+        };
+        tracing::info!(?stopped, "stopped");
+        Ok(())
+    }
 }

@@ -1,6 +1,6 @@
 //! `countersign up`: from an empty directory to a broker that serves, in one command.
 
-use crate::broker_commands::{serve, start};
+use crate::broker_commands::start;
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::logging;
 use broker::Plan;
@@ -69,8 +69,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Failure> {
         plan = plan.listening_at(address);
     }
     logging::start(plan.log());
-    let running = start(plan).await?;
-    let Some(address) = running.addresses().first() else {
+    let serving = start(plan).await?;
+    let Some(address) = serving.address() else {
         return Err(Failure::new(
             USAGE,
             "broker.toml: there is no listener to try it with",
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Failure> {
     }
     // Whoever waits for the line waits for it now.
     let _ = std::io::stdout().flush();
-    serve(running).await
+    serving.until_signalled().await
 }
 
 /// Writes the configuration and the policy, where there are none yet.
