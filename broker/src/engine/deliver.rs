@@ -528,6 +528,26 @@ mod tests {
     }
 
     #[test]
+    fn mqtt_3_1_2_24_a_new_alias_that_does_not_fit_is_left_out() {
+        let mut world = World::open();
+        let subscriber = world.enter_with("dev-1", |connect| {
+            connect.properties.topic_alias_maximum = 1;
+            connect.properties.maximum_packet_size = 60.try_into().ok();
+        });
+        world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        let publisher = world.enter("dev-2");
+        // A 5.0 PUBLISH at QoS 1 to `a` has 8 bytes besides its payload, an alias 3 more.
+        let fits = "x".repeat(52);
+        for (payload, id) in [(fits.as_str(), 1), ("y", 2), (&fits, 3)] {
+            world.send(publisher, qos1("a", payload, id));
+            assert_eq!(
+                world.heard(subscriber),
+                [format!("PUBLISH a={payload} q1 #{id}")]
+            );
+        }
+    }
+
+    #[test]
     fn what_is_in_flight_keeps_no_read_buffer() {
         let (mut world, subscriber, publisher) = pair(|_| {});
         let other = world.enter_with("dev-3", lasting);

@@ -109,15 +109,20 @@ impl Effects {
         let (version, size_max) = (connected.version, connected.packet_size_max());
         let speech = self.to(connected).ok_or(TooLarge)?;
         speech.go_on(after);
-        let written = head.write_within(version, size_max, &mut speech.packets);
-        connected.said_len = speech.packets.len();
-        if let Alias::New(_) = head.alias {
-            speech.is_needed = true;
-            if let (Err(_), Some(aliases)) = (written, &mut connected.aliases) {
+        let mut written = head.write_within(version, size_max, &mut speech.packets);
+        let is_new = matches!(head.alias, Alias::New(_));
+        if let (Err(_), Some(aliases)) = (written, &mut connected.aliases) {
+            if is_new {
                 // The client never heard of it.
                 aliases.forget(head.topic);
             }
+            // An alias takes three bytes: without it the packet may fit.
+            head.alias = Alias::None;
+            written = head.write_within(version, size_max, &mut speech.packets);
+        } else {
+            speech.is_needed |= is_new;
         }
+        connected.said_len = speech.packets.len();
         written
     }
 
