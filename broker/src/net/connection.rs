@@ -24,6 +24,9 @@ use tokio::time::{self, Instant, Sleep};
 
 /// How long a peer may take to hear our last word and to close its side.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(900);
+/// A peer that does not read may have so many PINGREQ unanswered before it is not heard: 128 KiB
+/// of answers.
+const PINGS_MAX: usize = 64 * 1024;
 
 /// A connection whose CONNECT has been handed to its shard.
 pub(super) struct Connection {
@@ -198,7 +201,7 @@ impl Connection {
             handed_over.map_err(|_| Ended::ShardFailed)?;
         }
         // After the last input the engine lets go of us; and who does not hear us is not heard.
-        let deaf = self.speaking.is_crowded() || self.outbox.is_crowded();
+        let deaf = self.listening.pings > PINGS_MAX || self.outbox.is_crowded();
         if self.listening.finished || deaf {
             return Poll::Pending;
         }
@@ -214,11 +217,12 @@ impl Connection {
     /// Writes all that was said, as far as the socket takes it. Pending when that is done.
     fn poll_speak(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         loop {
-            if self.speaking.greeted {
+            ready!(self.poll_write(cx)).map_err(Ended::Failed)?;
+            if self.speaking.greeted && self.listening.pings > 0 {
                 let pings = std::mem::take(&mut self.listening.pings);
                 self.speaking.answer_pings(pings);
+                continue;
             }
-            ready!(self.poll_write(cx)).map_err(Ended::Failed)?;
             let next = self
                 .speaking
                 .poll_next(&self.outbox, self.shard.durable(), cx);

@@ -8,9 +8,6 @@ use protocol::wire::{self, PACKET_SIZE_MAX};
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
-/// A peer that does not read may have so many answers of ours waiting before it is not heard.
-const CROWD: usize = 128 * 1024;
-
 /// What is to be written and how far it has come.
 #[derive(Debug)]
 pub(super) struct Speaking {
@@ -21,8 +18,6 @@ pub(super) struct Speaking {
     asked_drained: bool,
     /// The CONNACK is in the buffer: before it the client hears nothing [MQTT-3.2.0-1].
     pub(super) greeted: bool,
-    /// The last word is in the buffer.
-    pub(super) finished: bool,
     /// Why the engine let go of the connection.
     pub(super) closed: Option<CloseReason>,
     /// The keep-alive the server imposed in its CONNACK, until it is taken.
@@ -39,7 +34,6 @@ impl Speaking {
             buffer: BytesMut::new(),
             asked_drained: false,
             greeted: false,
-            finished: false,
             closed: None,
             server_keep_alive: None,
         }
@@ -59,10 +53,7 @@ impl Speaking {
                 self.greet(greeting);
             }
             Said::AskDrained => self.asked_drained = true,
-            Said::Close(reason) => {
-                self.finished = true;
-                self.closed = Some(reason);
-            }
+            Said::Close(reason) => self.closed = Some(reason),
         })
     }
 
@@ -87,11 +78,6 @@ impl Speaking {
         }
     }
 
-    /// Whether a peer that does not read has filled the buffer.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.buffer.len() > CROWD
-    }
-
     /// Whether the shard asked to be told that all it had said by then is written. Once.
     pub(super) fn take_drained(&mut self) -> bool {
         self.buffer.is_empty() && std::mem::take(&mut self.asked_drained)
@@ -106,7 +92,6 @@ impl Speaking {
 
     /// Adds the last word: DISCONNECT where the version has one for servers.
     pub(super) fn finish(&mut self, disconnect: Disconnect) {
-        self.finished = true;
         if self.version == Version::V5 {
             self.say(&Packet::Disconnect(Box::new(disconnect)));
         }
