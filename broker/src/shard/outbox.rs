@@ -97,14 +97,16 @@ impl Outbox {
             inner.greeting = speech.greeting;
         }
         inner.asks_drained |= speech.asks_drained;
-        if speech.close.is_some() {
-            inner.close = speech.close;
+        if let Some(reason) = speech.close.take() {
+            inner.close = Some(reason);
         }
-        let free = speech
-            .packets
-            .split_to(speech.free_len.min(speech.packets.len()));
-        inner.push(free, Position::default());
-        inner.push(speech.packets, after);
+        if speech.waits() {
+            let free = speech.packets.split_to(speech.free_len);
+            inner.push(free, Position::default());
+            inner.push(speech.packets, after);
+        } else {
+            inner.push(speech.packets, Position::default());
+        }
         (dropped, inner.waker.take())
     }
 
