@@ -37,6 +37,8 @@ pub(super) struct Connection {
     speaking: Speaking,
     patience: Patience,
     unflushed: bool,
+    /// Too much waited for the peer when it was to be heard last.
+    deaf: bool,
 }
 
 /// Why a connection ended.
@@ -144,6 +146,7 @@ pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Conn
         stream,
         outbox,
         unflushed: false,
+        deaf: false,
     });
     let arrival = Arrival {
         connection: place.id,
@@ -186,7 +189,9 @@ impl Connection {
             if let Poll::Ready(Err(ended)) = spoken {
                 return Poll::Ready(ended);
             }
-            if listened.is_pending() && spoken.is_pending() {
+            // It was deaf until all was written: nobody wakes us for what has come meanwhile.
+            let hears_again = self.deaf && !self.is_deaf();
+            if listened.is_pending() && spoken.is_pending() && !hears_again {
                 return self.patience.poll_end(cx);
             }
         }
@@ -200,9 +205,9 @@ impl Connection {
             let handed_over = ready!(self.shard.poll_hand_over(self.listening.inputs(), cx));
             handed_over.map_err(|_| Ended::ShardFailed)?;
         }
-        // After the last input the engine lets go of us; and who does not hear us is not heard.
-        let deaf = self.listening.pings > PINGS_MAX || self.outbox.is_crowded();
-        if self.listening.finished || deaf {
+        self.deaf = self.is_deaf();
+        // After the last input the engine lets go of us.
+        if self.deaf || self.listening.finished {
             return Poll::Pending;
         }
         if ready!(self.listening.poll_read(&mut self.stream, cx)).map_err(Ended::Failed)? == 0 {
@@ -212,6 +217,11 @@ impl Connection {
             self.patience.heard();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether a peer that does not hear us is not heard, either.
+    fn is_deaf(&self) -> bool {
+        self.listening.pings > PINGS_MAX || self.outbox.is_crowded()
     }
 
     /// Writes all that was said, as far as the socket takes it. Pending when that is done.

@@ -169,3 +169,32 @@ fn a_client_that_never_reads_its_answers_is_not_heard_for_ever() {
     );
     cage.open();
 }
+
+/// More was said to it at once than lets us read from it, the socket took all of that at once, and
+/// what it sent meanwhile announced itself only once.
+#[test]
+fn a_client_that_has_taken_what_was_too_much_is_heard_again() {
+    let cage = Cage::with_limits("outbox_bytes_max = '1 KiB'\nin_flight_bytes_max = '1 KiB'");
+    let stage = Stage::on(cage.world.clone());
+    let mut subscriber = stage.client(V5, "sub");
+    subscriber.subscribe(&stage.topic("t"), 1);
+    let mut publisher = stage.client(V5, "pub");
+    let publish = Publish::new(stage.topic("t"), "x".repeat(8192)).qos(1);
+    for _ in 0..500 {
+        let id = publisher.send_publish(&publish).unwrap();
+        subscriber.send(&request::pingreq());
+        let mut published = None;
+        let mut answered = false;
+        while published.is_none() || !answered {
+            let frame = subscriber.raw.expect_packet();
+            match frame.kind() {
+                Kind::Pingresp => answered = true,
+                _ => published = Some(Published::read(&frame, V5)),
+            }
+        }
+        let id_of = published.and_then(|published| published.id);
+        subscriber.send(&request::ack(Kind::Puback, id_of.unwrap()));
+        publisher.expect_success(Kind::Puback, id);
+    }
+    cage.open();
+}
