@@ -12,7 +12,7 @@ use protocol::packet::{Alias, Packet, PublishHead, Version};
 use protocol::wire::{self, TooLarge};
 use std::num::NonZeroU32;
 
-/// What one connection is told in one turn.
+/// What one connection is told in one turn, or a part of it where that is long.
 #[derive(Debug)]
 pub struct Speech {
     /// Whom to tell.
@@ -43,8 +43,11 @@ pub struct Greeting {
 
 /// What a first packet is given; later speech is given what the one before took.
 const ROOM_MIN: usize = 64;
-/// A speech that was longer once begins with this and grows again.
+/// A speech that was long once begins with this.
 const ROOM_MAX: usize = 64 * 1024;
+/// With so much in it the next packet begins another speech, so that a long one is not moved again
+/// and again while it grows.
+const FULL: usize = ROOM_MAX - 4 * 1024;
 
 impl Speech {
     fn new(connection: ConnectionId, room: usize) -> Self {
@@ -168,18 +171,58 @@ impl Effects {
         self.speech.push(speech);
     }
 
-    /// The speech of this turn to a connection.
+    /// The speech of this turn to a connection that has room.
     #[inline]
     fn to(&mut self, connected: &mut Connected) -> Option<&mut Speech> {
-        let is_begun = self
+        let has_room = self
             .speech
             .get(connected.speech_place)
-            .is_some_and(|speech| speech.connection == connected.id);
-        if !is_begun {
+            .is_some_and(|speech| speech.connection == connected.id && speech.packets.len() < FULL);
+        if !has_room {
             connected.speech_place = self.speech.len();
             let room = connected.said_len.clamp(ROOM_MIN, ROOM_MAX);
             self.speech.push(Speech::new(connected.id, room));
         }
         self.speech.get_mut(connected.speech_place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROOM_MAX, Speech};
+    use crate::engine::test_world::*;
+    use crate::engine::{ConnectionId, Effects, Input};
+    use protocol::packet::QoS;
+
+    /// What this connection is told in one turn of so many messages of 1000 bytes to it.
+    fn told(messages: u16) -> Vec<Speech> {
+        let mut world = World::open();
+        let subscriber = world.enter("dev-1");
+        world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        let connection = world.enter("dev-2");
+        let payload = "x".repeat(1000);
+        let packets = (1..=messages).map(|id| qos1("a", &payload, id)).collect();
+        let read = Input::Packets {
+            connection,
+            packets,
+        };
+        world.engine.handle(world.now, read);
+        let mut effects = Effects::default();
+        world.engine.take_effects(&mut effects);
+        let is_to = |speech: &Speech, to: ConnectionId| speech.connection == to;
+        effects.speech.retain(|speech| is_to(speech, subscriber));
+        effects.speech
+    }
+
+    #[test]
+    fn what_is_long_is_said_in_parts_that_are_not_moved_while_they_grow() {
+        let one = told(1).remove(0).packets.len();
+        for (messages, parts) in [(60, 1), (62, 2), (200, 4)] {
+            let told = told(messages);
+            assert_eq!(told.len(), parts, "{messages} messages");
+            assert!(told.iter().all(|it| it.packets.len() <= ROOM_MAX));
+            let len: usize = told.iter().map(|it| it.packets.len()).sum();
+            assert_eq!(len, usize::from(messages) * one);
+        }
     }
 }
