@@ -43,7 +43,9 @@ pub struct Limits {
 
 impl Limits {
     const KEEP_ALIVE_MAX: NonZeroU16 = NonZeroU16::new(1200).unwrap();
-    const IN_FLIGHT_LEN_MAX: NonZeroU16 = NonZeroU16::new(1024).unwrap();
+    const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(1024).unwrap();
+    /// As many as fifty busy publishers have under way: what is in flight need not be queued.
+    const IN_FLIGHT_LEN_MAX: NonZeroU16 = NonZeroU16::new(4096).unwrap();
     const PACKET_SIZE_MAX: NonZeroU32 = NonZeroU32::new(1 << 20).unwrap();
 }
 
@@ -51,7 +53,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             packet_size_max: Self::PACKET_SIZE_MAX,
-            receive_maximum: Self::IN_FLIGHT_LEN_MAX,
+            receive_maximum: Self::RECEIVE_MAXIMUM,
             topic_alias_max: 32,
             keep_alive_max: Self::KEEP_ALIVE_MAX,
             session_expiry_max: 7 * 24 * 3600,
