@@ -50,6 +50,16 @@ pub(crate) enum BenchCommand {
     /// Like fanin, with each message written on its own, as devices do that have one thing to say.
     #[command(after_help = "Example:\n  countersign bench unbatched --pid PID --qos 1")]
     Unbatched(FaninArgs),
+    /// Devices publish for an application that is away; then it comes back and takes everything.
+    ///
+    /// How fast and at what cost messages are acknowledged that must outlive the process, and are
+    /// handed over: 100,000 of them, or as `--count` says. The broker must let so many wait for one session: `limits.queue_len_max` and
+    /// `queue_bytes_max`.
+    #[command(after_help = "Examples:\n  \
+        countersign bench durable --pid PID --count 100000 --payload 256\n  \
+        countersign bench durable --half store; kill -9 PID; # start it again, and then\n  \
+        countersign bench durable --half drain")]
+    Durable(DurableArgs),
     /// Serve as the floor: forward the same messages with no broker behind TLS.
     ///
     /// What any broker pays at least; measure it like one. It prints its address and process id
@@ -81,6 +91,7 @@ pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
         BenchCommand::Pair(args) => load(&args.plan(), &args.common),
         BenchCommand::Rate(args) => load(&args.plan(), &args.fanin.common),
         BenchCommand::Unbatched(args) => load(&args.unbatched_plan(), &args.common),
+        BenchCommand::Durable(args) => load(&args.plan(), &args.common),
         BenchCommand::Floor(args) => floor(&args),
     }
 }
@@ -273,6 +284,37 @@ pub(crate) struct RateArgs {
     /// and again: compare the latency of the others with and without.
     #[arg(long, default_value_t = 0)]
     retained: usize,
+}
+
+/// `bench durable`.
+#[derive(Debug, Args)]
+pub(crate) struct DurableArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The QoS of publishers and of the application.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    qos: u8,
+    /// Bytes of a payload, from 24.
+    #[arg(long, default_value_t = 256)]
+    payload: usize,
+    /// How many devices publish.
+    #[arg(long, default_value_t = 50)]
+    publishers: usize,
+    /// Messages of one publisher that are not acknowledged at once.
+    #[arg(long, default_value_t = 50)]
+    window: u64,
+    /// One half of it alone; the settings of both must agree.
+    #[arg(long, value_enum)]
+    half: Option<DurableHalf>,
+}
+
+/// Which half is done.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DurableHalf {
+    /// Publish for a session that is left behind
+    Store,
+    /// Take up that session and all that waits in it
+    Drain,
 }
 
 /// `bench floor`.

@@ -1,13 +1,13 @@
 //! From arguments to a plan.
 
 use super::{
-    CommonArgs, ConnectArgs, Exchange, FaninArgs, FanoutArgs, IdleArgs, MessageArgs, PairArgs,
-    Protocol, RateArgs,
+    CommonArgs, ConnectArgs, DurableArgs, DurableHalf, Exchange, FaninArgs, FanoutArgs, IdleArgs,
+    MessageArgs, PairArgs, Protocol, RateArgs,
 };
 use fleet::load::KeyExchange;
 use fleet::load::plan::{
-    Batching, Farewell, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape, Span,
-    SystemCalls, Target, Traffic, Until,
+    Batching, Durable, Farewell, Half, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape,
+    Span, SystemCalls, Target, Traffic, Until,
 };
 use protocol::packet::{QoS, Version};
 
@@ -114,6 +114,28 @@ impl FaninArgs {
     fn traffic(&self) -> Traffic {
         self.messages
             .traffic(Shape::FanIn, self.publishers, self.subscribers)
+    }
+}
+
+/// How many messages a durable load has where nothing is said.
+const DURABLE_COUNT: u64 = 100_000;
+
+impl DurableArgs {
+    pub(super) fn plan(&self) -> Plan {
+        let durable = Durable {
+            qos: QoS::from_bits(self.qos).unwrap_or_default(),
+            payload: self.payload,
+            publishers: self.publishers,
+            window: self.window,
+            half: match self.half {
+                None => Half::Both,
+                Some(DurableHalf::Store) => Half::Store,
+                Some(DurableHalf::Drain) => Half::Drain,
+            },
+        };
+        let mut plan = self.common.plan(Scenario::Durable(durable));
+        plan.span.until = Until::Count(self.common.count.unwrap_or(DURABLE_COUNT));
+        plan
     }
 }
 

@@ -65,6 +65,7 @@ async fn run_once(plan: &Plan, observer: &Observer<'_>) -> Result<Figures, LoadE
         Scenario::Connect(handshakes) => connect::run(plan, handshakes, observer).await,
         Scenario::Idle(idle) => idle::run(plan, idle, observer).await,
         Scenario::Traffic(traffic) => traffic::run(plan, traffic, observer).await,
+        Scenario::Durable(durable) => traffic::run_durable(plan, durable, observer).await,
     }
 }
 

@@ -78,6 +78,8 @@ pub enum Scenario {
     Idle(Idle),
     /// Messages are published and received.
     Traffic(Traffic),
+    /// Messages are kept for a client that is away, and then handed over.
+    Durable(Durable),
 }
 
 /// Connections that are made and closed.
@@ -116,6 +118,32 @@ pub struct Idle {
     pub connections: usize,
     /// Seconds of keep-alive; each connection says PINGREQ twice in it.
     pub keep_alive: u16,
+}
+
+/// Messages for a session whose client is away. How many is the count of the span.
+#[derive(Clone, Copy, Debug)]
+pub struct Durable {
+    /// How hard each message is tried, in both directions; above 0.
+    pub qos: QoS,
+    /// Bytes of a payload.
+    pub payload: usize,
+    /// How many publish.
+    pub publishers: usize,
+    /// Messages of one publisher that are not acknowledged at once.
+    pub window: u64,
+    /// What is done.
+    pub half: Half,
+}
+
+/// Which half of a durable load is done, so that something can happen between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// Both, one after the other.
+    Both,
+    /// Messages are published for a session that is left behind.
+    Store,
+    /// The session of an earlier store with the same settings is taken up.
+    Drain,
 }
 
 /// Messages on their way.
@@ -248,6 +276,17 @@ impl Plan {
         match &self.scenario {
             Scenario::Connect(connect) => within("concurrency", connect.concurrency, 1, 10_000),
             Scenario::Idle(idle) => within("connections", idle.connections, 1, 1_000_000),
+            Scenario::Durable(durable) => {
+                within("qos", durable.qos.bits().into(), 1, 2)?;
+                within("payload", durable.payload, PAYLOAD_MIN, 1024 * 1024)?;
+                within("publishers", durable.publishers, 1, 100_000)?;
+                within(
+                    "window",
+                    usize::try_from(durable.window).unwrap_or(0),
+                    1,
+                    60_000,
+                )
+            }
             Scenario::Traffic(traffic) => {
                 within("payload", traffic.payload, PAYLOAD_MIN, 1024 * 1024)?;
                 within("publishers", traffic.publishers, 1, 100_000)?;

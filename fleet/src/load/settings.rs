@@ -1,7 +1,7 @@
 //! A plan in words, for the head of a report.
 
 use super::KeyExchange;
-use super::plan::{Batching, Pace, Plan, Resumption, Scenario, Shape, Traffic, Until};
+use super::plan::{Batching, Half, Pace, Plan, Resumption, Scenario, Shape, Traffic, Until};
 use protocol::packet::Version;
 use std::collections::BTreeMap;
 
@@ -14,6 +14,11 @@ impl Plan {
                 Resumption::Resumed => "connect --resumed",
             },
             Scenario::Idle(_) => "idle",
+            Scenario::Durable(durable) => match durable.half {
+                Half::Both => "durable",
+                Half::Store => "durable --half store",
+                Half::Drain => "durable --half drain",
+            },
             Scenario::Traffic(traffic) => match (traffic.shape, traffic.pace, traffic.batching) {
                 (_, Pace::PerSecond(_), _) => "rate",
                 (_, Pace::Window, Batching::OneByOne) => "unbatched",
@@ -55,6 +60,12 @@ impl Plan {
                 settings.insert("keep-alive", idle.keep_alive.to_string());
             }
             Scenario::Traffic(traffic) => add_traffic(&mut settings, traffic),
+            Scenario::Durable(durable) => settings.extend([
+                ("qos", durable.qos.bits().to_string()),
+                ("payload", durable.payload.to_string()),
+                ("publishers", durable.publishers.to_string()),
+                ("window", durable.window.to_string()),
+            ]),
         }
         settings
     }

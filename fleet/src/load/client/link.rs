@@ -5,7 +5,7 @@
 use super::identity::Identity;
 use super::socket::{Socket, Volume};
 use crate::load::LoadError;
-use crate::load::wire::{self, Connack, DISCONNECT, Duplex, Frame, PacketType, split};
+use crate::load::wire::{self, Connack, DISCONNECT, Duplex, Frame, PacketType, Start, split};
 use protocol::packet::{QoS, Version};
 use rustls::HandshakeKind;
 use rustls_pki_types::ServerName;
@@ -28,6 +28,7 @@ pub(crate) struct Dialer {
     pub(crate) version: Version,
     pub(crate) volume: Arc<Volume>,
     pub(crate) keep_alive: u16,
+    pub(crate) start: Start,
 }
 
 /// An MQTT connection.
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) wire: Duplex<TlsStream<Socket>>,
     /// How many QoS 1 and 2 messages the broker takes at once.
     pub(crate) receive_maximum: u16,
+    /// Whether its session was there before.
+    pub(crate) session_present: bool,
 }
 
 impl Dialer {
@@ -56,6 +59,7 @@ impl Dialer {
             version,
             volume: Arc::default(),
             keep_alive,
+            start: Start::Clean,
         })
     }
 
@@ -74,12 +78,14 @@ impl Dialer {
             let mut link = Link {
                 wire: Duplex::new(stream),
                 receive_maximum: u16::MAX,
+                session_present: false,
             };
-            let packet = wire::connect(self.version, client_id, self.keep_alive);
+            let packet = wire::connect(self.version, client_id, (self.start, self.keep_alive));
             link.ask(packet, |frame| self.connack(frame))
                 .await
                 .map(|connack| {
                     link.receive_maximum = connack.receive_maximum;
+                    link.session_present = connack.session_present;
                     link
                 })
         };

@@ -36,6 +36,14 @@ pub enum Figure {
     Resident,
     /// What a connection added to it, in bytes.
     ResidentPerConnection,
+    /// What a message that waits added to it, in bytes.
+    ResidentPerMessage,
+    /// Messages a second that a client took that had been away.
+    DrainedPerSecond,
+    /// Processor time of the broker for each of them, in microseconds.
+    DrainCpuUs,
+    /// How many they were.
+    Drained,
     /// Retained messages a second that came to who asked for them.
     RetainedPerSecond,
     /// Connections that were kept.
@@ -65,6 +73,10 @@ impl Figure {
             Self::Sleeps => "sleeps of broker threads, each",
             Self::Resident => "broker memory, bytes",
             Self::ResidentPerConnection => "broker memory a connection, bytes",
+            Self::ResidentPerMessage => "broker memory a message, bytes",
+            Self::DrainedPerSecond => "drained, per second",
+            Self::DrainCpuUs => "drain CPU, s per million",
+            Self::Drained => "drained",
             Self::RetainedPerSecond => "retained messages, per second",
             Self::Connections => "connections",
             Self::IdleCpuMs => "broker CPU at rest, ms per s",

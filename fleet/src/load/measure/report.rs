@@ -53,9 +53,12 @@ impl fmt::Display for Report {
 /// A number with as many digits as mean something.
 fn shown(figure: Figure, value: f64) -> String {
     match figure {
-        Figure::Resident | Figure::ResidentPerConnection | Figure::Units | Figure::Connections => {
-            grouped(value)
-        }
+        Figure::Resident
+        | Figure::ResidentPerConnection
+        | Figure::ResidentPerMessage
+        | Figure::Units
+        | Figure::Drained
+        | Figure::Connections => grouped(value),
         _ if value >= 1000.0 => grouped(value),
         _ if value >= 100.0 => format!("{value:.0}"),
         _ if value >= 10.0 => format!("{value:.1}"),

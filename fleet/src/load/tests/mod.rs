@@ -4,8 +4,8 @@ mod faulty;
 mod stage;
 
 use super::plan::{
-    Batching, Farewell, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape, Span,
-    SystemCalls, Target, Traffic, Until,
+    Batching, Durable, Farewell, Half, Handshakes, Idle, Pace, Plan, Resumption, Scenario, Shape,
+    Span, SystemCalls, Target, Traffic, Until,
 };
 use super::{Fault, Figure, KeyExchange, LoadError, Observer, PAYLOAD_MIN, Report, run};
 use faulty::Wrong;
@@ -97,6 +97,35 @@ fn messages_larger_than_a_read_and_windows_of_one_are_carried() {
             plan.span.until = Until::Count(60);
             check_units(&load(&plan), 120.0);
         }
+    }
+}
+
+fn durable(half: Half) -> Scenario {
+    Scenario::Durable(Durable {
+        qos: QoS::AtLeastOnce,
+        payload: PAYLOAD_MIN,
+        publishers: 3,
+        window: 5,
+        half,
+    })
+}
+
+#[test]
+fn what_is_stored_is_acknowledged_and_what_was_not_kept_is_lost() {
+    let stage = Stage::floor();
+    check_units(&load(&plan(&stage, durable(Half::Store))), 3000.0);
+    // The floor acknowledges and keeps nothing.
+    for half in [Half::Both, Half::Drain] {
+        let error = run(&plan(&stage, durable(half)), &Observer::new(&|_| ())).unwrap_err();
+        let all_lost = Fault {
+            expected: 3000,
+            lost: 3000,
+            ..Fault::default()
+        };
+        assert!(
+            matches!(error, LoadError::Fault(fault) if fault == all_lost),
+            "{error}"
+        );
     }
 }
 

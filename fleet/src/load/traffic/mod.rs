@@ -3,6 +3,7 @@
 mod bystanders;
 mod cast;
 mod crew;
+mod durable;
 mod ledger;
 mod pacer;
 mod publisher;
@@ -18,6 +19,7 @@ use super::plan::{Plan, Traffic, Until};
 use bystanders::{Bystanders, Roles};
 use cast::Cast;
 use crew::Crew;
+pub(super) use durable::run as run_durable;
 
 /// Nobody pings during a run, so that a run must be shorter.
 const KEEP_ALIVE: u16 = 3600;
@@ -80,6 +82,11 @@ pub(super) async fn run(
 fn share(plan: &Plan, traffic: &Traffic) -> u64 {
     match plan.span.until {
         Until::Elapsed(_) => u64::MAX,
-        Until::Count(count) => count.div_ceil(super::plan::count(traffic.publishers)),
+        Until::Count(count) => share_of(count, traffic),
     }
+}
+
+/// How many of so many messages each publisher sends.
+fn share_of(messages: u64, traffic: &Traffic) -> u64 {
+    messages.div_ceil(super::plan::count(traffic.publishers))
 }

@@ -13,8 +13,8 @@ pub(super) use duplex::Duplex;
 pub use frames::Malformed;
 pub(super) use frames::{Frame, split, split_varint};
 pub(super) use packets::{
-    Connack, Delivery, PacketType, ack_id, connect, push_ack, refusal, split_text, suback_grants,
-    subscribe,
+    Connack, Delivery, PacketType, Start, ack_id, connect, push_ack, refusal, split_text,
+    suback_grants, subscribe,
 };
 pub(super) use packets::{DISCONNECT, PINGREQ, PINGRESP};
 pub use template::PAYLOAD_MIN;

@@ -67,13 +67,32 @@ impl Frame<'_> {
     }
 }
 
-/// A CONNECT with a clean start and no will.
-pub(crate) fn connect(version: Version, client_id: &str, keep_alive: u16) -> Vec<u8> {
+/// Which session a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// A new one, which ends with the connection.
+    Clean,
+    /// The one it had, or a new one; it outlives the connection by a day.
+    Lasting,
+}
+
+/// Seconds a session is kept that lasts, as the property of CONNECT [MQTT 5.0 §3.1.2.11.2].
+const A_DAY: [u8; 6] = [5, 0x11, 0, 1, 0x51, 0x80];
+
+/// A CONNECT without a will.
+pub(crate) fn connect(
+    version: Version,
+    client_id: &str,
+    (start, keep_alive): (Start, u16),
+) -> Vec<u8> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T'];
     body.push(if version == Version::V5 { 5 } else { 4 });
-    body.push(0b10);
+    body.push(if start == Start::Clean { 0b10 } else { 0 });
     body.extend(keep_alive.to_be_bytes());
-    push_no_properties(&mut body, version);
+    match (version, start) {
+        (Version::V5, Start::Lasting) => body.extend(A_DAY),
+        _ => push_no_properties(&mut body, version),
+    }
     push_text(&mut body, client_id);
     frame(0x10, &body)
 }
@@ -123,15 +142,18 @@ pub(crate) fn refusal(frame: &Frame<'_>) -> Option<u8> {
 pub(crate) struct Connack {
     /// 0 is success.
     pub(crate) reason: u8,
+    /// Whether the client's session was there.
+    pub(crate) session_present: bool,
     /// How many QoS 1 and 2 messages the broker takes at once.
     pub(crate) receive_maximum: u16,
 }
 
 impl Connack {
     pub(crate) fn read(frame: &Frame<'_>, version: Version) -> Result<Self, Malformed> {
-        let ([_, reason], rest) = frame.body.split_first_chunk().ok_or(Malformed)?;
+        let ([flags, reason], rest) = frame.body.split_first_chunk().ok_or(Malformed)?;
         let mut connack = Self {
             reason: *reason,
+            session_present: flags & 1 == 1,
             receive_maximum: u16::MAX,
         };
         if version == Version::V5 && *reason == 0 {
@@ -225,10 +247,16 @@ mod tests {
 
     #[test]
     fn a_connect_is_what_mqtt_3_1_says() {
-        let v5 = connect(Version::V5, "dev-1", 60);
+        let v5 = connect(Version::V5, "dev-1", (Start::Clean, 60));
         assert_eq!(v5, b"\x10\x12\0\x04MQTT\x05\x02\0\x3c\0\0\x05dev-1");
-        let v311 = connect(Version::V311, "dev-1", 60);
+        let v311 = connect(Version::V311, "dev-1", (Start::Clean, 60));
         assert_eq!(v311, b"\x10\x11\0\x04MQTT\x04\x02\0\x3c\0\x05dev-1");
+        let v5 = connect(Version::V5, "dev-1", (Start::Lasting, 60));
+        let expiry = b"\x05\x11\0\x01\x51\x80";
+        assert_eq!(v5[..12], b"\x10\x17\0\x04MQTT\x05\0\0\x3c"[..]);
+        assert_eq!(v5[12..18], expiry[..]);
+        let v311 = connect(Version::V311, "dev-1", (Start::Lasting, 60));
+        assert_eq!(v311, b"\x10\x11\0\x04MQTT\x04\0\0\x3c\0\x05dev-1");
     }
 
     #[test]
@@ -248,6 +276,7 @@ mod tests {
         let (frame, _) = split(&bytes).unwrap().unwrap();
         let expected = Connack {
             reason: 0,
+            session_present: false,
             receive_maximum: 20,
         };
         assert_eq!(Connack::read(&frame, Version::V5), Ok(expected));
