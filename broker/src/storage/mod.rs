@@ -3,6 +3,7 @@
 //! A back-end is handed the records of one turn at a time and says up to where they are safe.
 //! An error is final: nobody knows any more what the disk holds, so the broker stops.
 
+pub mod log;
 mod memory;
 
 pub use memory::Memory;
@@ -32,6 +33,9 @@ pub enum StorageError {
     /// The records of a turn could not be written.
     #[error("writing the records of a turn")]
     Append(#[source] std::io::Error),
+    /// The log on the disk has failed.
+    #[error(transparent)]
+    Log(#[from] std::sync::Arc<log::LogError>),
     /// A turn did not come to its end, so that what it decided may be half done.
     #[error("a turn panicked")]
     TurnPanicked,

@@ -1,0 +1,314 @@
+//! Recovery: what was written is read again, in order and without a hole.
+//!
+//! One frame is under way at a time. So a frame behind one that is not whole proves that this one
+//! was on the disk once: the log is damaged and is refused. Where nothing is behind, it is the
+//! torn tail, which nobody was told of, and is cut.
+
+use super::Settings;
+use super::coding::Malformed;
+use super::error::{Damage, LogError};
+use super::frame::{self, ALIGNMENT, Link, Promise, Turns};
+use super::message::MessageParts;
+use super::segment::{FRAMES_START, Role, Segment, name_of};
+use super::shelf::Shelf;
+use super::window::Window;
+use crate::engine::{Message, Record};
+use crate::storage::Position;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Takes what is found.
+pub trait Replay {
+    /// Makes a message of its parts. It was permitted when it was recorded.
+    fn message(&mut self, parts: MessageParts) -> Arc<Message>;
+
+    /// The records of one turn, the turns in their order. What is left of them is dropped.
+    fn turn(&mut self, position: Position, records: &mut Vec<Record>);
+}
+
+/// The end of a log that was never completely written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// In which file.
+    pub path: PathBuf,
+    /// Where it was cut.
+    pub offset: u64,
+    /// How many bytes were cut off, as far as that is known.
+    pub len: u64,
+}
+
+/// All that is there.
+pub(super) struct Found {
+    /// In order; all but the last are complete.
+    pub(super) segments: Vec<Known>,
+    /// The last one, and where it goes on.
+    pub(super) active: Option<(Segment, u64)>,
+    pub(super) link: Link,
+    pub(super) spares: Vec<u64>,
+    pub(super) torn: Option<Torn>,
+}
+
+/// A segment of which enough is known to let it go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) sequence: u64,
+    pub(super) size: u64,
+    /// How many turns there are up to its end.
+    pub(super) end: u64,
+}
+
+/// Reads the log and makes the end of it fit to be continued.
+pub(super) fn recover(
+    shelf: &Shelf,
+    settings: &Settings,
+    replay: &mut dyn Replay,
+) -> Result<Found, LogError> {
+    let (sequences, spares) = list(shelf, settings)?;
+    let mut walk = Walk::new(shelf, settings, replay);
+    let mut segments = Vec::new();
+    let mut last = None;
+    for sequence in sequences {
+        let segment = walk.open(sequence, last.as_ref())?;
+        let whole = walk.frames(&segment)?;
+        segments.push(Known {
+            sequence,
+            size: segment.header.size,
+            end: walk.link.turns,
+        });
+        last = Some((segment, whole));
+    }
+    walk.check_end()?;
+    let link = walk.link;
+    let mut torn = None;
+    if let Some((segment, whole)) = &last {
+        torn = judge_tail(segment, whole.end, link)?;
+        settle(segment, whole, torn.as_ref())?;
+        shelf.sync_names()?;
+    }
+    Ok(Found {
+        segments,
+        active: last.map(|(segment, whole)| (segment, whole.end)),
+        link,
+        spares,
+        torn,
+    })
+}
+
+/// The segments and the spares, each in order.
+fn list(shelf: &Shelf, settings: &Settings) -> Result<(Vec<u64>, Vec<u64>), LogError> {
+    let (mut sequences, mut spares) = (Vec::new(), Vec::new());
+    for name in shelf.names()? {
+        match Role::of(&name) {
+            Role::Segment(sequence) => sequences.push(sequence),
+            Role::Spare(spare) if shelf.open(&name)?.size()? == settings.segment_bytes.get() => {
+                spares.push(spare);
+            }
+            Role::Spare(_) | Role::Unfinished => shelf.remove(&name)?,
+            Role::Foreign => {}
+        }
+    }
+    sequences.sort_unstable();
+    spares.sort_unstable();
+    let mut expected = sequences.first().copied().unwrap_or_default();
+    for sequence in &sequences {
+        if *sequence != expected {
+            return Err(shelf.missing(&name_of(expected)));
+        }
+        expected += 1;
+    }
+    Ok((sequences, spares))
+}
+
+/// Where the whole frames of a segment are.
+#[derive(Clone, Copy)]
+struct Whole {
+    /// Where the last of them begins, if there is one.
+    last: Option<u64>,
+    /// Where they end.
+    end: u64,
+}
+
+/// Goes through the frames in order.
+struct Walk<'w> {
+    shelf: &'w Shelf,
+    settings: &'w Settings,
+    replay: &'w mut dyn Replay,
+    link: Link,
+    records: Vec<Record>,
+}
+
+impl<'w> Walk<'w> {
+    fn new(shelf: &'w Shelf, settings: &'w Settings, replay: &'w mut dyn Replay) -> Self {
+        Self {
+            shelf,
+            settings,
+            replay,
+            link: Link::default(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Opens a segment that must continue the one before.
+    fn open(
+        &mut self,
+        sequence: u64,
+        before: Option<&(Segment, Whole)>,
+    ) -> Result<Segment, LogError> {
+        let segment = Segment::open(self.shelf, sequence)?;
+        let header = &segment.header;
+        if header.shard != self.settings.shard {
+            return Err(LogError::Shard {
+                path: segment.file.path(),
+                found: header.shard,
+                expected: self.settings.shard,
+            });
+        }
+        match before {
+            Some((before, whole)) if header.link != self.link => {
+                let damage = Damage::Gap {
+                    turn: self.link.turns + 1,
+                    after: header.link.turns,
+                };
+                Err(before.file.damaged(whole.end, damage))
+            }
+            Some(_) => Ok(segment),
+            None => self.begin_with(segment),
+        }
+    }
+
+    fn begin_with(&mut self, segment: Segment) -> Result<Segment, LogError> {
+        self.link = segment.header.link;
+        let covered = self.settings.covered.0;
+        if self.link.turns > covered {
+            return Err(LogError::BeginsLate {
+                path: segment.file.path(),
+                begins: self.link.turns,
+                covered,
+            });
+        }
+        Ok(segment)
+    }
+
+    /// Reads the whole frames of a segment.
+    fn frames(&mut self, segment: &Segment) -> Result<Whole, LogError> {
+        let mut window = Window::new(segment);
+        let mut whole = Whole {
+            last: None,
+            end: FRAMES_START,
+        };
+        while let Some(len) = self.frame(&mut window, whole.end)? {
+            whole.last = Some(whole.end);
+            whole.end += len;
+        }
+        Ok(whole)
+    }
+
+    /// Reads the frame at `offset` and says how long it is, if there is one that is whole.
+    fn frame(&mut self, window: &mut Window<'_>, offset: u64) -> Result<Option<u64>, LogError> {
+        let segment = window.segment();
+        let salt = segment.header.salt;
+        let header = window
+            .chunk(offset)?
+            .and_then(|it| frame::Header::read(it, salt));
+        let Some(header) = header.filter(|header| header.link == self.link) else {
+            return Ok(None);
+        };
+        let body = window.bytes(offset + frame::HEADER_LEN as u64, header.body_len.into())?;
+        let Some(body) = body.filter(|body| header.is_of(body)) else {
+            return Ok(None);
+        };
+        let turns = Turns::new(&header, body);
+        self.replay(turns).map_err(|malformed| {
+            let turn = header.link.turns + 1;
+            segment
+                .file
+                .damaged(offset, Damage::Meaning { turn, malformed })
+        })?;
+        self.link = header.end(salt);
+        Ok(Some(header.frame_len()))
+    }
+
+    fn replay(&mut self, mut turns: Turns<'_>) -> Result<(), Malformed> {
+        let mut position = self.link.turns;
+        let replay = &mut *self.replay;
+        while turns.next(&mut self.records, &mut |parts| replay.message(parts))? {
+            position += 1;
+            if position > self.settings.covered.0 {
+                replay.turn(Position(position), &mut self.records);
+            }
+            self.records.clear();
+        }
+        Ok(())
+    }
+
+    fn check_end(&self) -> Result<(), LogError> {
+        let (ends, covered) = (self.link.turns, self.settings.covered.0);
+        if ends < covered {
+            return Err(LogError::EndsEarly {
+                path: self.shelf.path(""),
+                ends,
+                covered,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is behind the last whole frame: a torn tail, or nothing.
+///
+/// # Errors
+/// If there was more: a frame that was written after the sync of one that is not whole.
+fn judge_tail(segment: &Segment, end: u64, link: Link) -> Result<Option<Torn>, LogError> {
+    let salt = segment.header.salt;
+    let mut window = Window::new(segment);
+    let mut torn_end = window.chunk(end)?.and_then(|it| begun_len(it, salt, link));
+    let mut offset = end + ALIGNMENT as u64;
+    while let Some(bytes) = window.chunk(offset)? {
+        if let Some(header) = later_frame(bytes, salt, link) {
+            if header.promise == Promise::Synced {
+                let turn = link.turns + 1;
+                return Err(segment.file.damaged(end, Damage::Frame { turn }));
+            }
+            torn_end = Some(offset + header.frame_len() - end);
+        }
+        offset += ALIGNMENT as u64;
+    }
+    Ok(torn_end.map(|len| Torn {
+        path: segment.file.path(),
+        offset: end,
+        len: len.min(segment.header.size - end),
+    }))
+}
+
+/// How long the frame would be that was begun here. Most of a header is enough to know that one
+/// was: what the segment held in an earlier life continues something else.
+fn begun_len(bytes: &[u8; frame::HEADER_LEN], salt: u64, link: Link) -> Option<u64> {
+    let is_whole = frame::Header::read(bytes, salt).is_some();
+    let claimed = frame::Header::claimed(bytes);
+    let is_next = claimed.link.turns == link.turns || claimed.link.check == link.check;
+    let is_empty = bytes.iter().all(|byte| *byte == 0);
+    (is_whole || (is_next && !is_empty)).then(|| claimed.frame_len())
+}
+
+/// A frame that follows the end, though not at once.
+fn later_frame(bytes: &[u8; frame::HEADER_LEN], salt: u64, link: Link) -> Option<frame::Header> {
+    // Almost all of what is behind the end is told from a header by its number alone.
+    let claimed = frame::Header::claimed(bytes);
+    let ahead = claimed.link.turns.checked_sub(link.turns)?;
+    let may_be = ahead <= u64::from(u32::MAX) && claimed.body_len > 0;
+    may_be.then(|| frame::Header::read(bytes, salt)).flatten()
+}
+
+/// Writes the last frame once more and clears what is behind: it may have been read from a cache
+/// that the disk knows nothing of, and from here on it counts as durable.
+fn settle(segment: &Segment, whole: &Whole, torn: Option<&Torn>) -> Result<(), LogError> {
+    if let Some(last) = whole.last {
+        let mut window = Window::new(segment);
+        let frame = window.bytes(last, whole.end - last)?.unwrap_or_default();
+        segment.write_at(frame, last)?;
+    }
+    if torn.is_some() {
+        segment.clear_from(whole.end)?;
+    }
+    segment.sync()
+}

@@ -1,0 +1,135 @@
+//! The files of one log, by their names.
+//!
+//! Whatever fails here says which file it was, and a full disk how much room there would have to
+//! be.
+
+use super::disk::{Disk, DiskFile};
+use super::error::{Damage, Free, LogError, Operation};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the files are.
+#[derive(Clone)]
+pub(super) struct Shelf {
+    disk: Arc<dyn Disk>,
+}
+
+/// One of them, open.
+pub(super) struct NamedFile {
+    shelf: Shelf,
+    name: String,
+    file: Box<dyn DiskFile>,
+}
+
+impl Shelf {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk }
+    }
+
+    pub(super) fn names(&self) -> Result<Vec<String>, LogError> {
+        let names = self.disk.names();
+        names.map_err(|source| self.failed(Operation::List, "", source))
+    }
+
+    pub(super) fn create(&self, name: &str) -> Result<NamedFile, LogError> {
+        let file = self.disk.create(name);
+        let file = file.map_err(|source| self.failed(Operation::Create, name, source))?;
+        Ok(self.named(name, file))
+    }
+
+    pub(super) fn open(&self, name: &str) -> Result<NamedFile, LogError> {
+        let file = self.disk.open(name);
+        let file = file.map_err(|source| self.failed(Operation::Open, name, source))?;
+        Ok(self.named(name, file))
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), LogError> {
+        let done = self.disk.rename(from, to);
+        done.map_err(|source| self.failed(Operation::Rename, from, source))
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), LogError> {
+        let done = self.disk.remove(name);
+        done.map_err(|source| self.failed(Operation::Remove, name, source))
+    }
+
+    pub(super) fn sync_names(&self) -> Result<(), LogError> {
+        let done = self.disk.sync_names();
+        done.map_err(|source| self.failed(Operation::Sync, "", source))
+    }
+
+    pub(super) fn missing(&self, name: &str) -> LogError {
+        LogError::Missing {
+            path: self.disk.path(name),
+        }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.disk.path(name)
+    }
+
+    fn named(&self, name: &str, file: Box<dyn DiskFile>) -> NamedFile {
+        NamedFile {
+            shelf: self.clone(),
+            name: name.to_owned(),
+            file,
+        }
+    }
+
+    fn failed(&self, operation: Operation, name: &str, source: io::Error) -> LogError {
+        LogError::Disk {
+            operation,
+            path: self.disk.path(name),
+            source,
+        }
+    }
+}
+
+impl NamedFile {
+    pub(super) fn size(&self) -> Result<u64, LogError> {
+        let size = self.file.size();
+        size.map_err(|source| self.shelf.failed(Operation::Read, &self.name, source))
+    }
+
+    pub(super) fn read_at(&self, into: &mut [u8], offset: u64) -> Result<(), LogError> {
+        let done = self.file.read_at(into, offset);
+        done.map_err(|source| self.shelf.failed(Operation::Read, &self.name, source))
+    }
+
+    /// Writes into a file that takes `size` bytes as a whole.
+    pub(super) fn write_at(&self, bytes: &[u8], offset: u64, size: u64) -> Result<(), LogError> {
+        let done = self.file.write_at(bytes, offset);
+        done.map_err(|source| self.not_written(Operation::Write, size, source))
+    }
+
+    /// Syncs a file that takes `size` bytes as a whole.
+    pub(super) fn sync(&self, size: u64) -> Result<(), LogError> {
+        let done = self.file.sync();
+        done.map_err(|source| self.not_written(Operation::Sync, size, source))
+    }
+
+    pub(super) fn damaged(&self, offset: u64, damage: Damage) -> LogError {
+        LogError::Damaged {
+            path: self.path(),
+            offset,
+            damage,
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.shelf.path(&self.name)
+    }
+
+    fn not_written(&self, operation: Operation, size: u64, source: io::Error) -> LogError {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LogError::Full {
+                path: self.path(),
+                size,
+                free: Free(self.shelf.disk.free_bytes().ok()),
+                source,
+            },
+            _ => self.shelf.failed(operation, &self.name, source),
+        }
+    }
+}

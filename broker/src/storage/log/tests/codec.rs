@@ -1,0 +1,435 @@
+//! Records and frames as bytes: read as they were written, to the byte as they are described.
+
+use super::samples::{self, forwarded, key, number, parts, target};
+use super::{Kept, batch, bytes_of};
+use crate::engine::{Grant, Message, Record, SessionKey, SessionNumber, Target, Time};
+use crate::storage::log::coding::{Malformed, Reader};
+use crate::storage::log::frame::{HEADER_LEN, Header, Link, Promise, Turns};
+use crate::storage::log::{MessageParts, Replay, record};
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use protocol::packet::{ForwardedProperties, PacketId, QoS, Will};
+use protocol::topic::{TopicFilter, TopicName};
+use std::fmt::Write;
+use std::sync::Arc;
+
+fn read(bytes: &[u8]) -> Result<Record, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let record = record::read(&mut reader, &mut samples::message)?;
+    assert!(reader.is_empty(), "not all was read");
+    Ok(record)
+}
+
+fn topics() -> impl Strategy<Value = TopicName> {
+    "[a-zé/]{1,40}".prop_map(|text| TopicName::parse(&text).unwrap())
+}
+
+fn filters() -> impl Strategy<Value = TopicFilter> {
+    let texts = prop_oneof![
+        "[a-zé/]{1,40}",
+        "[$]share/g/[a-z]{1,9}/#",
+        "[+]/[a-z]{1,9}/#"
+    ];
+    texts.prop_map(|text| TopicFilter::parse(&text).unwrap())
+}
+
+fn keys() -> impl Strategy<Value = SessionKey> {
+    let subjects = prop_oneof![Just("dev-1"), Just("app/reader"), Just("x")];
+    (subjects, "[a-z/]{1,20}", any::<bool>()).prop_map(|(subject, client_id, same)| {
+        key(subject, if same { subject } else { &client_id })
+    })
+}
+
+fn qos() -> impl Strategy<Value = QoS> {
+    prop_oneof![
+        Just(QoS::AtMostOnce),
+        Just(QoS::AtLeastOnce),
+        Just(QoS::ExactlyOnce)
+    ]
+}
+
+fn properties() -> impl Strategy<Value = ForwardedProperties> {
+    prop_oneof![Just(ForwardedProperties::default()), Just(forwarded())]
+}
+
+fn payloads() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..300).prop_map(Bytes::from)
+}
+
+fn messages() -> impl Strategy<Value = Arc<Message>> {
+    let times = option::of((1_u64..4_000_000_000_000).prop_map(Time::from_millis));
+    let parts = (
+        topics(),
+        payloads(),
+        properties(),
+        keys(),
+        times,
+        qos(),
+        any::<bool>(),
+    );
+    parts.prop_map(
+        |(topic, payload, forwarded, publisher, expires_at, qos, retain)| {
+            samples::message(MessageParts {
+                topic,
+                payload,
+                forwarded,
+                publisher: Some(publisher),
+                expires_at,
+                qos,
+                // What is neither retained nor above QoS 0 is not recorded.
+                retain: retain || qos == QoS::AtMostOnce,
+            })
+        },
+    )
+}
+
+fn targets() -> impl Strategy<Value = Target> {
+    let ids = vec(1_u32..268_435_455, 0..3);
+    let parts = (
+        any::<u64>(),
+        qos(),
+        any::<bool>(),
+        ids,
+        option::of(filters()),
+    );
+    parts.prop_map(|(session, qos, retain, ids, share)| Target {
+        retain,
+        subscription_ids: ids.into_iter().map(|id| id.try_into().unwrap()).collect(),
+        share: share.map(Arc::new),
+        ..target(session, qos)
+    })
+}
+
+fn grants() -> impl Strategy<Value = Grant> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (qos(), flags, option::of(1_u32..268_435_455)).prop_map(|(qos, flags, id)| Grant {
+        qos,
+        no_local: flags.0,
+        retain_as_published: flags.1,
+        withholds: flags.2,
+        id: id.map(|id| id.try_into().unwrap()),
+    })
+}
+
+fn wills() -> impl Strategy<Value = Will> {
+    let terms = (qos(), any::<bool>(), any::<u32>(), option::of(any::<u32>()));
+    (terms, topics(), payloads(), properties()).prop_map(
+        |((qos, retain, delay_interval, message_expiry_interval), topic, payload, forwarded)| {
+            Will {
+                qos,
+                retain,
+                topic,
+                payload,
+                delay_interval,
+                message_expiry_interval,
+                forwarded,
+            }
+        },
+    )
+}
+
+fn records() -> impl Strategy<Value = Record> {
+    let sessions = (any::<u64>().prop_map(SessionNumber), any::<u32>());
+    let ids =
+        (1_u64.., 1_u16..).prop_map(|(message, id)| (number(message), PacketId::new(id).unwrap()));
+    prop_oneof![
+        4 => (sessions.clone(), ids, 0..10).prop_map(|((session, expiry), ids, which)| {
+            let (message, packet_id) = ids;
+            let at = Time::from_millis(message.0.get());
+            match which {
+                0 => Record::SessionResumed { session, expiry },
+                1 => Record::SessionLeft { session, at, expiry },
+                2 => Record::SessionEnded { session },
+                3 => Record::WillCleared { session },
+                4 => Record::Settled { session, message },
+                5 => Record::Sent { session, message, packet_id },
+                6 => Record::Received { session, message, packet_id },
+                7 => Record::Completed { session, packet_id },
+                8 => Record::Accepted { session, packet_id },
+                _ => Record::Released { session, packet_id },
+            }
+        }),
+        (sessions.clone(), keys()).prop_map(|((session, expiry), key)| {
+            let key = Arc::new(key);
+            Record::SessionCreated { session, key, expiry }
+        }),
+        (sessions.clone(), filters(), grants())
+            .prop_map(|((session, _), filter, grant)| Record::Subscribed { session, filter, grant }),
+        (sessions.clone(), filters())
+            .prop_map(|((session, _), filter)| Record::Unsubscribed { session, filter }),
+        (sessions, wills())
+            .prop_map(|((session, _), will)| Record::WillSet { session, will: Arc::new(will) }),
+        (1_u64.., messages(), vec(targets(), 0..4)).prop_map(|(it, message, targets)| {
+            Record::Message { number: number(it), message, targets: targets.into() }
+        }),
+        (1_u64.., 1_u64.., targets()).prop_map(|(it, of, target)| {
+            Record::Copy { number: number(it), of: number(of), target }
+        }),
+        messages().prop_map(|message| Record::Retained { message }),
+        topics().prop_map(|topic| Record::RetainedCleared { topic }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_record_is_read_as_it_was_written(record in records()) {
+        let bytes = bytes_of(std::slice::from_ref(&record));
+        let back = read(&bytes).unwrap();
+        prop_assert_eq!(format!("{:?}", back), format!("{:?}", record));
+        // No shorter form of it is one, and no longer one.
+        for len in 0..bytes.len() {
+            prop_assert!(read(&bytes[..len]).is_err());
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_refused_and_stop_nothing(bytes in vec(any::<u8>(), 0..60)) {
+        let mut reader = Reader::new(&bytes);
+        let any = samples::message(parts("dev-1", "a", b""));
+        while record::read(&mut reader, &mut |_| Arc::clone(&any)).is_ok() {}
+    }
+}
+
+#[track_caller]
+fn check(record: &Record, hex: &str) {
+    let bytes = bytes_of(std::slice::from_ref(record));
+    assert_eq!(hex_of(&bytes), hex.replace(' ', ""));
+    assert_eq!(
+        format!("{:?}", read(&bytes).unwrap()),
+        format!("{record:?}")
+    );
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in bytes {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
+}
+
+#[test]
+fn the_bytes_of_every_record_are_as_described() {
+    let session = SessionNumber(300);
+    let packet_id = PacketId::new(7).unwrap();
+    let message = number(5);
+    let topic = TopicName::parse("a/b").unwrap();
+    let filter = TopicFilter::parse("a/#").unwrap();
+    let key = |client_id| Arc::new(key("dev-1", client_id));
+    let grant = Grant {
+        qos: QoS::AtLeastOnce,
+        no_local: true,
+        retain_as_published: false,
+        withholds: true,
+        id: 130_u32.try_into().ok(),
+    };
+    let expiry = 3600;
+    let at = Time::from_millis(1_800_000_000_000);
+    check(
+        &Record::SessionCreated {
+            session,
+            key: key("dev-1"),
+            expiry,
+        },
+        "01 ac02 901c 02 05 6465762d31",
+    );
+    check(
+        &Record::SessionCreated {
+            session,
+            key: key("c"),
+            expiry,
+        },
+        "01 ac02 901c 00 05 6465762d31 01 63",
+    );
+    check(&Record::SessionResumed { session, expiry }, "02 ac02 901c");
+    check(
+        &Record::SessionLeft {
+            session,
+            at,
+            expiry,
+        },
+        "03 ac02 80d0e1c3b134 901c",
+    );
+    check(&Record::SessionEnded { session }, "04 ac02");
+    check(
+        &Record::Subscribed {
+            session,
+            filter: filter.clone(),
+            grant,
+        },
+        "05 ac02 03 612f23 35 8201",
+    );
+    check(
+        &Record::Unsubscribed {
+            session,
+            filter: filter.clone(),
+        },
+        "06 ac02 03 612f23",
+    );
+    let will = Will {
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        topic: topic.clone(),
+        payload: Bytes::from_static(b"gone"),
+        delay_interval: 5,
+        message_expiry_interval: Some(60),
+        forwarded: ForwardedProperties::default(),
+    };
+    let will = Arc::new(will);
+    check(
+        &Record::WillSet { session, will },
+        "07 ac02 2e 03 612f62 3c 05 04 676f6e65",
+    );
+    check(&Record::WillCleared { session }, "08 ac02");
+    check(&Record::Settled { session, message }, "0b ac02 05");
+    check(
+        &Record::Sent {
+            session,
+            message,
+            packet_id,
+        },
+        "0c ac02 05 07",
+    );
+    check(
+        &Record::Received {
+            session,
+            message,
+            packet_id,
+        },
+        "0d ac02 05 07",
+    );
+    check(&Record::Completed { session, packet_id }, "0e ac02 07");
+    check(&Record::Accepted { session, packet_id }, "0f ac02 07");
+    check(&Record::Released { session, packet_id }, "10 ac02 07");
+    check(&Record::RetainedCleared { topic }, "12 03 612f62");
+}
+
+#[test]
+fn the_bytes_of_every_message_are_as_described() {
+    let plain = samples::message(parts("dev-1", "a/b", b"hi"));
+    let to = |session| target(session, QoS::AtLeastOnce);
+    let shared = Target {
+        retain: true,
+        subscription_ids: [1_u32, 130]
+            .map(|id| id.try_into().unwrap())
+            .into_iter()
+            .collect(),
+        share: Some(Arc::new(TopicFilter::parse("$share/g/a").unwrap())),
+        ..to(2)
+    };
+    check(
+        &Record::Message {
+            number: number(9),
+            message: Arc::clone(&plain),
+            targets: [to(1), shared.clone()].into_iter().collect(),
+        },
+        "09 09  21 03 612f62 02 05 6465762d31 02 6869  02  01 01  02 1d 02 01 8201 \
+         0a 2473686172652f672f61",
+    );
+    check(
+        &Record::Copy {
+            number: number(10),
+            of: number(9),
+            target: to(3),
+        },
+        "0a 0a 09 03 01",
+    );
+    let full = samples::message(MessageParts {
+        forwarded: forwarded(),
+        expires_at: Some(Time::from_millis(1_800_000_000_000)),
+        qos: QoS::ExactlyOnce,
+        retain: true,
+        ..parts("app/reader", "a/b", b"hi")
+    });
+    check(
+        &Record::Retained { message: full },
+        "11 3e 03 612f62 80d0e1c3b134 \
+         30 0101 03000a746578742f706c61696e 080007616e7377657273 09000200ff \
+         2600016b000176 2600016b000177 \
+         03 06 726561646572 02 6869",
+    );
+}
+
+#[test]
+fn the_bytes_of_a_frame_are_as_described() {
+    let mut frame = crate::storage::log::frame::Batch::new();
+    let session = SessionNumber(1);
+    frame.push(&[
+        Record::SessionEnded { session },
+        Record::WillCleared { session },
+    ]);
+    frame.push(&[]);
+    let link = Link {
+        turns: 41,
+        check: 0x0102_0304,
+    };
+    let (bytes, end) = frame
+        .seal(0x1122_3344_5566_7788, link, Promise::Synced)
+        .unwrap();
+    let check = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
+    let body_crc = u32::from_le_bytes(bytes[20..24].try_into().unwrap());
+    assert_eq!(body_crc, crc32c::crc32c(&bytes[32..38]));
+    let keyed = [&0x1122_3344_5566_7788_u64.to_le_bytes(), &bytes[..28]].concat();
+    assert_eq!(check, crc32c::crc32c(&keyed));
+    assert_eq!(end, Link { turns: 43, check });
+    assert_eq!(
+        hex_of(&bytes[..20]) + &hex_of(&bytes[24..28]) + &hex_of(&bytes[32..]),
+        "06000000 02000000 2900000000000000 04030201  00000000  02 0401 0801 00 0000"
+            .replace(' ', "")
+    );
+}
+
+#[test]
+fn a_frame_gives_back_its_turns() {
+    let mut batch = batch(1, 9);
+    let link = Link::default();
+    let (bytes, _) = batch.seal(7, link, Promise::Written).unwrap();
+    let (header, body) = bytes.split_first_chunk::<HEADER_LEN>().unwrap();
+    assert_eq!(Header::read(header, 8), None, "another segment's");
+    let header = Header::read(header, 7).unwrap();
+    assert_eq!(
+        (header.link, header.promise, header.turns),
+        (link, Promise::Written, 9)
+    );
+    let body = &body[..usize::try_from(header.body_len).unwrap()];
+    let mut turns = Turns::new(&header, body);
+    let mut kept = Kept::default();
+    let mut records = Vec::new();
+    for turn in 1..=9 {
+        assert!(turns.next(&mut records, &mut samples::message).unwrap());
+        kept.turn(crate::storage::Position(turn), &mut records);
+        records.clear();
+    }
+    assert!(!turns.next(&mut records, &mut samples::message).unwrap());
+    assert_eq!(kept.check(1), 9);
+}
+
+#[test]
+fn records_are_small() {
+    let message = samples::message(parts(
+        "device-000017",
+        "devices/device-000017/up",
+        &[7; 256],
+    ));
+    let queued = Record::Message {
+        number: number(4_000_000_000),
+        message,
+        targets: [target(100_000, QoS::AtLeastOnce)].into_iter().collect(),
+    };
+    let settled = Record::Settled {
+        session: SessionNumber(100_000),
+        message: number(4_000_000_000),
+    };
+    let frame_len = |record| {
+        let mut batch = crate::storage::log::frame::Batch::new();
+        batch.push(&[record]);
+        batch.frame_len()
+    };
+    // Each alone in its frame, which is the worst.
+    assert!(frame_len(queued) <= 256 * 13 / 10 + 100);
+    assert!(frame_len(settled) <= 48);
+}

@@ -1,0 +1,82 @@
+//! The log on disks that tear, lose, reorder, flip and fill up.
+
+mod codec;
+mod crash;
+mod damage;
+mod full;
+mod samples;
+mod simulated_disk;
+mod threads;
+
+use super::frame::Batch;
+use super::recovery::Found;
+use super::{Durability, LogError, MessageParts, Replay, SegmentBytes, Settings};
+use super::{record, recovery, shelf::Shelf};
+use crate::engine::{Message, Record};
+use crate::storage::Position;
+use simulated_disk::SimulatedDisk;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What recovery has found: the records of each turn, as bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Kept {
+    turns: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Replay for Kept {
+    fn message(&mut self, parts: MessageParts) -> Arc<Message> {
+        samples::message(parts)
+    }
+
+    fn turn(&mut self, position: Position, records: &mut Vec<Record>) {
+        let before = self.turns.insert(position.0, bytes_of(records));
+        assert_eq!(before, None, "{position:?} twice");
+    }
+}
+
+impl Kept {
+    /// There are all turns from `first` to some last one, each as it was; says which is the last.
+    #[track_caller]
+    fn check(&self, first: u64) -> u64 {
+        let mut next = first;
+        for (position, bytes) in &self.turns {
+            assert_eq!(*position, next, "a hole");
+            assert_eq!(*bytes, bytes_of(&samples::turn(next)), "turn {next}");
+            next += 1;
+        }
+        next - 1
+    }
+}
+
+fn bytes_of(records: &[Record]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for record in records {
+        record::write(record, &mut bytes);
+    }
+    bytes
+}
+
+/// Settings with segments smaller than anybody may set.
+fn settings(segment_bytes: u64) -> Settings {
+    Settings {
+        shard: 3,
+        segment_bytes: SegmentBytes(segment_bytes),
+        durability: Durability::Sync,
+        covered: Position(0),
+        seed: 42,
+    }
+}
+
+fn recover(disk: &SimulatedDisk, settings: &Settings) -> Result<(Kept, Found), LogError> {
+    let mut kept = Kept::default();
+    let found = recovery::recover(&Shelf::new(Arc::new(disk.clone())), settings, &mut kept)?;
+    Ok((kept, found))
+}
+
+/// The turns from `first` on, of which there are `len`.
+fn batch(first: u64, len: u64) -> Batch {
+    let mut batch = Batch::new();
+    (first..first + len).for_each(|turn| batch.push(&samples::turn(turn)));
+    batch
+}

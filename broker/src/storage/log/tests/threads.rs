@@ -1,0 +1,182 @@
+//! The log as it is used: with its thread, in a folder of the operating system.
+
+use super::{Kept, samples, settings};
+use crate::engine::Record;
+use crate::engine::test_world::{World, lasting, qos1};
+use crate::storage::log::{Disk, Recovered};
+use crate::storage::log::{Durability, Folder, Log, LogError, Progress, SegmentBytes, Settings};
+use crate::storage::{Position, Storage, StorageError};
+use protocol::packet::QoS;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn recover(folder: &Path, settings: &Settings) -> (Kept, Recovered) {
+    let disk = Arc::new(Folder::open(folder.join("log")).unwrap());
+    let mut kept = Kept::default();
+    let recovered = Log::recover(disk, settings.clone(), &mut kept).unwrap();
+    (kept, recovered)
+}
+
+#[test]
+fn what_is_appended_becomes_durable_in_order_and_is_there_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for durability in [Durability::Sync, Durability::Os] {
+        let settings = Settings {
+            durability,
+            ..settings(16 * 1024)
+        };
+        let (kept, recovered) = recover(folder.path(), &settings);
+        let first = kept.check(1) + 1;
+        let (told, hear) = mpsc::channel();
+        let mut log = recovered
+            .start(move |progress| told.send(progress).unwrap())
+            .unwrap();
+        assert_eq!(log.durable(), Position(first - 1));
+        for turn in first..first + 200 {
+            let mut records = samples::turn(turn);
+            assert_eq!(log.append(&mut records).unwrap(), Position(turn));
+            assert!(records.is_empty());
+        }
+        let mut durable = Position(first - 1);
+        while durable < Position(first + 199) {
+            let Progress::Durable(position) = hear.recv_timeout(PATIENCE).unwrap() else {
+                panic!("it failed");
+            };
+            assert!(position > durable);
+            durable = position;
+            assert!(log.durable() >= durable);
+        }
+        drop(log);
+        let (kept, _) = recover(folder.path(), &settings);
+        assert_eq!(kept.check(1), first + 199);
+    }
+}
+
+#[test]
+fn what_was_appended_when_the_log_is_closed_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, recovered) = recover(folder.path(), &settings(16 * 1024));
+    let mut log = recovered.start(|_| {}).unwrap();
+    (1..=20).for_each(|turn| drop(log.append(&mut samples::turn(turn)).unwrap()));
+    drop(log);
+    let (kept, recovered) = recover(folder.path(), &settings(16 * 1024));
+    assert_eq!((kept.check(1), recovered.position()), (20, Position(20)));
+}
+
+#[test]
+fn a_trimmed_log_takes_no_more_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(16 * 1024);
+    let (_, recovered) = recover(folder.path(), &settings);
+    let (told, hear) = mpsc::channel();
+    let mut log = recovered
+        .start(move |progress| told.send(progress).unwrap_or_default())
+        .unwrap();
+    for turn in 1..=1000 {
+        log.append(&mut samples::turn(turn)).unwrap();
+        if turn % 10 == 0 {
+            // A checkpoint is taken of what is durable.
+            while log.durable() < Position(turn) {
+                hear.recv_timeout(PATIENCE).unwrap();
+            }
+            log.trim(Position(turn));
+        }
+    }
+    drop(log);
+    let names = Folder::open(folder.path().join("log"))
+        .unwrap()
+        .names()
+        .unwrap();
+    assert!(names.len() <= 6, "{names:?}");
+    let settings = Settings {
+        covered: Position(990),
+        ..settings
+    };
+    let (kept, _) = recover(folder.path(), &settings);
+    assert_eq!(kept.check(991), 1000);
+}
+
+/// A disk that can do nothing any more once it is told so.
+#[test]
+fn an_error_is_final_and_everybody_hears_of_it() {
+    use super::simulated_disk::{Fault, SimulatedDisk};
+    let disk = SimulatedDisk::default();
+    let mut kept = Kept::default();
+    let recovered = Log::recover(Arc::new(disk.clone()), settings(16 * 1024), &mut kept).unwrap();
+    let (told, hear) = mpsc::channel();
+    let mut log = recovered
+        .start(move |progress| told.send(progress).unwrap())
+        .unwrap();
+    log.append(&mut samples::turn(1)).unwrap();
+    assert!(matches!(
+        hear.recv_timeout(PATIENCE).unwrap(),
+        Progress::Durable(Position(1))
+    ));
+    disk.break_at(1, Fault::PowerCut);
+    log.append(&mut samples::turn(2)).unwrap();
+    let Progress::Failed(error) = hear.recv_timeout(PATIENCE).unwrap() else {
+        panic!("it cannot be durable");
+    };
+    assert!(matches!(*error, LogError::Disk { .. }), "{error}");
+    let mut records = samples::turn(3);
+    for _ in 0..2 {
+        let refused = log.append(&mut records).unwrap_err();
+        assert!(matches!(&refused, StorageError::Log(it) if Arc::ptr_eq(it, &error)));
+    }
+    assert_eq!(log.durable(), Position(1));
+}
+
+/// Prints what a message of 256 bytes and its acknowledgement cost. In a build for tests the
+/// figures are a lower bound.
+#[test]
+#[ignore = "prints figures"]
+fn long_how_many_records_a_second() {
+    let mut world = World::open();
+    let keeper = world.enter_with("keeper", lasting);
+    world.subscribe(keeper, "#", QoS::AtLeastOnce);
+    world.lose(keeper);
+    let device = world.enter("dev-1");
+    world.records();
+    world.send(device, qos1("devices/dev-1/telemetry", &"x".repeat(256), 1));
+    let message = world.records().remove(0);
+    let Record::Message { number, .. } = message else {
+        panic!("{message:?}");
+    };
+    let settled = Record::Settled {
+        session: crate::engine::SessionNumber(1),
+        message: number,
+    };
+    for durability in [Durability::Sync, Durability::Os] {
+        for (name, record) in [("message", &message), ("settled", &settled)] {
+            for turn_len in [1, 64] {
+                measure(durability, (name, record), turn_len);
+            }
+        }
+    }
+}
+
+fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        durability,
+        ..settings(SegmentBytes::default().get())
+    };
+    let (_, recovered) = recover(folder.path(), &settings);
+    let mut log = recovered.start(|_| {}).unwrap();
+    let mut frames = crate::storage::log::frame::Batch::new();
+    let records = 200_000;
+    let begin = Instant::now();
+    for _ in 0..records / turn_len {
+        log.append(&mut vec![record.clone(); turn_len]).unwrap();
+    }
+    drop(log);
+    let seconds = begin.elapsed().as_secs_f64();
+    frames.push(&vec![record.clone(); turn_len]);
+    let bytes = frames.frame_len() as f64 / turn_len as f64;
+    let rate = records as f64 / seconds;
+    println!("{durability:?} {name} x{turn_len}: {rate:.0} records/s, {bytes:.1} bytes each");
+}
