@@ -59,7 +59,7 @@ fn payloads() -> impl Strategy<Value = Bytes> {
 }
 
 fn messages() -> impl Strategy<Value = Arc<Message>> {
-    let times = option::of((1_u64..4_000_000_000_000).prop_map(Time::from_millis));
+    let times = option::of((1000_u64..4_000_000_000_000).prop_map(Time::from_millis));
     let parts = (
         topics(),
         payloads(),
@@ -71,6 +71,9 @@ fn messages() -> impl Strategy<Value = Arc<Message>> {
     );
     parts.prop_map(
         |(topic, payload, forwarded, publisher, expires_at, qos, retain)| {
+            // At QoS 0 it is recorded only if it is retained, and only content is retained.
+            let is_recorded = qos != QoS::AtMostOnce || (retain && !payload.is_empty());
+            let qos = if is_recorded { qos } else { QoS::AtLeastOnce };
             samples::message(MessageParts {
                 topic,
                 payload,
@@ -78,8 +81,7 @@ fn messages() -> impl Strategy<Value = Arc<Message>> {
                 publisher: Some(publisher),
                 expires_at,
                 qos,
-                // What is neither retained nor above QoS 0 is not recorded.
-                retain: retain || qos == QoS::AtMostOnce,
+                retain,
             })
         },
     )
@@ -131,41 +133,82 @@ fn wills() -> impl Strategy<Value = Will> {
 }
 
 fn records() -> impl Strategy<Value = Record> {
-    let sessions = (any::<u64>().prop_map(SessionNumber), any::<u32>());
-    let ids =
-        (1_u64.., 1_u16..).prop_map(|(message, id)| (number(message), PacketId::new(id).unwrap()));
+    prop_oneof![of_numbers(), of_sessions(), of_messages()]
+}
+
+fn of_numbers() -> impl Strategy<Value = Record> {
+    let numbers = (any::<u64>(), any::<u32>(), 1_u64.., 1_u16..);
+    (numbers, 0..10).prop_map(|((session, expiry, message, id), which)| {
+        let session = SessionNumber(session);
+        let at = Time::from_millis(message);
+        let message = number(message);
+        let packet_id = PacketId::new(id).unwrap();
+        match which {
+            0 => Record::SessionResumed { session, expiry },
+            1 => Record::SessionLeft {
+                session,
+                at,
+                expiry,
+            },
+            2 => Record::SessionEnded { session },
+            3 => Record::WillCleared { session },
+            4 => Record::Settled { session, message },
+            5 => Record::Sent {
+                session,
+                message,
+                packet_id,
+            },
+            6 => Record::Received {
+                session,
+                message,
+                packet_id,
+            },
+            7 => Record::Completed { session, packet_id },
+            8 => Record::Accepted { session, packet_id },
+            _ => Record::Released { session, packet_id },
+        }
+    })
+}
+
+fn of_sessions() -> impl Strategy<Value = Record> {
+    let sessions = || any::<u64>().prop_map(SessionNumber);
     prop_oneof![
-        4 => (sessions.clone(), ids, 0..10).prop_map(|((session, expiry), ids, which)| {
-            let (message, packet_id) = ids;
-            let at = Time::from_millis(message.0.get());
-            match which {
-                0 => Record::SessionResumed { session, expiry },
-                1 => Record::SessionLeft { session, at, expiry },
-                2 => Record::SessionEnded { session },
-                3 => Record::WillCleared { session },
-                4 => Record::Settled { session, message },
-                5 => Record::Sent { session, message, packet_id },
-                6 => Record::Received { session, message, packet_id },
-                7 => Record::Completed { session, packet_id },
-                8 => Record::Accepted { session, packet_id },
-                _ => Record::Released { session, packet_id },
+        (sessions(), any::<u32>(), keys()).prop_map(|(session, expiry, key)| {
+            let key = Arc::new(key);
+            Record::SessionCreated {
+                session,
+                key,
+                expiry,
             }
         }),
-        (sessions.clone(), keys()).prop_map(|((session, expiry), key)| {
-            let key = Arc::new(key);
-            Record::SessionCreated { session, key, expiry }
+        (sessions(), filters(), grants()).prop_map(|(session, filter, grant)| {
+            Record::Subscribed {
+                session,
+                filter,
+                grant,
+            }
         }),
-        (sessions.clone(), filters(), grants())
-            .prop_map(|((session, _), filter, grant)| Record::Subscribed { session, filter, grant }),
-        (sessions.clone(), filters())
-            .prop_map(|((session, _), filter)| Record::Unsubscribed { session, filter }),
-        (sessions, wills())
-            .prop_map(|((session, _), will)| Record::WillSet { session, will: Arc::new(will) }),
-        (1_u64.., messages(), vec(targets(), 0..4)).prop_map(|(it, message, targets)| {
-            Record::Message { number: number(it), message, targets: targets.into() }
+        (sessions(), filters())
+            .prop_map(|(session, filter)| Record::Unsubscribed { session, filter }),
+        (sessions(), wills().prop_map(Arc::new))
+            .prop_map(|(session, will)| Record::WillSet { session, will }),
+    ]
+}
+
+fn of_messages() -> impl Strategy<Value = Record> {
+    let numbers = || (1_u64..).prop_map(number);
+    prop_oneof![
+        (numbers(), messages(), vec(targets(), 0..4)).prop_map(|(number, message, targets)| {
+            Record::Message {
+                number,
+                message,
+                targets: targets.into(),
+            }
         }),
-        (1_u64.., 1_u64.., targets()).prop_map(|(it, of, target)| {
-            Record::Copy { number: number(it), of: number(of), target }
+        (numbers(), numbers(), targets()).prop_map(|(number, of, target)| Record::Copy {
+            number,
+            of,
+            target
         }),
         messages().prop_map(|message| Record::Retained { message }),
         topics().prop_map(|topic| Record::RetainedCleared { topic }),
@@ -252,7 +295,7 @@ fn the_bytes_of_every_record_are_as_described() {
             at,
             expiry,
         },
-        "03 ac02 80d0e1c3b134 901c",
+        "03 ac02 80a0f1c2b134 901c",
     );
     check(&Record::SessionEnded { session }, "04 ac02");
     check(
@@ -347,8 +390,8 @@ fn the_bytes_of_every_message_are_as_described() {
     });
     check(
         &Record::Retained { message: full },
-        "11 3e 03 612f62 80d0e1c3b134 \
-         30 0101 03000a746578742f706c61696e 080007616e7377657273 09000200ff \
+        "11 3e 03 612f62 80a0f1c2b134 \
+         2c 0101 03000a746578742f706c61696e 080007616e7377657273 09000200ff \
          2600016b000176 2600016b000177 \
          03 06 726561646572 02 6869",
     );

@@ -14,7 +14,7 @@ use crate::storage::log::{Damage, LogError, Settings};
 use std::sync::Arc;
 
 const SEGMENT_BYTES: u64 = 8192;
-const TURNS: u64 = 60;
+const TURNS: u64 = 90;
 
 /// A store whose last frame begins with this turn.
 struct Store {

@@ -42,7 +42,7 @@ impl Kept {
         let mut next = first;
         for (position, bytes) in &self.turns {
             assert_eq!(*position, next, "a hole");
-            assert_eq!(*bytes, bytes_of(&samples::turn(next)), "turn {next}");
+            assert_eq!(*bytes, samples::made_turn(next).1, "turn {next}");
             next += 1;
         }
         next - 1
@@ -77,6 +77,6 @@ fn recover(disk: &SimulatedDisk, settings: &Settings) -> Result<(Kept, Found), L
 /// The turns from `first` on, of which there are `len`.
 fn batch(first: u64, len: u64) -> Batch {
     let mut batch = Batch::new();
-    (first..first + len).for_each(|turn| batch.push(&samples::turn(turn)));
+    (first..first + len).for_each(|turn| batch.push(&samples::made_turn(turn).0));
     batch
 }

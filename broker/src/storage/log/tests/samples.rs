@@ -2,7 +2,7 @@
 
 use crate::engine::test_world::{World, lasting, subject};
 use crate::engine::{
-    Grant, Message, MessageNumber, Record, SessionKey, SessionNumber, SubscriptionIds, Target, Time,
+    Message, MessageNumber, Record, SessionKey, SessionNumber, SubscriptionIds, Target, Time,
 };
 use crate::storage::log::MessageParts;
 use bytes::Bytes;
@@ -13,18 +13,33 @@ use protocol::packet::{
 };
 use protocol::topic::{TopicFilter, TopicName};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// Lets an engine make a message of its parts: it is published to a session that is away. What
 /// was made once is kept.
 pub(super) fn message(parts: MessageParts) -> Arc<Message> {
-    static MADE: LazyLock<Mutex<HashMap<String, Arc<Message>>>> = LazyLock::new(Mutex::default);
-    let name = format!("{parts:?}");
-    let made = MADE.lock().unwrap().get(&name).cloned();
+    static MADE: Cache<Parts, Arc<Message>> = LazyLock::new(Mutex::default);
+    let terms = (parts.expires_at, parts.qos, parts.retain);
+    let forwarded = parts.forwarded.as_bytes().clone();
+    let content = (parts.topic.clone(), parts.payload.clone(), forwarded);
+    let of = (content, parts.publisher.clone(), terms);
+    cached(&MADE, of, || publish(parts))
+}
+
+type Parts = (
+    (TopicName, Bytes, Bytes),
+    Option<SessionKey>,
+    (Option<Time>, QoS, bool),
+);
+type Cache<K, V> = LazyLock<Mutex<HashMap<K, V>>>;
+
+fn cached<K: Hash + Eq, V: Clone>(cache: &Cache<K, V>, of: K, make: impl FnOnce() -> V) -> V {
+    let made = cache.lock().unwrap().get(&of).cloned();
     made.unwrap_or_else(|| {
-        let message = publish(parts);
-        MADE.lock().unwrap().insert(name, Arc::clone(&message));
-        message
+        let made = make();
+        cache.lock().unwrap().insert(of, made.clone());
+        made
     })
 }
 
@@ -114,27 +129,34 @@ pub(super) fn turn(position: u64) -> Vec<Record> {
                 message: number(position * 10 + it),
             })
             .collect(),
-        2 | 5 => vec![Record::Message {
-            number: number(position),
-            message: message(parts("dev-1", "a/b", &[b'x'; 300])),
-            targets: [target(position, QoS::ExactlyOnce)].into_iter().collect(),
-        }],
-        _ => {
-            let len = if position % 41 == 3 { 20_000 } else { 700 };
-            let filter = format!("{position}/{}", "f".repeat(len));
-            vec![Record::Subscribed {
+        2 | 5 => vec![bulk(position, 300)],
+        _ if position % 41 == 3 => vec![bulk(position, 20_000)],
+        _ => vec![
+            bulk(position, 800),
+            Record::Unsubscribed {
                 session,
-                filter: TopicFilter::parse(&filter).unwrap(),
-                grant: Grant {
-                    qos: QoS::AtLeastOnce,
-                    no_local: false,
-                    retain_as_published: true,
-                    withholds: false,
-                    id: None,
-                },
-            }]
-        }
+                filter: TopicFilter::parse(&format!("{position}/#")).unwrap(),
+            },
+        ],
     }
+}
+
+fn bulk(position: u64, len: usize) -> Record {
+    Record::Message {
+        number: number(position),
+        message: message(parts("dev-1", "a/b", &vec![b'x'; len])),
+        targets: [target(position, QoS::ExactlyOnce)].into_iter().collect(),
+    }
+}
+
+/// The same, and what its records are as bytes, made once.
+pub(super) fn made_turn(position: u64) -> Arc<(Vec<Record>, Vec<u8>)> {
+    static MADE: Cache<u64, Arc<(Vec<Record>, Vec<u8>)>> = LazyLock::new(Mutex::default);
+    cached(&MADE, position, || {
+        let records = turn(position);
+        let bytes = super::bytes_of(&records);
+        Arc::new((records, bytes))
+    })
 }
 
 pub(super) fn forwarded() -> ForwardedProperties {

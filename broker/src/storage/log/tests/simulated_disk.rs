@@ -77,6 +77,11 @@ impl SimulatedDisk {
         state.fault = Some((state.steps + step, fault));
     }
 
+    /// No fault strikes any more.
+    pub(super) fn mend(&self) {
+        self.state().fault = None;
+    }
+
     /// How many writes, syncs and changes of names there were.
     pub(super) fn steps(&self) -> u64 {
         self.state().steps

@@ -61,7 +61,9 @@ fn what_was_appended_when_the_log_is_closed_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (_, recovered) = recover(folder.path(), &settings(16 * 1024));
     let mut log = recovered.start(|_| {}).unwrap();
-    (1..=20).for_each(|turn| drop(log.append(&mut samples::turn(turn)).unwrap()));
+    for turn in 1..=20 {
+        log.append(&mut samples::turn(turn)).unwrap();
+    }
     drop(log);
     let (kept, recovered) = recover(folder.path(), &settings(16 * 1024));
     assert_eq!((kept.check(1), recovered.position()), (20, Position(20)));
@@ -78,7 +80,7 @@ fn a_trimmed_log_takes_no_more_room() {
         .unwrap();
     for turn in 1..=1000 {
         log.append(&mut samples::turn(turn)).unwrap();
-        if turn % 10 == 0 {
+        if turn % 10 == 0 && turn < 1000 {
             // A checkpoint is taken of what is durable.
             while log.durable() < Position(turn) {
                 hear.recv_timeout(PATIENCE).unwrap();
