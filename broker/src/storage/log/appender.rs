@@ -32,13 +32,12 @@ impl Appender {
         let mut spares = Spares::new(shelf.clone(), size, &found.spares);
         let mut complete = VecDeque::from(found.segments);
         complete.pop_back();
-        let (active, offset) = match found.active {
-            Some(active) => active,
-            None => {
-                let (spare, size) = spares.take(0)?;
-                let header = header(&settings, (1, size), found.link);
-                (Segment::begin(&shelf, &spare, header)?, FRAMES_START)
-            }
+        let (active, offset) = if let Some(active) = found.active {
+            active
+        } else {
+            let (spare, size) = spares.take(0)?;
+            let header = header(&settings, (1, size), found.link);
+            (Segment::begin(&shelf, &spare, header)?, FRAMES_START)
         };
         Ok(Self {
             shelf,

@@ -108,6 +108,12 @@ pub(super) struct Flags(u8);
 impl Flags {
     pub(super) const QOS: u8 = 0b11;
 
+    /// The byte with these bits and those flags that are set.
+    pub(super) fn byte(bits: u8, flags: &[(u8, bool)]) -> u8 {
+        let set = flags.iter().filter(|(_, is_set)| *is_set);
+        set.fold(bits, |byte, (flag, _)| byte | flag)
+    }
+
     pub(super) fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
     }

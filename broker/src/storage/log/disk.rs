@@ -8,11 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// One folder of files.
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "each fails as the operating system says"
+)]
 pub trait Disk: Send + Sync {
     /// The names of all files there.
-    ///
-    /// # Errors
-    /// As the operating system says; the same holds for all that follow.
     fn names(&self) -> io::Result<Vec<String>>;
 
     /// Makes an empty file, in place of the one that had the name.
@@ -38,11 +39,12 @@ pub trait Disk: Send + Sync {
 }
 
 /// One file.
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "each fails as the operating system says"
+)]
 pub trait DiskFile: Send {
     /// How long it is.
-    ///
-    /// # Errors
-    /// As the operating system says; the same holds for all that follow.
     fn size(&self) -> io::Result<u64>;
 
     /// Reads as many bytes as `into` takes.

@@ -217,10 +217,10 @@ impl<'a> Turns<'a> {
         make_message: MakeMessage<'_>,
     ) -> Result<bool, Malformed> {
         if self.left == 0 {
-            return match self.reader.is_empty() {
-                true => Ok(false),
-                false => Err(Malformed("it goes on behind its last turn")),
-            };
+            if self.reader.is_empty() {
+                return Ok(false);
+            }
+            return Err(Malformed("it goes on behind its last turn"));
         }
         self.left -= 1;
         for _ in 0..self.reader.number()? {

@@ -39,13 +39,15 @@ const DELAY: u8 = 1 << 5;
 
 pub(super) fn write_message(message: &Message, out: &mut Vec<u8>) {
     let forwarded = message.forwarded().as_bytes();
-    out.push(
-        message.qos().bits()
-            | u8::from(message.retain()) * RETAIN
-            | u8::from(message.expires_at().is_some()) * EXPIRES
-            | u8::from(!forwarded.is_empty()) * FORWARDED
-            | u8::from(message.publisher().is_some()) * PUBLISHER,
-    );
+    out.push(Flags::byte(
+        message.qos().bits(),
+        &[
+            (RETAIN, message.retain()),
+            (EXPIRES, message.expires_at().is_some()),
+            (FORWARDED, !forwarded.is_empty()),
+            (PUBLISHER, message.publisher().is_some()),
+        ],
+    ));
     write_bytes(message.topic().as_str().as_bytes(), out);
     if let Some(at) = message.expires_at() {
         write_number(at.millis(), out);
@@ -78,13 +80,15 @@ pub(super) fn read_message(reader: &mut Reader<'_>) -> Result<MessageParts, Malf
 
 pub(super) fn write_will(will: &Will, out: &mut Vec<u8>) {
     let forwarded = will.forwarded.as_bytes();
-    out.push(
-        will.qos.bits()
-            | u8::from(will.retain) * RETAIN
-            | u8::from(will.message_expiry_interval.is_some()) * EXPIRES
-            | u8::from(!forwarded.is_empty()) * FORWARDED
-            | u8::from(will.delay_interval != 0) * DELAY,
-    );
+    out.push(Flags::byte(
+        will.qos.bits(),
+        &[
+            (RETAIN, will.retain),
+            (EXPIRES, will.message_expiry_interval.is_some()),
+            (FORWARDED, !forwarded.is_empty()),
+            (DELAY, will.delay_interval != 0),
+        ],
+    ));
     write_bytes(will.topic.as_str().as_bytes(), out);
     if let Some(seconds) = will.message_expiry_interval {
         write_number(seconds.into(), out);

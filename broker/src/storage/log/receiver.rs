@@ -25,7 +25,7 @@ pub(super) fn write_key(key: &SessionKey, out: &mut Vec<u8>) {
     let is_app = key.subject.kind == Kind::App;
     let id = key.subject.id.as_str();
     let is_same = key.client_id.as_str() == id;
-    out.push(u8::from(is_app) * APP | u8::from(is_same) * SAME);
+    out.push(Flags::byte(0, &[(APP, is_app), (SAME, is_same)]));
     write_bytes(id.as_bytes(), out);
     if !is_same {
         write_bytes(key.client_id.as_bytes(), out);
@@ -53,12 +53,14 @@ pub(super) fn read_key(reader: &mut Reader<'_>) -> Result<SessionKey, Malformed>
 pub(super) fn write_target(target: &Target, out: &mut Vec<u8>) {
     let ids = &target.subscription_ids;
     write_number(target.session.0, out);
-    out.push(
-        target.qos.bits()
-            | u8::from(target.retain) * RETAIN
-            | u8::from(!ids.is_empty()) * SUBSCRIPTION_IDS
-            | u8::from(target.share.is_some()) * SHARE,
-    );
+    out.push(Flags::byte(
+        target.qos.bits(),
+        &[
+            (RETAIN, target.retain),
+            (SUBSCRIPTION_IDS, !ids.is_empty()),
+            (SHARE, target.share.is_some()),
+        ],
+    ));
     if !ids.is_empty() {
         write_number(ids.len() as u64, out);
         ids.iter().for_each(|id| write_number(id.get().into(), out));
@@ -83,13 +85,15 @@ pub(super) fn read_target(reader: &mut Reader<'_>) -> Result<Target, Malformed> 
 }
 
 pub(super) fn write_grant(grant: Grant, out: &mut Vec<u8>) {
-    out.push(
-        grant.qos.bits()
-            | u8::from(grant.no_local) * NO_LOCAL
-            | u8::from(grant.retain_as_published) * RETAIN_AS_PUBLISHED
-            | u8::from(grant.withholds) * WITHHOLDS
-            | u8::from(grant.id.is_some()) * ID,
-    );
+    out.push(Flags::byte(
+        grant.qos.bits(),
+        &[
+            (NO_LOCAL, grant.no_local),
+            (RETAIN_AS_PUBLISHED, grant.retain_as_published),
+            (WITHHOLDS, grant.withholds),
+            (ID, grant.id.is_some()),
+        ],
+    ));
     if let Some(id) = grant.id {
         write_number(id.get().into(), out);
     }

@@ -47,7 +47,9 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
 fn write_numbers(record: &Record, out: &mut Vec<u8>) {
     let mut put = |tag: u8, numbers: &[u64]| {
         out.push(tag);
-        numbers.iter().for_each(|number| write_number(*number, out));
+        for number in numbers {
+            write_number(*number, out);
+        }
     };
     match record {
         Record::SessionCreated {

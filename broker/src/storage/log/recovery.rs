@@ -109,12 +109,11 @@ fn list(shelf: &Shelf, settings: &Settings) -> Result<(Vec<u64>, Vec<u64>), LogE
     }
     sequences.sort_unstable();
     spares.sort_unstable();
-    let mut expected = sequences.first().copied().unwrap_or_default();
-    for sequence in &sequences {
+    let first = sequences.first().copied().unwrap_or_default();
+    for (expected, sequence) in (first..).zip(&sequences) {
         if *sequence != expected {
             return Err(shelf.missing(&name_of(expected)));
         }
-        expected += 1;
     }
     Ok((sequences, spares))
 }
@@ -295,7 +294,7 @@ fn later_frame(bytes: &[u8; frame::HEADER_LEN], salt: u64, link: Link) -> Option
     // Almost all of what is behind the end is told from a header by its number alone.
     let claimed = frame::Header::claimed(bytes);
     let ahead = claimed.link.turns.checked_sub(link.turns)?;
-    let may_be = ahead <= u64::from(u32::MAX) && claimed.body_len > 0;
+    let may_be = u32::try_from(ahead).is_ok() && claimed.body_len > 0;
     may_be.then(|| frame::Header::read(bytes, salt)).flatten()
 }
 

@@ -24,7 +24,7 @@ const CHECKED_LEN: usize = HEADER_LEN - 4;
 /// What becomes a spare when it is done.
 const PREPARING: &str = "preparing";
 /// So much is written at once when a spare is made.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// What stands at the beginning of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

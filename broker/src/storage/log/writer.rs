@@ -165,6 +165,8 @@ pub(super) fn run(shared: &Shared, appender: Appender, mut tell: impl FnMut(Prog
         making: None,
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| writer.write_all(&mut tell)));
+    // Whoever opens the log next must find nobody at work in it.
+    let _ = writer.making.take().map(JoinHandle::join);
     let error = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,

@@ -255,99 +255,83 @@ fn hex_of(bytes: &[u8]) -> String {
     hex
 }
 
+const SESSION: SessionNumber = SessionNumber(300);
+
 #[test]
-fn the_bytes_of_every_record_are_as_described() {
-    let session = SessionNumber(300);
-    let packet_id = PacketId::new(7).unwrap();
-    let message = number(5);
-    let topic = TopicName::parse("a/b").unwrap();
-    let filter = TopicFilter::parse("a/#").unwrap();
-    let key = |client_id| Arc::new(key("dev-1", client_id));
-    let grant = Grant {
-        qos: QoS::AtLeastOnce,
-        no_local: true,
-        retain_as_published: false,
-        withholds: true,
-        id: 130_u32.try_into().ok(),
-    };
+fn the_bytes_of_records_of_sessions_are_as_described() {
+    let session = SESSION;
     let expiry = 3600;
-    let at = Time::from_millis(1_800_000_000_000);
-    check(
-        &Record::SessionCreated {
-            session,
-            key: key("dev-1"),
-            expiry,
-        },
-        "01 ac02 901c 02 05 6465762d31",
-    );
-    check(
-        &Record::SessionCreated {
-            session,
-            key: key("c"),
-            expiry,
-        },
-        "01 ac02 901c 00 05 6465762d31 01 63",
-    );
+    let created = |client_id| Record::SessionCreated {
+        session,
+        key: Arc::new(key("dev-1", client_id)),
+        expiry,
+    };
+    check(&created("dev-1"), "01 ac02 901c 02 05 6465762d31");
+    check(&created("c"), "01 ac02 901c 00 05 6465762d31 01 63");
     check(&Record::SessionResumed { session, expiry }, "02 ac02 901c");
-    check(
-        &Record::SessionLeft {
-            session,
-            at,
-            expiry,
-        },
-        "03 ac02 80a0f1c2b134 901c",
-    );
+    let at = Time::from_millis(1_800_000_000_000);
+    let left = Record::SessionLeft {
+        session,
+        at,
+        expiry,
+    };
+    check(&left, "03 ac02 80a0f1c2b134 901c");
     check(&Record::SessionEnded { session }, "04 ac02");
-    check(
-        &Record::Subscribed {
-            session,
-            filter: filter.clone(),
-            grant,
+    let filter = TopicFilter::parse("a/#").unwrap();
+    let subscribed = Record::Subscribed {
+        session,
+        filter: filter.clone(),
+        grant: Grant {
+            qos: QoS::AtLeastOnce,
+            no_local: true,
+            retain_as_published: false,
+            withholds: true,
+            id: 130_u32.try_into().ok(),
         },
-        "05 ac02 03 612f23 35 8201",
-    );
+    };
+    check(&subscribed, "05 ac02 03 612f23 35 8201");
     check(
-        &Record::Unsubscribed {
-            session,
-            filter: filter.clone(),
-        },
+        &Record::Unsubscribed { session, filter },
         "06 ac02 03 612f23",
     );
-    let will = Will {
+    let will = Arc::new(Will {
         qos: QoS::ExactlyOnce,
         retain: true,
-        topic: topic.clone(),
+        topic: TopicName::parse("a/b").unwrap(),
         payload: Bytes::from_static(b"gone"),
         delay_interval: 5,
         message_expiry_interval: Some(60),
         forwarded: ForwardedProperties::default(),
-    };
-    let will = Arc::new(will);
+    });
     check(
         &Record::WillSet { session, will },
         "07 ac02 2e 03 612f62 3c 05 04 676f6e65",
     );
     check(&Record::WillCleared { session }, "08 ac02");
+}
+
+#[test]
+fn the_bytes_of_records_of_deliveries_are_as_described() {
+    let session = SESSION;
+    let packet_id = PacketId::new(7).unwrap();
+    let message = number(5);
     check(&Record::Settled { session, message }, "0b ac02 05");
-    check(
-        &Record::Sent {
-            session,
-            message,
-            packet_id,
-        },
-        "0c ac02 05 07",
-    );
-    check(
-        &Record::Received {
-            session,
-            message,
-            packet_id,
-        },
-        "0d ac02 05 07",
-    );
+    let sent = Record::Sent {
+        session,
+        message,
+        packet_id,
+    };
+    check(&sent, "0c ac02 05 07");
+    let received = Record::Received {
+        session,
+        message,
+        packet_id,
+    };
+    check(&received, "0d ac02 05 07");
     check(&Record::Completed { session, packet_id }, "0e ac02 07");
     check(&Record::Accepted { session, packet_id }, "0f ac02 07");
     check(&Record::Released { session, packet_id }, "10 ac02 07");
+    let topic = TopicName::parse("a/b").unwrap();
     check(&Record::RetainedCleared { topic }, "12 03 612f62");
 }
 

@@ -45,8 +45,8 @@ impl Life {
             assert!(last >= self.reported, "{last} < {}", self.reported);
         }
         self.reported = last;
-        let shelf = Shelf::new(Arc::new(disk.clone()));
-        let mut appender = Appender::new(shelf, self.settings.clone(), found)?;
+        let files = Shelf::new(Arc::new(disk.clone()));
+        let mut appender = Appender::new(files, self.settings.clone(), found)?;
         assert_eq!(appender.position(), Position(last));
         while self.reported < until {
             self.work(&mut appender)?;

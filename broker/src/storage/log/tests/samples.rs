@@ -35,11 +35,11 @@ type Parts = (
 type Cache<K, V> = LazyLock<Mutex<HashMap<K, V>>>;
 
 fn cached<K: Hash + Eq, V: Clone>(cache: &Cache<K, V>, of: K, make: impl FnOnce() -> V) -> V {
-    let made = cache.lock().unwrap().get(&of).cloned();
-    made.unwrap_or_else(|| {
-        let made = make();
-        cache.lock().unwrap().insert(of, made.clone());
-        made
+    let known = cache.lock().unwrap().get(&of).cloned();
+    known.unwrap_or_else(|| {
+        let value = make();
+        cache.lock().unwrap().insert(of, value.clone());
+        value
     })
 }
 
@@ -149,9 +149,12 @@ fn bulk(position: u64, len: usize) -> Record {
     }
 }
 
+/// Records, and the same as bytes.
+type Turn = (Vec<Record>, Vec<u8>);
+
 /// The same, and what its records are as bytes, made once.
-pub(super) fn made_turn(position: u64) -> Arc<(Vec<Record>, Vec<u8>)> {
-    static MADE: Cache<u64, Arc<(Vec<Record>, Vec<u8>)>> = LazyLock::new(Mutex::default);
+pub(super) fn made_turn(position: u64) -> Arc<Turn> {
+    static MADE: Cache<u64, Arc<Turn>> = LazyLock::new(Mutex::default);
     cached(&MADE, position, || {
         let records = turn(position);
         let bytes = super::bytes_of(&records);

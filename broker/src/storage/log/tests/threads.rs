@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn recover(folder: &Path, settings: &Settings) -> (Kept, Recovered) {
     let disk = Arc::new(Folder::open(folder.join("log")).unwrap());
@@ -161,7 +161,7 @@ fn long_how_many_records_a_second() {
     }
 }
 
-fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: usize) {
+fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: u32) {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings {
         durability,
@@ -170,15 +170,16 @@ fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: us
     let (_, recovered) = recover(folder.path(), &settings);
     let mut log = recovered.start(|_| {}).unwrap();
     let mut frames = crate::storage::log::frame::Batch::new();
-    let records = 200_000;
+    let records = 200_000_u32;
     let begin = Instant::now();
     for _ in 0..records / turn_len {
-        log.append(&mut vec![record.clone(); turn_len]).unwrap();
+        log.append(&mut vec![record.clone(); turn_len as usize])
+            .unwrap();
     }
     drop(log);
     let seconds = begin.elapsed().as_secs_f64();
-    frames.push(&vec![record.clone(); turn_len]);
-    let bytes = frames.frame_len() as f64 / turn_len as f64;
-    let rate = records as f64 / seconds;
+    frames.push(&vec![record.clone(); turn_len as usize]);
+    let bytes = f64::from(u32::try_from(frames.frame_len()).unwrap()) / f64::from(turn_len);
+    let rate = f64::from(records) / seconds;
     println!("{durability:?} {name} x{turn_len}: {rate:.0} records/s, {bytes:.1} bytes each");
 }
