@@ -3,7 +3,7 @@
 //! All are final: a log that has failed is not written again, and one that is damaged is not
 //! opened.
 
-use super::coding::Malformed;
+use super::record::Malformed;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
 //! with the salt of its segment: neither what a segment held in an earlier life nor what a peer
 //! puts into a payload passes for a frame.
 
-use super::coding::{Malformed, Reader, write_number};
+use super::record::coding::{Malformed, Reader, write_number};
 use super::record::{self, MakeMessage};
 use crate::engine::Record;
 use bytes::{Buf, BufMut};

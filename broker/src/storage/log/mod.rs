@@ -5,12 +5,9 @@
 //! byte.
 
 mod appender;
-mod coding;
 mod disk;
 mod error;
 mod frame;
-mod message;
-mod receiver;
 mod record;
 mod recovery;
 mod segment;
@@ -21,10 +18,9 @@ mod tests;
 mod window;
 mod writer;
 
-pub use coding::Malformed;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, Free, LogError, Operation};
-pub use message::MessageParts;
+pub use record::{Malformed, MessageParts};
 pub use recovery::{Replay, Torn};
 pub use writer::Progress;
 

@@ -5,10 +5,9 @@
 //! torn tail, which nobody was told of, and is cut.
 
 use super::Settings;
-use super::coding::Malformed;
 use super::error::{Damage, LogError};
 use super::frame::{self, ALIGNMENT, Link, Promise, Turns};
-use super::message::MessageParts;
+use super::record::{Malformed, MessageParts};
 use super::segment::{FRAMES_START, Role, Segment, name_of};
 use super::shelf::Shelf;
 use super::window::Window;

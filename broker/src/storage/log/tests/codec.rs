@@ -3,8 +3,8 @@
 use super::samples::{self, forwarded, key, number, parts, target};
 use super::{Kept, batch, bytes_of};
 use crate::engine::{Grant, Message, Record, SessionKey, SessionNumber, Target, Time};
-use crate::storage::log::coding::{Malformed, Reader};
 use crate::storage::log::frame::{HEADER_LEN, Header, Link, Promise, Turns};
+use crate::storage::log::record::coding::{Malformed, Reader};
 use crate::storage::log::{MessageParts, Replay, record};
 use bytes::Bytes;
 use proptest::collection::vec;

@@ -65,8 +65,8 @@ impl Life {
         }
         // A checkpoint is taken of what is on the disk.
         if self.settings.durability == Durability::Sync && self.random.below(12) == 0 {
-            let covered = Position(self.reported - self.random.below(2) as u64);
-            self.settings.covered = covered.max(self.settings.covered);
+            let covered = self.reported.saturating_sub(self.random.below(6) as u64);
+            self.settings.covered = self.settings.covered.max(Position(covered));
             appender.trim(self.settings.covered)?;
         }
         Ok(())

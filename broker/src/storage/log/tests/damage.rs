@@ -215,6 +215,9 @@ fn a_cut_tail_is_gone_for_good() {
     assert_eq!(kept.check(1), store.last_frame - 1);
     assert_eq!(torn.offset + torn.len, end);
     assert!(torn.path.ends_with(&name));
+    let behind = |bytes: &mut Vec<u8>| bytes.split_off(usize::try_from(torn.offset).unwrap());
+    let behind = store.disk.copy().tamper(&name, behind);
+    assert!(behind.iter().all(|byte| *byte == 0), "it may come back");
 
     let mut appender = appender(&store.disk, &store.settings);
     appender.commit(&mut batch(store.last_frame, 1)).unwrap();

@@ -105,7 +105,7 @@ impl SimulatedDisk {
     pub(super) fn copy(&self) -> Self {
         let state = self.state();
         let mut files = state.files.clone();
-        files.iter_mut().for_each(Content::sync);
+        files.iter_mut().for_each(Content::settle);
         Self::of(files, state.current().clone())
     }
 
@@ -119,7 +119,7 @@ impl SimulatedDisk {
         let id = state.current()[name];
         let content = &mut state.files[id];
         let outcome = change(&mut content.cached);
-        content.sync();
+        content.settle();
         outcome
     }
 
@@ -208,25 +208,37 @@ impl Content {
         self.sectors.clear();
     }
 
-    fn sync(&mut self) {
+    /// Makes the disk have what everybody reads.
+    fn settle(&mut self) {
         self.forget();
         self.synced.clone_from(&self.cached);
     }
 
-    fn after_power_cut(&self, random: &mut Random) -> Self {
+    /// Only what is new goes to the disk: what was forgotten does not.
+    fn sync(&mut self) {
+        self.synced = self.on_disk(|versions| versions.checked_sub(1));
+        self.forget();
+    }
+
+    /// What the disk has if of each number of versions it took the one that `choose` says.
+    fn on_disk(&self, mut choose: impl FnMut(usize) -> Option<usize>) -> Vec<u8> {
         let mut bytes = self.synced.clone();
-        if let Some(choice) = random.below(self.lengths.len() + 1).checked_sub(1) {
+        if let Some(choice) = choose(self.lengths.len()) {
             bytes.resize(self.lengths[choice], 0);
         }
         for (sector, versions) in &self.sectors {
-            let Some(choice) = random.below(versions.len() + 1).checked_sub(1) else {
+            let Some(choice) = choose(versions.len()) else {
                 continue;
             };
-            let begin = sector * SECTOR_LEN;
-            let room = bytes.iter_mut().skip(begin);
+            let room = bytes.iter_mut().skip(sector * SECTOR_LEN);
             room.zip(&versions[choice])
                 .for_each(|(byte, new)| *byte = *new);
         }
+        bytes
+    }
+
+    fn after_power_cut(&self, random: &mut Random) -> Self {
+        let bytes = self.on_disk(|versions| random.below(versions + 1).checked_sub(1));
         Self {
             cached: bytes.clone(),
             synced: bytes,

@@ -2,16 +2,21 @@
 //!
 //! The tags are part of the format: one that was used once never means anything else.
 
-use super::coding::{Malformed, Reader, write_bytes, write_number};
-use super::message::{
-    MessageParts, read_message, read_topic, read_will, write_message, write_will,
-};
-use super::receiver::{
+pub(super) mod coding;
+mod message;
+mod receiver;
+
+pub use coding::Malformed;
+pub use message::MessageParts;
+
+use crate::engine::{Message, MessageNumber, Record, SessionNumber, Target, Time};
+use coding::{Reader, write_bytes, write_number};
+use message::{read_message, read_topic, read_will, write_message, write_will};
+use protocol::packet::PacketId;
+use receiver::{
     read_filter, read_grant, read_key, read_target, write_filter, write_grant, write_key,
     write_target,
 };
-use crate::engine::{Message, MessageNumber, Record, SessionNumber, Target, Time};
-use protocol::packet::PacketId;
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
 use std::sync::Arc;
