@@ -1,7 +1,7 @@
 //! Message: what was published, on its way to its receivers.
 //!
-//! A message exists only where a permit was given up for its topic, or where the broker speaks
-//! of itself. It is held once, however many receive it.
+//! A message exists only where a permit was given up for its topic, now or before it was
+//! recorded, or where the broker speaks of itself. It is held once, however many receive it.
 
 use super::policy::PublishPermit;
 use super::session::SessionKey;
@@ -31,6 +31,25 @@ pub struct Message {
     qos: QoS,
     retain: bool,
     memory: Memory,
+}
+
+/// What a message consists of, as the records keep it: it was published under a permit before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageParts {
+    /// Where it was published.
+    pub topic: TopicName,
+    /// The application's bytes.
+    pub payload: Bytes,
+    /// What travels with it unaltered.
+    pub forwarded: ForwardedProperties,
+    /// The session that published it; none if the broker did.
+    pub publisher: Option<SessionKey>,
+    /// When it is no longer worth delivering.
+    pub expires_at: Option<Time>,
+    /// The QoS it was published with.
+    pub qos: QoS,
+    /// Whether it was published as retained.
+    pub retain: bool,
 }
 
 /// A PUBLISH without its topic, which stands in the permit.
@@ -106,6 +125,30 @@ impl Message {
             expires_at: None,
             qos: QoS::AtMostOnce,
             retain: false,
+            memory: Memory::Own,
+        })
+    }
+
+    /// What was published before it was recorded. Only what our own log says may be given here,
+    /// in memory of its own.
+    pub fn recorded(parts: MessageParts) -> Arc<Self> {
+        let MessageParts {
+            topic,
+            payload,
+            forwarded,
+            publisher,
+            expires_at,
+            qos,
+            retain,
+        } = parts;
+        Arc::new(Self {
+            topic,
+            payload,
+            forwarded: (!forwarded.is_empty()).then(|| Box::new(forwarded)),
+            publisher: publisher.map(Arc::new),
+            expires_at,
+            qos,
+            retain,
             memory: Memory::Own,
         })
     }
