@@ -150,6 +150,7 @@ impl From<&file::Limits> for Limits {
             in_flight_bytes_max: file.in_flight_bytes_max.value,
             queue_len_max: file.queue_len_max.value,
             queue_bytes_max: file.queue_bytes_max.value,
+            queue_cache_bytes_max: Self::default().queue_cache_bytes_max,
             retained_len_max: file.retained_len_max.value,
             retained_per_device_max: file.retained_per_device_max.value,
             retained_bytes_max: file.retained_bytes_max.value,

@@ -9,13 +9,14 @@ use super::input::Arrival;
 use super::policy::Rights;
 use super::publish::has_too_many_levels;
 use super::record::{Record, SessionNumber};
-use super::session::{Connected, Lane, Session, SessionId, SessionKey, SessionWill};
+use super::session::{Connected, Session, SessionId, SessionKey, SessionWill};
 use super::{After, Engine};
 use certs::Subject;
 use protocol::packet::{Connack, ConnackProperties, Connect, Packet, Version};
 use protocol::wire::PACKET_SIZE_MAX;
 use protocol::{ReasonCode, Text};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 /// A CONNECT that was found good.
 struct Admitted {
@@ -163,7 +164,7 @@ impl Engine {
             .min(self.limits.session_expiry_max);
         let id = match resumed {
             Some(id) => self.resume(id, expiry),
-            None => self.create(key, &rights, expiry),
+            None => self.create(key, expiry),
         };
         self.set_up(id, rights, connect);
         let after = after.max(After::record(self.lasting(id)));
@@ -200,7 +201,8 @@ impl Engine {
         };
         let (number, was_lasting) = (session.number, session.is_lasting);
         session.expiry = expiry;
-        session.is_lasting = was_lasting && expiry > 0;
+        // What is in the log alone is there only as long as the records say who is to get it.
+        session.is_lasting = was_lasting && (expiry > 0 || session.queue.has_stored());
         if session.is_lasting {
             self.record(Record::SessionResumed {
                 session: number,
@@ -213,10 +215,10 @@ impl Engine {
         id
     }
 
-    fn create(&mut self, key: SessionKey, rights: &Rights, expiry: u32) -> SessionId {
+    fn create(&mut self, key: SessionKey, expiry: u32) -> SessionId {
         let number = SessionNumber(self.next_session);
         self.next_session += 1;
-        let mut session = Session::new(key, number, rights.clone(), &self.limits);
+        let mut session = Session::new(Arc::new(key), number, &self.limits);
         session.expiry = expiry;
         session.is_lasting = expiry > 0;
         if session.is_lasting {
@@ -238,8 +240,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        session.rights = rights;
-        session.lane = Lane::default();
+        session.give_rights(rights);
         session.outbound.open(window);
         // A client of 3.1.1 is not told how many it may have under way.
         session.inbound.resume(match connect.version {

@@ -31,6 +31,11 @@ impl Deadlines {
         self.0.remove(&(at, deadline));
     }
 
+    #[cfg(test)]
+    pub(super) fn contains(&self, at: Time, deadline: Deadline) -> bool {
+        self.0.contains(&(at, deadline))
+    }
+
     pub(super) fn next(&self) -> Option<Time> {
         self.0.first().map(|(at, _)| *at)
     }

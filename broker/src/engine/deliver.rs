@@ -5,7 +5,6 @@
 
 use super::message::Delivery;
 use super::record::{MessageNumber, Record};
-use super::route::may_receive;
 use super::session::{Judged, Pending, Presence, Session, SessionId};
 use super::time::Time;
 use super::{After, Engine};
@@ -34,7 +33,7 @@ impl Engine {
             return self.send(id, pending, after);
         }
         let number = pending.number;
-        if session.queue.push(pending).is_err() {
+        if self.let_wait(id, pending).is_err() {
             self.counters.dropped_queue_full += 1;
             self.settle(id, number);
         }
@@ -51,7 +50,8 @@ impl Engine {
                 return;
             };
             let message = &pending.message;
-            let withheld = judged == Judged::Anew && !may_receive(&session.rights, message.topic());
+            let withheld =
+                judged == Judged::Anew && !session.may_receive(&self.policy, message.topic());
             if message.is_expired(self.now) {
                 self.counters.dropped_expired += 1;
                 self.settle(id, pending.number);
@@ -64,6 +64,7 @@ impl Engine {
                 self.send(id, pending, after);
             }
         }
+        self.load(id);
         self.send_retained(id);
     }
 
@@ -72,7 +73,7 @@ impl Engine {
         if session.connected().is_none() || !session.has_window() {
             return None;
         }
-        session.queue.pop()
+        session.queue.pop(&mut self.cache)
     }
 
     /// Sends a message at QoS 0, if the client is there.
@@ -163,7 +164,7 @@ impl Engine {
             return;
         };
         let delivery = pending.delivery();
-        if !may_receive(&session.rights, delivery.message.topic()) {
+        if !session.may_receive(&self.policy, delivery.message.topic()) {
             self.counters.dropped_withheld += 1;
             return self.give_up(id, packet_id);
         }
@@ -212,9 +213,9 @@ impl Engine {
         if !session.queue.has_expired(now) {
             return;
         }
-        for pending in session.queue.take_expired(now) {
+        for expired in session.queue.take_expired(now, &mut self.cache) {
             self.counters.dropped_expired += 1;
-            self.settle(id, pending.number);
+            self.settle(id, expired.number());
         }
     }
 }

@@ -70,7 +70,7 @@ impl Engine {
     }
 
     /// A session's connection is gone: its clocks begin to run, or it ends.
-    fn leave(&mut self, id: SessionId) {
+    pub(super) fn leave(&mut self, id: SessionId) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(id) else {
             return;
@@ -89,7 +89,11 @@ impl Engine {
                 expiry,
             });
         }
+        self.unload(id);
         self.bring_will_forward(id);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.forget_rights();
+        }
     }
 
     /// Publishes a session's will, or if it has a delay, when that is over.
@@ -118,7 +122,8 @@ impl Engine {
             return;
         };
         // The policy may have changed since CONNECT.
-        let Some(permit) = session.rights.permit_publish(&will.topic) else {
+        let rights = session.rights(&self.policy);
+        let Some(permit) = rights.and_then(|rights| rights.permit_publish(&will.topic)) else {
             self.counters.wills_denied += 1;
             return;
         };

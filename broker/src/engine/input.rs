@@ -3,7 +3,9 @@
 //! A new kind of thing that happens is a new variant here, and a new verb file that decides.
 
 use super::effect::Forward;
+use super::message::Message;
 use super::policy::Policy;
+use super::record::{MessageNumber, SessionNumber};
 use certs::VerifiedDevice;
 use protocol::ProtocolError;
 use protocol::packet::{Connect, Packet};
@@ -47,6 +49,16 @@ pub enum Input {
     },
     /// Another shard has a message for our sessions.
     Forward(Forward),
+    /// The log has what was asked for by [`Effects::loads`].
+    ///
+    /// [`Effects::loads`]: super::Effects::loads
+    Loaded {
+        /// For which session.
+        session: SessionNumber,
+        /// In the order in which they were asked for. Those that were settled since may be
+        /// missing, and only those.
+        messages: Vec<(MessageNumber, Arc<Message>)>,
+    },
     /// A policy was loaded; it judges everything from here on.
     Policy(Arc<Policy>),
     /// Time has passed: [`Engine::deadline`] is reached.

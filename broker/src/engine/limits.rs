@@ -31,6 +31,9 @@ pub struct Limits {
     pub queue_len_max: usize,
     /// How many payload bytes may wait for one session; then the newcomer is dropped.
     pub queue_bytes_max: usize,
+    /// How many bytes the messages that wait may take in memory, of all sessions together; then
+    /// they wait in the log. No limit where there is no log to load them from.
+    pub queue_cache_bytes_max: usize,
     /// How many topics may hold a retained message; then new ones are refused (0x97).
     pub retained_len_max: usize,
     /// How many topics one device may hold retained messages on (0x97).
@@ -64,6 +67,7 @@ impl Default for Limits {
             in_flight_bytes_max: 4 << 20,
             queue_len_max: 10_000,
             queue_bytes_max: 16 << 20,
+            queue_cache_bytes_max: 64 << 20,
             retained_len_max: 1_000_000,
             retained_per_device_max: 10_000,
             retained_bytes_max: 256 << 20,

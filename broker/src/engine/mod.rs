@@ -14,6 +14,7 @@ mod effect;
 mod forward;
 mod input;
 pub(crate) mod limits;
+mod load;
 mod message;
 pub mod policy;
 mod policy_change;
@@ -36,12 +37,12 @@ mod words;
 
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
-pub use effect::{After, Effects, Forward, Greeting, Speech};
+pub use effect::{After, Effects, Forward, Greeting, Load, Speech};
 pub use input::{Arrival, ConnectionId, Input};
 pub use limits::Limits;
 pub use message::{Message, MessageParts, SubscriptionIds};
 pub use record::{MessageNumber, Record, SessionNumber, Target};
-pub use restore::{Restored, RestoredPending, RestoredSession};
+pub use restore::{NotRestored, Restored, RestoredPending, RestoredSession};
 pub use router::Grant;
 pub use session::{SessionKey, SessionView};
 pub use time::Time;
@@ -51,10 +52,12 @@ use deadlines::Deadlines;
 use policy::Policy;
 use protocol::ProtocolError;
 use protocol::packet::Packet;
+use restore::Beginning;
 use route::Scratch;
 use router::{Retained, Router};
-use session::{Session, SessionId, Sessions};
+use session::{Cache, Session, SessionId, Sessions};
 use statistics::Statistics;
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -83,6 +86,10 @@ pub struct Engine {
     deadlines: Deadlines,
     statistics: Statistics,
     counters: Counters,
+    cache: Cache,
+    /// The sessions that the log was asked for messages of.
+    loading: BTreeMap<SessionNumber, SessionId>,
+    beginning: Beginning,
     next_session: u64,
     next_message: NonZeroU64,
     effects: Effects,
@@ -107,6 +114,9 @@ impl Engine {
             deadlines: Deadlines::default(),
             statistics: Statistics::default(),
             counters: Counters::default(),
+            cache: Cache::unbounded(),
+            loading: BTreeMap::new(),
+            beginning: Beginning::default(),
             next_session: 1,
             next_message: NonZeroU64::MIN,
             effects: Effects::default(),
@@ -117,7 +127,9 @@ impl Engine {
     /// Decides what an input means. Its effects wait in [`Self::take_effects`].
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
-        self.started.get_or_insert(self.now);
+        if self.started.is_none() {
+            self.begin();
+        }
         match input {
             Input::Connect(arrival) => self.connect(*arrival),
             Input::Packets {
@@ -128,6 +140,7 @@ impl Engine {
             Input::Lost { connection } => self.lost(connection),
             Input::Drained { connection } => self.drained(connection),
             Input::Forward(forward) => self.take_forward(forward),
+            Input::Loaded { session, messages } => self.loaded(session, messages),
             Input::Policy(policy) => self.change_policy(policy),
             Input::Tick => self.tick(),
             Input::Shutdown => self.shut_down(),
@@ -142,7 +155,8 @@ impl Engine {
 
     /// When [`Input::Tick`] is due, if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
-        [self.deadlines.next(), self.retained.deadline()]
+        let begin = self.beginning.is_due().then(Time::default);
+        [begin, self.deadlines.next(), self.retained.deadline()]
             .into_iter()
             .flatten()
             .min()

@@ -6,7 +6,7 @@
 use super::Engine;
 use super::close_reason::CloseReason;
 use super::policy::Policy;
-use super::session::{Lane, SessionId};
+use super::session::SessionId;
 use protocol::topic::TopicFilter;
 use std::sync::Arc;
 
@@ -24,12 +24,10 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let key = &session.key;
-        let Ok(rights) = self.policy.rights(&key.subject, &key.client_id) else {
+        session.forget_rights();
+        if session.rights(&self.policy).is_none() {
             return self.forbid_session(id);
-        };
-        session.rights = rights;
-        session.lane = Lane::default();
+        }
         session.queue.judge_anew();
         let filters: Vec<TopicFilter> = session
             .subscriptions
@@ -39,11 +37,15 @@ impl Engine {
         for filter in filters {
             self.judge_subscription(id, &filter);
         }
+        let session = self.sessions.get_mut(id);
+        if let Some(away) = session.filter(|session| session.connected().is_none()) {
+            away.forget_rights();
+        }
     }
 
     /// Ends a session whose client id is no longer one the device may use. Nothing of it stays:
     /// its will is not published.
-    fn forbid_session(&mut self, id: SessionId) {
+    pub(super) fn forbid_session(&mut self, id: SessionId) {
         self.discard_will(id);
         self.close(id, CloseReason::PolicyChanged);
         self.end_session(id);
@@ -53,7 +55,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        let Some(permit) = session.rights.permit_subscribe(filter) else {
+        let rights = session.rights(&self.policy);
+        let Some(permit) = rights.and_then(|rights| rights.permit_subscribe(filter)) else {
             self.counters.subscriptions_revoked += 1;
             self.remove_subscription(id, filter);
             return;

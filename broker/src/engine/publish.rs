@@ -133,7 +133,8 @@ impl Engine {
             let reason = ReasonCode::TopicNameInvalid;
             return Err(Refusal { topic, reason });
         }
-        let Some(permit) = session.rights.permit_publish(&topic) else {
+        let rights = session.rights(&self.policy);
+        let Some(permit) = rights.and_then(|rights| rights.permit_publish(&topic)) else {
             self.counters.publishes_denied += 1;
             let reason = ReasonCode::NotAuthorized;
             return Err(Refusal { topic, reason });

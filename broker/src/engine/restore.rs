@@ -1,11 +1,15 @@
-//! Restore: what the records add up to, as an engine begins with it.
+//! Restore: an engine goes on where the records end.
 //!
-//! It is what the engine knew when the last record was written, every connection lost.
+//! It knows what the one before knew when the last record was written, every connection lost.
+//! What the policy in force no longer permits is judged as after a change of policy.
 
+use super::Engine;
+use super::deadlines::Deadline;
 use super::message::{Message, SubscriptionIds};
+use super::policy::SubscribePermit;
 use super::record::{MessageNumber, SessionNumber};
 use super::router::Grant;
-use super::session::SessionKey;
+use super::session::{Cache, Presence, Session, SessionId, SessionKey, SessionWill, Stored};
 use super::time::Time;
 use protocol::packet::{PacketId, QoS, Will};
 use protocol::topic::TopicFilter;
@@ -13,7 +17,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// All that outlived the process before.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Restored {
     /// Each key and each number once.
     pub sessions: Vec<RestoredSession>,
@@ -26,7 +30,7 @@ pub struct Restored {
 }
 
 /// A session that outlived its connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RestoredSession {
     /// What the records call it.
     pub number: SessionNumber,
@@ -49,7 +53,7 @@ pub struct RestoredSession {
 }
 
 /// A message that a session owes to its client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RestoredPending {
     /// What the records call it.
     pub number: MessageNumber,
@@ -81,5 +85,168 @@ impl Default for Restored {
             next_session: 1,
             next_message: NonZeroU64::MIN,
         }
+    }
+}
+
+/// What was given cannot be what the records add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRestored {
+    /// A message is to be sent again, or given to another member of a group.
+    #[error("the content of message {message} of session {session} is missing", message = .0.0, session = .1.0)]
+    ContentMissing(MessageNumber, SessionNumber),
+    /// A device has one session with a client id.
+    #[error("session {session} has the client id of another one of its device", session = .0.0)]
+    SessionTwice(SessionNumber),
+}
+
+/// What is to be done as soon as the time is known.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// Their client ids are no longer permitted.
+    forbidden: Vec<SessionId>,
+    /// Subscriptions that are no longer permitted.
+    denied: Vec<(SessionId, TopicFilter)>,
+    /// Their clients were connected to the end.
+    left: Vec<SessionId>,
+}
+
+impl Engine {
+    /// The engine, new so far, with what outlived the process before. What its log has can be
+    /// loaded again. The first input is due at once, [`Input::Tick`] if nothing else.
+    ///
+    /// [`Input::Tick`]: super::Input::Tick
+    ///
+    /// # Errors
+    /// If the parts do not fit together.
+    pub fn restored(mut self, restored: Restored) -> Result<Self, NotRestored> {
+        let Restored {
+            sessions,
+            retained,
+            next_session,
+            next_message,
+        } = restored;
+        self.cache = Cache::new(self.limits.queue_cache_bytes_max);
+        self.next_session = next_session;
+        self.next_message = next_message;
+        for message in retained {
+            self.retained.set(message);
+        }
+        for session in sessions {
+            self.restore_session(session)?;
+        }
+        Ok(self)
+    }
+
+    fn restore_session(&mut self, restored: RestoredSession) -> Result<(), NotRestored> {
+        let number = restored.number;
+        if self.sessions.find(&restored.key).is_some() {
+            return Err(NotRestored::SessionTwice(number));
+        }
+        let mut session = Session::new(restored.key, number, &self.limits);
+        session.is_lasting = true;
+        session.expiry = restored.expiry;
+        session.will = restored.will.map(|will| SessionWill { will, due: None });
+        for packet_id in restored.received {
+            session.outbound.restore_pubrel(packet_id);
+        }
+        for packet_id in restored.accepted {
+            session.inbound.restore(packet_id);
+        }
+        for pending in restored.pending {
+            session.restore_pending(pending, &mut self.cache)?;
+        }
+        session.queue.judge_anew();
+        let is_forbidden = session.rights(&self.policy).is_none();
+        let id = self.sessions.insert(session);
+        if is_forbidden {
+            self.beginning.forbidden.push(id);
+        }
+        self.restore_clocks(id, restored.left_at);
+        for (filter, grant) in restored.subscriptions {
+            self.restore_subscription(id, filter, grant);
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.forget_rights();
+        }
+        Ok(())
+    }
+
+    fn restore_clocks(&mut self, id: SessionId, left_at: Option<Time>) {
+        let (Some(session), Some(left_at)) = (self.sessions.get_mut(id), left_at) else {
+            self.beginning.left.push(id);
+            return;
+        };
+        let ends_at = left_at.after_seconds(session.expiry);
+        session.presence = Presence::Away(ends_at);
+        self.deadlines.add(ends_at, Deadline::SessionEnd(id));
+        if let Some(will) = &mut session.will {
+            let due = left_at.after_seconds(will.will.delay_interval);
+            will.due = Some(due);
+            self.deadlines.add(due, Deadline::Will(id));
+        }
+    }
+
+    fn restore_subscription(&mut self, id: SessionId, filter: TopicFilter, mut grant: Grant) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let rights = session.rights(&self.policy);
+        let permit = rights.and_then(|rights| rights.permit_subscribe(&filter));
+        grant.withholds = permit.as_ref().is_some_and(SubscribePermit::is_partial);
+        session.subscriptions.set(filter.clone(), grant);
+        self.watch_statistics(&filter);
+        match permit {
+            Some(permit) => self.router.subscribe(id, &permit, grant),
+            None => self.beginning.denied.push((id, filter)),
+        }
+    }
+
+    /// The time is known.
+    pub(super) fn begin(&mut self) {
+        self.started = Some(self.now);
+        let Beginning {
+            forbidden,
+            denied,
+            left,
+        } = std::mem::take(&mut self.beginning);
+        for id in forbidden {
+            self.forbid_session(id);
+        }
+        for (id, filter) in denied {
+            self.counters.subscriptions_revoked += u64::from(self.remove_subscription(id, &filter));
+        }
+        for id in left {
+            self.leave(id);
+        }
+    }
+}
+
+impl Beginning {
+    pub(super) fn is_due(&self) -> bool {
+        !(self.forbidden.is_empty() && self.denied.is_empty() && self.left.is_empty())
+    }
+}
+
+impl Session {
+    fn restore_pending(
+        &mut self,
+        pending: RestoredPending,
+        cache: &mut Cache,
+    ) -> Result<(), NotRestored> {
+        let Some(packet_id) = pending.sent else {
+            if pending.share.is_some() && pending.message.is_none() {
+                return Err(NotRestored::ContentMissing(pending.number, self.number));
+            }
+            self.queue.restore(pending, cache);
+            return Ok(());
+        };
+        let Some(message) = pending.message.clone() else {
+            return Err(NotRestored::ContentMissing(pending.number, self.number));
+        };
+        self.in_flight_bytes += message.payload().len();
+        let qos = pending.qos;
+        let pending = Stored::from(pending).with(message);
+        self.outbound.restore_publish(packet_id, qos, pending);
+        Ok(())
     }
 }

@@ -5,7 +5,6 @@
 
 use super::message::Message;
 use super::record::{Record, Target};
-use super::route::may_receive;
 use super::router::{Grant, SearchStep};
 use super::session::{Pending, SessionId};
 use super::statistics::is_watching;
@@ -103,7 +102,7 @@ impl Engine {
         if message.is_expired(self.now) || is_own {
             return;
         }
-        if grant.withholds && !may_receive(&session.rights, message.topic()) {
+        if grant.withholds && !session.may_receive(&self.policy, message.topic()) {
             self.counters.dropped_withheld += 1;
             return;
         }

@@ -4,7 +4,7 @@
 //! subscription one more [MQTT-3.3.4-2]. What is routed has a permit: it is a [`Message`].
 
 use super::message::{Delivery, Message, SubscriptionIds};
-use super::policy::Rights;
+use super::policy::Policy;
 use super::record::{MessageNumber, Record, Target};
 use super::router::{Grant, Room};
 use super::session::{Pending, Session, SessionId};
@@ -32,6 +32,14 @@ struct Receiver {
     share: Option<Arc<TopicFilter>>,
     /// What the records call it.
     number: Option<MessageNumber>,
+}
+
+/// What the members of a shared subscription are asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer<'a> {
+    pub(super) message: &'a Message,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Time,
 }
 
 /// How many filters matched.
@@ -139,7 +147,12 @@ impl Engine {
     /// `scratch.matches`, those of shared subscriptions, one of each, into `scratch.receivers`.
     fn search(&mut self, message: &Message, scratch: &mut Scratch) -> Found {
         let Scratch { matches, receivers } = scratch;
-        let (sessions, now) = (&self.sessions, self.now);
+        let sessions = &self.sessions;
+        let offer = Offer {
+            message,
+            policy: &self.policy,
+            now: self.now,
+        };
         let mut found = Found::default();
         self.router.for_each_match(message.topic(), |subscribers| {
             let before = matches.len();
@@ -147,8 +160,7 @@ impl Engine {
             found.alone += usize::from(matches.len() > before);
             for group in subscribers.groups_mut() {
                 found.shared += 1;
-                let picked =
-                    group.pick(|id, grant| sessions.get(id)?.shared_room(message, grant, now));
+                let picked = group.pick(|id, grant| sessions.get(id)?.shared_room(&offer, grant));
                 let filter = group.filter();
                 if let Some((id, grant)) = picked {
                     receivers.push(Receiver::shared(id, grant, (message, filter)));
@@ -197,7 +209,7 @@ impl Engine {
         if !is_granted {
             return None;
         }
-        if is_partial && !may_receive(&session.rights, message.topic()) {
+        if is_partial && !session.may_receive(&self.policy, message.topic()) {
             self.counters.dropped_withheld += 1;
             return None;
         }
@@ -348,10 +360,15 @@ impl Receiver {
 impl Session {
     /// What a member of a shared subscription could do with a message; `None` leaves it to
     /// another one.
-    pub(super) fn shared_room(&self, message: &Message, grant: Grant, now: Time) -> Option<Room> {
+    pub(super) fn shared_room(&self, offer: &Offer<'_>, grant: Grant) -> Option<Room> {
+        let Offer {
+            message,
+            policy,
+            now,
+        } = *offer;
         let qos = grant.qos.min(message.qos());
         let room = self.room(qos, message.payload().len())?;
-        let permitted = !grant.withholds || may_receive(&self.rights, message.topic());
+        let permitted = !grant.withholds || self.may_receive(policy, message.topic());
         let delivery = Delivery {
             message,
             qos,
@@ -359,6 +376,16 @@ impl Session {
             subscription_ids: grant.id.as_slice(),
         };
         (permitted && self.takes_packet(&delivery, now)).then_some(room)
+    }
+
+    /// Whether it may receive what is published to `topic`.
+    ///
+    /// It is asked where a permit for a filter does not say all: where it withholds a part of
+    /// the filter, and where it was given by an earlier policy.
+    pub(super) fn may_receive(&self, policy: &Policy, topic: &TopicName) -> bool {
+        let filter = TopicFilter::parse(topic.as_str()).ok();
+        let rights = self.rights(policy).zip(filter);
+        rights.is_some_and(|(rights, filter)| rights.permit_subscribe(&filter).is_some())
     }
 }
 
@@ -369,15 +396,6 @@ pub(super) fn not_before(message: &Message, after: After) -> After {
         QoS::ExactlyOnce => after,
         QoS::AtMostOnce | QoS::AtLeastOnce => After::Nothing,
     }
-}
-
-/// Whether somebody with these rights may receive what is published to `topic`.
-///
-/// It is asked where a permit for a filter does not say all: where it withholds a part of the
-/// filter, and where it was given by an earlier policy.
-pub(super) fn may_receive(rights: &Rights, topic: &TopicName) -> bool {
-    TopicFilter::parse(topic.as_str())
-        .is_ok_and(|filter| rights.permit_subscribe(&filter).is_some())
 }
 
 #[cfg(test)]

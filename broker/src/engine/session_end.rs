@@ -4,7 +4,8 @@
 
 use super::Engine;
 use super::record::Record;
-use super::session::{Pending, SessionId};
+use super::route::Offer;
+use super::session::{Pending, SessionId, Waiting};
 use protocol::packet::QoS;
 
 impl Engine {
@@ -21,12 +22,16 @@ impl Engine {
         }
         // What was sent at QoS 2 may have arrived: it goes to nobody else [MQTT-4.8.2-5].
         let sent: Vec<Pending> = session.outbound.drain().collect();
-        let unsent: Vec<Pending> = session.queue.take_all().collect();
         let may_go_on = |pending: &Pending| pending.qos == QoS::AtLeastOnce;
-        for mut pending in sent.into_iter().filter(may_go_on).chain(unsent) {
-            pending.number = pending.number.filter(|_| session.is_lasting);
-            self.hand_on(pending);
+        let sent = sent.into_iter().filter(may_go_on).map(Waiting::Ready);
+        let unsent: Vec<Waiting> = session.queue.take_all(&mut self.cache).collect();
+        for mut waiting in sent.chain(unsent) {
+            if let (Waiting::Ready(pending), false) = (&mut waiting, session.is_lasting) {
+                pending.number = None;
+            }
+            self.hand_on_waiting(waiting);
         }
+        self.loading.remove(&session.number);
         // The last of its records: what it leaves behind has found its way.
         if session.is_lasting {
             self.record(Record::SessionEnded {
@@ -35,13 +40,27 @@ impl Engine {
         }
     }
 
+    /// As [`Self::hand_on`], where the message has waited. What can go to somebody else has its
+    /// content.
+    pub(super) fn hand_on_waiting(&mut self, waiting: Waiting) {
+        match waiting.into_pending() {
+            Some(pending) => self.hand_on(pending),
+            None => self.counters.dropped_session_end += 1,
+        }
+    }
+
     /// Gives a message whose session does not get it to another member of its shared
     /// subscription, if there is one.
-    pub(super) fn hand_on(&mut self, pending: Pending) {
-        let (sessions, now) = (&self.sessions, self.now);
+    fn hand_on(&mut self, pending: Pending) {
+        let sessions = &self.sessions;
+        let offer = Offer {
+            message: &pending.message,
+            policy: &self.policy,
+            now: self.now,
+        };
         let picked = pending.share.as_deref().and_then(|filter| {
             let group = self.router.group_mut(filter)?;
-            group.pick(|id, grant| sessions.get(id)?.shared_room(&pending.message, grant, now))
+            group.pick(|id, grant| sessions.get(id)?.shared_room(&offer, grant))
         });
         let Some((id, grant)) = picked else {
             self.counters.dropped_session_end += 1;

@@ -49,9 +49,12 @@ impl Engine {
             return ReasonCode::QuotaExceeded;
         }
         let filter = subscription.filter.detached();
-        let Some(permit) = session.rights.permit_subscribe(&filter) else {
+        let Some(rights) = session.rights(&self.policy) else {
+            return ReasonCode::NotAuthorized;
+        };
+        let Some(permit) = rights.permit_subscribe(&filter) else {
             self.counters.subscriptions_denied += 1;
-            return session.rights.denial();
+            return rights.denial();
         };
         let grant = Grant::new(subscription, subscription_id, &permit);
         session.subscriptions.set(filter.clone(), grant);

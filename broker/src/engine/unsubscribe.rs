@@ -57,9 +57,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        for pending in session.queue.take_shared(filter) {
-            let number = pending.number;
-            self.hand_on(pending);
+        for waiting in session.queue.take_shared(filter, &mut self.cache) {
+            let number = waiting.number();
+            self.hand_on_waiting(waiting);
             self.settle(id, number);
         }
     }

@@ -207,6 +207,7 @@ impl Core {
             records,
             speech,
             forwards,
+            loads: _,
         } = &mut self.effects;
         if !records.is_empty() {
             self.held.wait_for(self.storage.append(records)?);

@@ -8,7 +8,7 @@ mod speech;
 pub use speech::{Greeting, Speech};
 
 use super::message::Message;
-use super::record::Record;
+use super::record::{MessageNumber, Record, SessionNumber};
 use std::sync::Arc;
 
 /// What the inputs of one turn have led to.
@@ -20,6 +20,20 @@ pub struct Effects {
     pub speech: Vec<Speech>,
     /// To be handed to every other shard, in their order. Only where there is more than one.
     pub forwards: Vec<Forward>,
+    /// To be read from the log, records of this turn included.
+    pub loads: Vec<Load>,
+}
+
+/// Contents that a session will soon send. There is one at a time of a session, and
+/// [`Input::Loaded`] answers it.
+///
+/// [`Input::Loaded`]: super::Input::Loaded
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Which session.
+    pub session: SessionNumber,
+    /// Whose contents, in the order in which they are sent.
+    pub messages: Vec<MessageNumber>,
 }
 
 /// What a speech waits for. The greater, the longer.

@@ -81,6 +81,11 @@ impl Retained {
         self.messages.len()
     }
 
+    #[cfg(test)]
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.values()
+    }
+
     /// Whether [`Self::set`] would take a message of this topic and length from this device.
     ///
     /// # Errors

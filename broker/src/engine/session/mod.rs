@@ -3,25 +3,31 @@
 //! A session belongs to one device and one client id, and outlives its connection if its expiry
 //! is above 0. Each of its queues has a maximum.
 
+mod cache;
 mod connected;
 mod lane;
+mod pending;
 mod queue;
 mod sessions;
+mod stored;
 mod subscriptions;
 mod view;
 mod will;
 
+pub(super) use cache::{Cache, Reader};
 pub(super) use connected::Connected;
 pub(super) use lane::Lane;
-pub(super) use queue::{Judged, Pending, Queue};
+pub(super) use pending::{Judged, Pending, Waiting};
+pub(super) use queue::{Batch, Full, Queue};
 pub(super) use sessions::Sessions;
+pub(super) use stored::Stored;
 pub(super) use subscriptions::Subscriptions;
 pub use view::SessionView;
 pub(super) use will::SessionWill;
 
 use super::input::ConnectionId;
 use super::limits::Limits;
-use super::policy::Rights;
+use super::policy::{Policy, Rights};
 use super::record::SessionNumber;
 use super::router::Room;
 use super::time::Time;
@@ -29,6 +35,7 @@ use certs::Subject;
 use protocol::Text;
 use protocol::delivery::{Inbound, Outbound};
 use protocol::packet::QoS;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// A session's place in the shard. Used again once the session has ended and nothing names it.
@@ -50,8 +57,7 @@ pub(super) struct Session {
     pub(super) key: Arc<SessionKey>,
     /// What the records call it.
     pub(super) number: SessionNumber,
-    /// What the policy in force lets it do.
-    pub(super) rights: Rights,
+    rights: OnceCell<Rights>,
     pub(super) lane: Lane,
     /// How many seconds it outlives its connection, within the limit.
     pub(super) expiry: u32,
@@ -78,16 +84,11 @@ pub(super) enum Presence {
 }
 
 impl Session {
-    pub(super) fn new(
-        key: SessionKey,
-        number: SessionNumber,
-        rights: Rights,
-        limits: &Limits,
-    ) -> Self {
+    pub(super) fn new(key: Arc<SessionKey>, number: SessionNumber, limits: &Limits) -> Self {
         Self {
-            key: Arc::new(key),
+            key,
             number,
-            rights,
+            rights: OnceCell::new(),
             lane: Lane::default(),
             expiry: 0,
             is_lasting: false,
@@ -100,6 +101,30 @@ impl Session {
             in_flight_bytes_max: limits.in_flight_bytes_max,
             queue: Queue::new(limits),
         }
+    }
+
+    /// What the policy in force lets it do; nothing if its client id is no longer permitted.
+    /// Worked out when it is asked for first: who is away is seldom asked for its rights.
+    #[inline]
+    pub(super) fn rights(&self, policy: &Policy) -> Option<&Rights> {
+        if let Some(rights) = self.rights.get() {
+            return Some(rights);
+        }
+        let SessionKey { subject, client_id } = &*self.key;
+        let rights = policy.rights(subject, client_id).ok()?;
+        Some(self.rights.get_or_init(|| rights))
+    }
+
+    /// The policy has changed, or it will be some time before the rights are needed again.
+    pub(super) fn forget_rights(&mut self) {
+        self.rights = OnceCell::new();
+        self.lane = Lane::default();
+    }
+
+    /// Takes rights by the policy in force.
+    pub(super) fn give_rights(&mut self, rights: Rights) {
+        self.forget_rights();
+        self.rights = OnceCell::from(rights);
     }
 
     pub(super) fn connected(&self) -> Option<&Connected> {

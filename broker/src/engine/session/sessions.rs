@@ -136,9 +136,9 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::policy::Policy;
     use crate::engine::test_world::subject;
     use crate::engine::{Limits, SessionNumber};
+    use std::sync::Arc;
 
     fn key(device: &str, client_id: &str) -> SessionKey {
         SessionKey {
@@ -148,9 +148,7 @@ mod tests {
     }
 
     fn session(key: SessionKey) -> Session {
-        let client_id = Text::parse(key.subject.id.as_str()).unwrap();
-        let rights = Policy::built_in().rights(&key.subject, &client_id).unwrap();
-        Session::new(key, SessionNumber(0), rights, &Limits::default())
+        Session::new(Arc::new(key), SessionNumber(0), &Limits::default())
     }
 
     #[test]

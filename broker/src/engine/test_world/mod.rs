@@ -5,6 +5,7 @@
 
 mod identity;
 mod packets;
+mod picture;
 mod replay;
 mod sequences;
 mod words;
@@ -14,7 +15,7 @@ pub(crate) use packets::*;
 
 use super::{
     After, Arrival, CloseReason, ConnectionId, Counters, Effects, Engine, Forward, Input, Limits,
-    Record, ShardPlace, Speech, Time,
+    Load, Record, Restored, ShardPlace, Speech, Time,
 };
 use protocol::connection::ClientConnection;
 use protocol::packet::{Connect, Packet, QoS};
@@ -29,6 +30,7 @@ pub(crate) struct World {
     heard: BTreeMap<ConnectionId, Vec<(After, Heard)>>,
     records: Vec<Record>,
     forwards: Vec<Forward>,
+    loads: Vec<Load>,
     connections: u64,
 }
 
@@ -70,8 +72,25 @@ impl World {
             heard: BTreeMap::new(),
             records: Vec::new(),
             forwards: Vec::new(),
+            loads: Vec::new(),
             connections: 0,
         }
+    }
+
+    /// As limited, with a log and with what is in it.
+    pub(crate) fn restored(limit: impl FnOnce(&mut Limits), restored: Restored) -> Self {
+        let mut world = Self::limited(limit);
+        world.crash(OPEN, restored);
+        world
+    }
+
+    /// The broker dies, and another one goes on with what the log has.
+    pub(crate) fn crash(&mut self, policy: &str, restored: Restored) {
+        let limits = self.engine.limits.clone();
+        let engine = Engine::new(limits, parse(policy), self.engine.shard, 7);
+        self.engine = engine.restored(restored).unwrap();
+        self.heard.clear();
+        self.loads.clear();
     }
 
     /// A device connects with 5.0, its id as client id, and a clean start.
@@ -163,6 +182,7 @@ impl World {
         self.engine.take_effects(&mut effects);
         self.records.append(&mut effects.records);
         self.forwards.append(&mut effects.forwards);
+        self.loads.append(&mut effects.loads);
         for speech in effects.speech {
             self.hear(speech);
         }
@@ -246,6 +266,11 @@ impl World {
     /// All that went to other shards since it was asked for last.
     pub(crate) fn forwards(&mut self) -> Vec<Forward> {
         std::mem::take(&mut self.forwards)
+    }
+
+    /// All that the log was asked for since this was asked last.
+    pub(crate) fn loads(&mut self) -> Vec<Load> {
+        std::mem::take(&mut self.loads)
     }
 
     pub(crate) fn counters(&self) -> &Counters {

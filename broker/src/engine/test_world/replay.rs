@@ -3,46 +3,25 @@
 //! It shows that the records suffice: compared with the engine, it must have the same sessions,
 //! subscriptions, wills, deliveries both ways and retained messages.
 
-use crate::engine::session::{Pending, Session};
-use crate::engine::{Engine, MessageNumber, Record, SessionKey, SessionNumber, Target};
-use protocol::delivery::Resend;
-use protocol::packet::{PacketId, QoS};
+use super::picture::{of_engine, of_records};
+use crate::engine::{
+    Engine, Load, Message, MessageNumber, Record, Restored, RestoredPending, RestoredSession,
+    SessionNumber, Target,
+};
+use protocol::packet::PacketId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// What the records say.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    sessions: BTreeMap<SessionNumber, Kept>,
-    /// Whose payload they have, while anybody needs it.
-    messages: BTreeMap<MessageNumber, String>,
-    retained: BTreeMap<String, String>,
-}
-
-/// A lasting session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Kept {
-    key: Arc<SessionKey>,
-    expiry: u32,
-    will: Option<String>,
-    subscriptions: BTreeMap<String, String>,
-    /// What it owes to its client, in order.
-    pending: Vec<Owed>,
-    /// QoS 2 deliveries of which only PUBCOMP is missing.
-    received: BTreeSet<PacketId>,
-    /// QoS 2 messages taken and not yet released.
-    accepted: BTreeSet<PacketId>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Owed {
-    message: MessageNumber,
-    qos: QoS,
-    retain: bool,
-    subscription_ids: String,
-    share: Option<String>,
-    /// At QoS 2, once it was sent.
-    packet_id: Option<PacketId>,
+    pub(super) sessions: BTreeMap<SessionNumber, RestoredSession>,
+    /// What they have said of contents, while anybody needs it.
+    messages: BTreeMap<MessageNumber, Arc<Message>>,
+    pub(super) retained: BTreeMap<String, Arc<Message>>,
+    last_session: u64,
+    last_message: u64,
 }
 
 impl Replay {
@@ -57,14 +36,32 @@ impl Replay {
                 key,
                 expiry,
             } => {
-                let before = self.sessions.insert(session, Kept::new(key, expiry));
-                assert!(before.is_none(), "{session:?} twice");
+                assert!(session.0 > self.last_session, "{session:?} was used");
+                self.last_session = session.0;
+                let created = RestoredSession {
+                    number: session,
+                    key,
+                    expiry,
+                    left_at: None,
+                    subscriptions: Vec::new(),
+                    will: None,
+                    pending: Vec::new(),
+                    received: Vec::new(),
+                    accepted: Vec::new(),
+                };
+                self.sessions.insert(session, created);
             }
-            Record::SessionResumed { session, expiry }
-            | Record::SessionLeft {
-                session, expiry, ..
+            Record::SessionResumed { session, expiry } => {
+                let session = self.of(session);
+                (session.expiry, session.left_at) = (expiry, None);
+            }
+            Record::SessionLeft {
+                session,
+                at,
+                expiry,
             } => {
-                self.of(session).expiry = expiry;
+                let session = self.of(session);
+                (session.expiry, session.left_at) = (expiry, Some(at));
             }
             Record::SessionEnded { session } => {
                 self.sessions.remove(&session).expect("it was created");
@@ -74,35 +71,22 @@ impl Replay {
                 filter,
                 grant,
             } => {
-                let grant = format!(
-                    "{:?}",
-                    (
-                        grant.qos,
-                        grant.no_local,
-                        grant.retain_as_published,
-                        grant.id
-                    )
-                );
-                self.of(session)
-                    .subscriptions
-                    .insert(filter.as_str().to_owned(), grant);
+                let held = &mut self.of(session).subscriptions;
+                held.retain(|(other, _)| *other != filter);
+                held.push((filter, grant));
             }
             Record::Unsubscribed { session, filter } => {
-                self.of(session)
-                    .subscriptions
-                    .remove(filter.as_str())
-                    .expect("it was subscribed");
+                let held = &mut self.of(session).subscriptions;
+                let place = held.iter().position(|(other, _)| *other == filter);
+                held.remove(place.expect("it was subscribed"));
             }
-            Record::WillSet { session, will } => {
-                self.of(session).will = Some(will.topic.as_str().to_owned());
-            }
+            Record::WillSet { session, will } => self.of(session).will = Some(will),
             Record::WillCleared { session } => {
                 self.of(session).will.take().expect("there was a will");
             }
             Record::Retained { message } => {
-                let payload = String::from_utf8_lossy(message.payload()).into_owned();
-                self.retained
-                    .insert(message.topic().as_str().to_owned(), payload);
+                let topic = message.topic().as_str().to_owned();
+                self.retained.insert(topic, message);
             }
             Record::RetainedCleared { topic } => {
                 self.retained
@@ -113,15 +97,6 @@ impl Replay {
         }
     }
 
-    /// Forgets the messages that no session is to get any more, as a storage does after a turn.
-    pub(super) fn trim(&mut self) {
-        let kept = self.sessions.values();
-        let needed: BTreeSet<_> = kept
-            .flat_map(|kept| kept.pending.iter().map(|it| it.message))
-            .collect();
-        self.messages.retain(|number, _| needed.contains(number));
-    }
-
     fn apply_delivery(&mut self, record: Record) {
         match record {
             Record::Message {
@@ -129,25 +104,14 @@ impl Replay {
                 message,
                 targets,
             } => {
-                let payload = String::from_utf8_lossy(message.payload()).into_owned();
-                assert!(
-                    self.messages.insert(number, payload).is_none(),
-                    "{number:?} twice"
-                );
+                self.keep(number, message);
                 targets
                     .into_iter()
                     .for_each(|target| self.owe(number, target));
             }
             Record::Copy { number, of, target } => {
-                let payload = self
-                    .messages
-                    .get(&of)
-                    .expect("it was not yet let go")
-                    .clone();
-                assert!(
-                    self.messages.insert(number, payload).is_none(),
-                    "{number:?} twice"
-                );
+                let message = self.messages.get(&of).expect("it was not yet let go");
+                self.keep(number, Arc::clone(message));
                 self.owe(number, target);
             }
             Record::Settled { session, message } => {
@@ -158,12 +122,9 @@ impl Replay {
                 message,
                 packet_id,
             } => {
-                let owed = self
-                    .of(session)
-                    .pending
-                    .iter_mut()
-                    .find(|it| it.message == message);
-                owed.expect("it is owed").packet_id = Some(packet_id);
+                let pending = &mut self.of(session).pending;
+                let owed = pending.iter_mut().find(|it| it.number == message);
+                owed.expect("it is owed").sent = Some(packet_id);
             }
             Record::Received {
                 session,
@@ -171,19 +132,55 @@ impl Replay {
                 packet_id,
             } => {
                 let owed = self.take_owed(session, message);
-                assert_eq!(owed.packet_id, Some(packet_id));
-                assert!(self.of(session).received.insert(packet_id));
+                assert_eq!(owed.sent, Some(packet_id));
+                add(&mut self.of(session).received, packet_id);
             }
             Record::Completed { session, packet_id } => {
-                assert!(self.of(session).received.remove(&packet_id));
+                take(&mut self.of(session).received, packet_id);
             }
             Record::Accepted { session, packet_id } => {
-                assert!(self.of(session).accepted.insert(packet_id));
+                add(&mut self.of(session).accepted, packet_id);
             }
             Record::Released { session, packet_id } => {
-                assert!(self.of(session).accepted.remove(&packet_id));
+                take(&mut self.of(session).accepted, packet_id);
             }
             other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Forgets the messages that no session is to get any more, as a storage does after a turn.
+    pub(super) fn trim(&mut self) {
+        let kept = self.sessions.values();
+        let needed: BTreeSet<_> = kept
+            .flat_map(|kept| kept.pending.iter().map(|it| it.number))
+            .collect();
+        self.messages.retain(|number, _| needed.contains(number));
+    }
+
+    /// What a log answers: without those that were settled meanwhile.
+    pub(super) fn load(&self, load: &Load) -> Vec<(MessageNumber, Arc<Message>)> {
+        let content = |number: &MessageNumber| Some((*number, self.messages.get(number)?.clone()));
+        load.messages.iter().filter_map(content).collect()
+    }
+
+    /// What the next engine begins with. Those contents that may stay in the log do so from the
+    /// message on that has the number `cold`.
+    pub(super) fn restored(&self, cold: u64) -> Restored {
+        let next = |last: u64| NonZeroU64::MIN.saturating_add(last);
+        let sessions = self.sessions.values().cloned().map(|mut session| {
+            for pending in &mut session.pending {
+                let is_cold = pending.number.0.get() >= cold;
+                if !is_cold || pending.sent.is_some() || pending.share.is_some() {
+                    pending.message = self.messages.get(&pending.number).cloned();
+                }
+            }
+            session
+        });
+        Restored {
+            sessions: sessions.collect(),
+            retained: self.retained.values().cloned().collect(),
+            next_session: next(self.last_session).get(),
+            next_message: next(self.last_message),
         }
     }
 
@@ -191,118 +188,56 @@ impl Replay {
     ///
     /// # Panics
     /// If they differ.
+    #[track_caller]
     pub(super) fn check(&self, engine: &Engine) {
-        let lasting: BTreeMap<_, _> = engine
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.is_lasting)
-            .map(|(_, session)| (session.number, Kept::of(session)))
-            .collect();
-        assert_eq!(self.sessions, lasting);
-        assert_eq!(self.retained.len(), engine.retained_len());
+        assert_eq!(of_records(self), of_engine(engine));
+    }
+
+    fn keep(&mut self, number: MessageNumber, message: Arc<Message>) {
+        assert!(number.0.get() > self.last_message, "{number:?} was used");
+        self.last_message = number.0.get();
+        self.messages.insert(number, message);
     }
 
     #[track_caller]
-    fn of(&mut self, session: SessionNumber) -> &mut Kept {
+    fn of(&mut self, session: SessionNumber) -> &mut RestoredSession {
         self.sessions
             .get_mut(&session)
             .expect("the session has records")
     }
 
-    fn owe(&mut self, message: MessageNumber, target: Target) {
-        let twice = self
-            .of(target.session)
-            .pending
-            .iter()
-            .any(|it| it.message == message);
-        assert!(!twice, "{message:?} twice for one session");
-        self.of(target.session).pending.push(Owed {
-            message,
+    fn owe(&mut self, number: MessageNumber, target: Target) {
+        let message = &self.messages[&number];
+        let (expires_at, payload_len) = (message.expires_at(), message.payload().len());
+        let pending = &mut self.of(target.session).pending;
+        let is_twice = pending.iter().any(|it| it.number == number);
+        assert!(!is_twice, "{number:?} twice for one session");
+        pending.push(RestoredPending {
+            number,
+            sent: None,
             qos: target.qos,
             retain: target.retain,
-            subscription_ids: format!("{:?}", target.subscription_ids),
-            share: target.share.map(|filter| filter.as_str().to_owned()),
-            packet_id: None,
+            subscription_ids: target.subscription_ids,
+            share: target.share,
+            expires_at,
+            payload_len: payload_len.try_into().unwrap(),
+            message: None,
         });
     }
 
-    fn take_owed(&mut self, session: SessionNumber, message: MessageNumber) -> Owed {
+    fn take_owed(&mut self, session: SessionNumber, message: MessageNumber) -> RestoredPending {
         let pending = &mut self.of(session).pending;
-        let place = pending
-            .iter()
-            .position(|it| it.message == message)
-            .expect("it is owed");
-        pending.remove(place)
+        let place = pending.iter().position(|it| it.number == message);
+        pending.remove(place.expect("it is owed"))
     }
 }
 
-impl Kept {
-    fn new(key: Arc<SessionKey>, expiry: u32) -> Self {
-        Self {
-            key,
-            expiry,
-            will: None,
-            subscriptions: BTreeMap::new(),
-            pending: Vec::new(),
-            received: BTreeSet::new(),
-            accepted: BTreeSet::new(),
-        }
-    }
-
-    fn of(session: &Session) -> Self {
-        let mut kept = Self::new(Arc::clone(&session.key), session.expiry);
-        kept.will = session
-            .will
-            .as_ref()
-            .map(|will| will.will.topic.as_str().to_owned());
-        for (filter, grant) in session.subscriptions.iter() {
-            let grant = format!(
-                "{:?}",
-                (
-                    grant.qos,
-                    grant.no_local,
-                    grant.retain_as_published,
-                    grant.id
-                )
-            );
-            kept.subscriptions.insert(filter.as_str().to_owned(), grant);
-        }
-        for delivery in session.outbound.in_flight() {
-            match delivery {
-                Resend::Publish {
-                    packet_id,
-                    qos,
-                    message,
-                } => {
-                    let packet_id = (qos == QoS::ExactlyOnce).then_some(packet_id);
-                    kept.pending.push(Owed::of(message, packet_id));
-                }
-                Resend::Pubrel { packet_id } => {
-                    kept.received.insert(packet_id);
-                }
-            }
-        }
-        kept.pending
-            .extend(session.queue.iter().map(|pending| Owed::of(pending, None)));
-        kept.accepted = session.inbound.unreleased().collect();
-        kept
-    }
+fn add(all: &mut Vec<PacketId>, one: PacketId) {
+    assert!(!all.contains(&one), "it was there");
+    all.push(one);
 }
 
-impl Owed {
-    fn of(pending: &Pending, packet_id: Option<PacketId>) -> Self {
-        Self {
-            message: pending
-                .number
-                .expect("what a lasting session owes is recorded"),
-            qos: pending.qos,
-            retain: pending.retain,
-            subscription_ids: format!("{:?}", pending.subscription_ids),
-            share: pending
-                .share
-                .as_ref()
-                .map(|filter| filter.as_str().to_owned()),
-            packet_id,
-        }
-    }
+fn take(all: &mut Vec<PacketId>, one: PacketId) {
+    let place = all.iter().position(|it| *it == one);
+    all.remove(place.expect("it was there"));
 }

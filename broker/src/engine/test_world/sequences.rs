@@ -1,13 +1,15 @@
 //! Random sequences: valid packets in wrong orders, on two connections of one session and more.
 //!
 //! Whatever is sent, the engine keeps its bounds, delivers nothing without a right to it, speaks
-//! to nobody it has let go of, and its records suffice. A failing seed is printed.
+//! to nobody it has let go of, and its records suffice: now and then the broker dies, and another
+//! one goes on with nothing but them. A failing seed is printed.
 
 use super::Heard;
 use super::replay::Replay;
 use super::*;
 use crate::engine::policy::{Policy, Rights};
-use crate::engine::{CloseReason, ConnectionId, Input, Limits};
+use crate::engine::session::Cache;
+use crate::engine::{CloseReason, ConnectionId, Input, Limits, Load, Restored};
 use protocol::ReasonCode;
 use protocol::packet::{
     Ack, Connect, Disconnect, Packet, PacketId, Publish, QoS, Subscription, Will,
@@ -18,6 +20,8 @@ use std::sync::Arc;
 
 const SEQUENCES: u64 = 20_000;
 const STEPS: usize = 32;
+/// How often the broker dies.
+const CRASH_ODDS: usize = 60;
 /// In how many steps the records are compared with the engine once.
 const REPLAY_EVERY: usize = 10;
 
@@ -82,19 +86,30 @@ struct Sequence {
     closed: BTreeSet<ConnectionId>,
     /// The identifiers under which something was sent and is not acknowledged, by device.
     in_flight: BTreeMap<&'static str, BTreeMap<PacketId, QoS>>,
+    rules: String,
+    /// What the log was asked for and has not answered.
+    loads: Vec<Load>,
 }
 
 impl Sequence {
     fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let cache = random.one_of(&[0, 500, 1000, usize::MAX]);
+        let limit = |limits: &mut Limits| {
+            small(limits);
+            limits.queue_cache_bytes_max = cache;
+        };
         Self {
-            random: Random(seed),
-            world: World::limited(small),
+            random,
+            world: World::restored(limit, Restored::default()),
             policy: parse(OPEN),
             rights: BTreeMap::new(),
             replay: Replay::default(),
             connections: Vec::new(),
             closed: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            rules: OPEN.to_owned(),
+            loads: Vec::new(),
         }
     }
 
@@ -113,6 +128,7 @@ impl Sequence {
         self.world.wait(8 * 24 * 3600);
         self.listen();
         self.check();
+        self.replay.check(&self.world.engine);
         assert_eq!(self.world.engine.sessions_len(), 0);
         assert_eq!(self.world.engine.subscriptions_len(), 0);
         assert_eq!(self.world.engine.deadline(), None);
@@ -129,6 +145,12 @@ impl Sequence {
         else {
             return self.connect();
         };
+        if self.random.below(CRASH_ODDS) == 0 {
+            return self.crash();
+        }
+        if self.random.yes() {
+            self.answer_loads();
+        }
         match self.random.below(20) {
             0..3 => self.connect(),
             3 => self.world.lose(connection),
@@ -175,6 +197,33 @@ impl Sequence {
         self.connections.push((connection, device));
     }
 
+    /// The log has what it was asked for.
+    fn answer_loads(&mut self) {
+        for load in std::mem::take(&mut self.loads) {
+            let messages = self.replay.load(&load);
+            let session = load.session;
+            self.world.input(Input::Loaded { session, messages });
+            self.listen();
+        }
+    }
+
+    fn crash(&mut self) {
+        self.replay.check(&self.world.engine);
+        let cold = self.random.below(20).try_into().unwrap();
+        let restored = self.replay.restored(cold);
+        self.world.crash(&self.rules, restored);
+        self.loads.clear();
+        self.closed
+            .extend(self.connections.iter().map(|(id, _)| *id));
+        for in_flight in self.in_flight.values_mut() {
+            // Nobody knows any more under which identifiers these were sent.
+            in_flight.retain(|_, qos| *qos == QoS::ExactlyOnce);
+        }
+        self.world.input(Input::Tick);
+        self.listen();
+        self.replay.check(&self.world.engine);
+    }
+
     fn change_policy(&mut self) {
         let narrow = OPEN.to_owned() + "deny_subscribe = [\"secret/#\"]\ndeny_publish = [\"a/b\"]";
         let open = OPEN.to_owned();
@@ -182,6 +231,7 @@ impl Sequence {
         self.policy = parse(&rules);
         self.rights.clear();
         self.world.load_policy(&rules);
+        self.rules = rules;
     }
 
     fn packet(&mut self) -> Packet {
@@ -288,6 +338,11 @@ impl Sequence {
             self.replay.apply(record);
         }
         self.replay.trim();
+        for load in self.world.loads() {
+            let is_new = self.loads.iter().all(|it| it.session != load.session);
+            assert!(is_new, "{load:?} while another is under way");
+            self.loads.push(load);
+        }
     }
 
     fn note_delivered(&mut self, device: &'static str, publish: &Publish) {
@@ -326,6 +381,9 @@ impl Sequence {
         assert!(engine.sessions_len() <= DEVICES.len());
         assert!(engine.retained_len() <= 2);
         assert!(engine.deadline().is_none_or(|at| at > self.world.now));
+        let sessions = engine.sessions.iter();
+        let ready = sessions.flat_map(|(_, session)| session.queue.waiting().0);
+        assert_eq!(engine.cache.used(), Cache::used_by(ready));
     }
 }
 
