@@ -10,6 +10,8 @@ mod net;
 pub mod server;
 mod shard;
 pub mod storage;
+mod storing;
 mod trust;
 
 pub use server::{Plan, Running, start};
+pub use storing::OpenError;

@@ -4,11 +4,12 @@
 
 use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
 use crate::engine::policy::Policy;
-use crate::engine::{self, Engine, Input, ShardPlace};
+use crate::engine::{self, Input};
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
-use crate::shard::{Shard, Shards, keep_time};
-use crate::storage::{Memory, Storage, StorageError};
-use crate::trust::{Anchors, Generation, TlsSettings, TrustError, draw_nonce};
+use crate::shard::{Shards, keep_time};
+use crate::storage::{DataDirectory, StorageError};
+use crate::storing::{self, OpenError};
+use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::kx_group;
@@ -54,13 +55,20 @@ pub enum PlanError {
     Trust(#[from] TrustError),
 }
 
-/// The broker could not open its port.
+/// The broker could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{address}: cannot listen there")]
-pub struct BindError {
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
+pub enum StartError {
+    /// It could not open its port.
+    #[error("{address}: cannot listen there")]
+    Bind {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It could not open its data directory.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
 }
 
 impl Plan {
@@ -174,6 +182,8 @@ pub struct Running {
     /// The timers of the shards; ended when dropped.
     timers: JoinSet<()>,
     drain_timeout: std::time::Duration,
+    /// Ours until the shards are gone.
+    _directory: Option<DataDirectory>,
 }
 
 /// How a broker stopped.
@@ -207,24 +217,15 @@ pub struct Statistics {
 /// Starts a broker: shards first, then the listeners.
 ///
 /// # Errors
-/// If a port cannot be opened; nothing is left running then.
-pub async fn start(plan: Plan) -> Result<Running, BindError> {
+/// If its data directory or a port cannot be opened; nothing is left running then.
+pub async fn start(plan: Plan) -> Result<Running, StartError> {
     let Plan {
         config,
         policy,
         listeners,
     } = plan;
-    let mut sockets = Vec::new();
-    for (listener, generation) in listeners {
-        let address = listener.address;
-        let bound = TcpListener::bind(address).await;
-        let bound = bound.map_err(|source| BindError { address, source })?;
-        let local = bound
-            .local_addr()
-            .map_err(|source| BindError { address, source })?;
-        sockets.push((bound, local, generation));
-    }
-    let shards = Arc::new(Shards::new(build_shard(&config, &policy), Vec::new()));
+    let opened = storing::open(&config, policy).await?;
+    let sockets = bind(listeners).await?;
     let mut running = Running {
         addresses: sockets.iter().map(|(_, local, _)| *local).collect(),
         counters: Arc::new(Counters::default()),
@@ -233,10 +234,12 @@ pub async fn start(plan: Plan) -> Result<Running, BindError> {
         connections: TaskTracker::new(),
         timers: JoinSet::new(),
         drain_timeout: config.net.drain_timeout,
-        shards,
+        shards: Arc::new(opened.shards),
+        _directory: opened.directory,
     };
     for shard in running.shards.all() {
         running.timers.spawn(keep_time(Arc::clone(shard)));
+        running.timers.spawn(Arc::clone(shard).follow());
     }
     for (socket, _, generation) in sockets {
         let front = Arc::new(running.front(&config, generation));
@@ -245,16 +248,18 @@ pub async fn start(plan: Plan) -> Result<Running, BindError> {
     Ok(running)
 }
 
-fn build_shard(config: &Config, policy: &Arc<Policy>) -> Shard {
-    let place = ShardPlace { index: 0, count: 1 };
-    let engine = Engine::new(
-        config.limits.clone(),
-        Arc::clone(policy),
-        place,
-        draw_nonce(),
-    );
-    let storage: Box<dyn Storage> = Box::new(Memory::default());
-    Shard::new(engine, storage)
+async fn bind(
+    listeners: Vec<(Listener, Generation)>,
+) -> Result<Vec<(TcpListener, SocketAddr, Generation)>, StartError> {
+    let mut sockets = Vec::new();
+    for (listener, generation) in listeners {
+        let address = listener.address;
+        let failed = |source| StartError::Bind { address, source };
+        let bound = TcpListener::bind(address).await.map_err(failed)?;
+        let local = bound.local_addr().map_err(failed)?;
+        sockets.push((bound, local, generation));
+    }
+    Ok(sockets)
 }
 
 impl Running {

@@ -43,6 +43,7 @@ In DIR:
   ca/                         the authorities' keys and the registry of what was issued
   broker/{cert,key,ca}.pem    who the broker is and whom it trusts
   devices/<id>/{cert,key,ca}.pem, apps/app-1/…
+  data/                       what must outlive the broker: sessions, messages
   broker.toml, policy.toml    yours to change; `countersign broker check` finds mistakes
 
 Examples:
@@ -99,6 +100,7 @@ fn write_settings(prepared: &Prepared) -> Result<(), Failure> {
         anchor: "broker/ca.pem",
         trust_domain: prepared.trust_domain.as_str(),
         policy: "policy.toml",
+        directory: "data",
     };
     write_new(&prepared.layout.policy_toml(), policy::example())?;
     write_new(&prepared.layout.broker_toml(), &config.to_toml())

@@ -3,7 +3,7 @@
 //! Only the settings themselves say what there is, so that no example can lag behind.
 
 use super::choice::quoted;
-use super::file::{Anchor, Limits, Listener, Log, Policy};
+use super::file::{Anchor, Limits, Listener, Log, Policy, Storage};
 use super::section::Section;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -29,6 +29,8 @@ pub struct NewConfig<'a> {
     pub trust_domain: &'a str,
     /// The policy file.
     pub policy: &'a str,
+    /// The data directory.
+    pub directory: &'a str,
 }
 
 impl NewConfig<'_> {
@@ -47,6 +49,7 @@ impl NewConfig<'_> {
                 ("trust_domain", quoted(self.trust_domain)),
             ]),
             section::<Policy>(&[("file", quoted(self.policy))]),
+            section::<Storage>(&[("directory", quoted(self.directory))]),
             section::<Limits>(&[]),
             section::<Log>(&[]),
         ]
@@ -63,6 +66,7 @@ pub fn example() -> String {
         anchor: "ca.pem",
         trust_domain: "fleet.example",
         policy: "policy.toml",
+        directory: "data",
     };
     example.to_toml()
 }
@@ -134,6 +138,7 @@ mod tests {
             anchor: "a\\b.pem",
             trust_domain: "dev.local",
             policy: "p.toml",
+            directory: "d",
         }
         .to_toml();
         let config = parse(&text);
@@ -145,6 +150,7 @@ mod tests {
         assert_eq!(config.anchors[0].file, Path::new("a\\b.pem"));
         assert_eq!(config.anchors[0].trust_domain.as_str(), "dev.local");
         assert_eq!(config.policy.as_deref(), Some(Path::new("p.toml")));
+        assert_eq!(config.storage.directory.as_deref(), Some(Path::new("d")));
         assert_eq!(config.log.level, LogLevel::Info);
     }
 }

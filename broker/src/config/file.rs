@@ -6,7 +6,7 @@
 use super::choice::{Address, Domain, FilePath, Named, OneOf};
 use super::quantity::{Count, Millis, Seconds, Size};
 use super::section::section;
-use super::{KeyExchange, LogFormat, LogLevel, TlsVersion};
+use super::{Durability, KeyExchange, LogFormat, LogLevel, TlsVersion};
 use crate::engine::limits::Limits as EngineLimits;
 use crate::engine::policy::{List, Tables, table};
 use serde::Deserialize;
@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) trust: Trust,
     #[serde(deserialize_with = "table")]
     pub(super) policy: Policy,
+    #[serde(deserialize_with = "table")]
+    pub(super) storage: Storage,
     #[serde(deserialize_with = "table")]
     pub(super) limits: Limits,
     #[serde(deserialize_with = "table")]
@@ -71,6 +73,19 @@ section! {
     pub(super) struct Policy {
         /// The policy file. Without one, devices have their own topics and nobody has more.
         file: Option<FilePath> = None,
+    }
+}
+
+section! {
+    #[header = "[storage]"]
+    /// What outlives the broker: sessions, what waits for them, retained messages, wills.
+    pub(super) struct Storage {
+        /// Where it is kept, a directory of its own. Without one, it lasts as long as the process.
+        directory: Option<FilePath> = None,
+        /// "sync": what was acknowledged survives the loss of power. "os": the end of the process.
+        durability: OneOf<Durability> = OneOf(Durability::Sync),
+        /// Size of the files it is written to; each is made whole before it is used.
+        segment_bytes: Size<u64, { 1 << 20 }, { 256 << 20 }> = Size::new(64 << 20),
     }
 }
 
@@ -123,6 +138,9 @@ section! {
         queue_len_max: Count<usize, 1, 100_000_000> = Count::new(engine().queue_len_max),
         /// Payload that waits for one session; a message beyond it is dropped.
         queue_bytes_max: Size<usize, 1, { 1 << 40 }> = Size::new(engine().queue_bytes_max),
+        /// Payload that waits in memory for all sessions; beyond it, it waits in the data directory.
+        queue_cache_bytes_max: Size<usize, 0, { 1 << 40 }> =
+            Size::new(engine().queue_cache_bytes_max),
         /// Topics with a retained message; one more is refused (0x97).
         retained_len_max: Count<usize, 0, 1_000_000_000> = Count::new(engine().retained_len_max),
         /// Topics on which one device retains messages; one more is refused (0x97).
@@ -130,6 +148,9 @@ section! {
             Count::new(engine().retained_per_device_max),
         /// Payload retained in all; a message beyond it is refused (0x97).
         retained_bytes_max: Size<usize, 0, { 1 << 40 }> = Size::new(engine().retained_bytes_max),
+        /// Size of the data directory. At 90 % of it, or of the disk, what would have to be stored is
+        /// refused (0x97); what is stored stays, and can be read and acknowledged.
+        disk_bytes_max: Size<u64, { 8 << 20 }, { 1 << 50 }> = Size::new(1 << 40),
         /// Bytes that wait for the socket of one connection; beyond it QoS 0 is dropped.
         outbox_bytes_max: Size<usize, 1, { 1 << 40 }> = Size::new(engine().outbox_bytes_max),
     }
@@ -157,6 +178,10 @@ impl Named for KeyExchange {
         ("secp256r1", Self::Secp256r1),
         ("secp384r1", Self::Secp384r1),
     ];
+}
+
+impl Named for Durability {
+    const NAMES: &'static [(&'static str, Self)] = &[("sync", Self::Sync), ("os", Self::Os)];
 }
 
 impl Named for LogFormat {

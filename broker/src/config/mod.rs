@@ -29,6 +29,8 @@ pub struct Config {
     pub anchors: Vec<Anchor>,
     /// The policy file, where there is one beside the built-in rule.
     pub policy: Option<PathBuf>,
+    /// Where what must last is kept, and how.
+    pub storage: Storage,
     /// The maxima that the engine keeps.
     pub limits: Limits,
     /// The maxima that connections keep.
@@ -81,6 +83,28 @@ pub struct Anchor {
     pub file: PathBuf,
     /// The trust domain it speaks for.
     pub trust_domain: TrustDomain,
+}
+
+/// Where what must last is kept, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// The data directory; without one everything lasts as long as the process.
+    pub directory: Option<PathBuf>,
+    /// What is survived.
+    pub durability: Durability,
+    /// How long the files of a log are: 1 to 256 MiB.
+    pub segment_bytes: u64,
+    /// As many bytes may be kept in all.
+    pub disk_bytes_max: u64,
+}
+
+/// What that which was acknowledged survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The loss of power.
+    Sync,
+    /// The end of the process.
+    Os,
 }
 
 /// The maxima of connections, and what happens at each.
@@ -208,6 +232,12 @@ mod tests {
                     trust_domain: TrustDomain::parse("fleet.example").unwrap(),
                 }],
                 policy: None,
+                storage: Storage {
+                    directory: None,
+                    durability: Durability::Sync,
+                    segment_bytes: 64 << 20,
+                    disk_bytes_max: 1 << 40,
+                },
                 limits: Limits::default(),
                 net: NetLimits {
                     waiting_max: 4096,
@@ -235,9 +265,11 @@ mod tests {
                     [[trust.anchor]]\nfile = 'a.pem'\ntrust_domain = 'a'\n\
                     [[trust.anchor]]\nfile = 'b.pem'\ntrust_domain = 'b'\n\
                     [policy]\nfile = 'policy.toml'\n\
+                    [storage]\ndirectory = 'data'\ndurability = 'os'\nsegment_bytes = '4 MiB'\n\
                     [limits]\nhello_timeout = '250ms'\nkeep_alive_max = '60s'\n\
                     session_expiry_max = '1d'\nreceive_maximum = 20\n\
                     packet_size_max = '64 KiB'\nqueue_bytes_max = 1000\n\
+                    disk_bytes_max = '64 MiB'\n\
                     [log]\nformat = 'json'\nlevel = 'debug'\n";
         let config = parse(text).unwrap();
         assert_eq!(config.listeners[0].address, "[::1]:0".parse().unwrap());
@@ -250,6 +282,13 @@ mod tests {
         );
         assert_eq!(config.anchors[1].file, Path::new("etc/b.pem"));
         assert_eq!(config.policy.as_deref(), Some(Path::new("etc/policy.toml")));
+        let storage = Storage {
+            directory: Some("etc/data".into()),
+            durability: Durability::Os,
+            segment_bytes: 4 << 20,
+            disk_bytes_max: 64 << 20,
+        };
+        assert_eq!(config.storage, storage);
         assert_eq!(config.net.hello_timeout, Duration::from_millis(250));
         assert_eq!(config.limits.keep_alive_max.get(), 60);
         assert_eq!(config.limits.session_expiry_max, 24 * 3600);
@@ -279,7 +318,7 @@ mod tests {
              [[listener]]\ncertificate = 5\nkey = ''\nport = 1\n\
              [[trust.anchor]]\ntrust_domain = 'Fleet'\n\
              [limits]\nreceive_maximum = 0\nhello_timeout = 5\npacket_size_max = '1 TB'\n\
-             [log]\nformat = 'xml'\n[storage]\n",
+             [log]\nformat = 'xml'\n[store]\n",
             &[
                 ":1: listener.certificate: missing; it has no default",
                 ":1: listener.key: missing; it has no default",
@@ -302,8 +341,8 @@ mod tests {
                 ":14: limits.packet_size_max: invalid value: string \"1 TB\", expected a size in \
                  bytes, KiB, MiB or GiB, from 64 to \"256 MiB\"",
                 ":16: log.format: \"xml\" is none of \"text\", \"json\"",
-                ":17: storage: unknown field `storage`, expected one of `listener`, `trust`, \
-                 `policy`, `limits`, `log`",
+                ":17: store: unknown field `store`, expected one of `listener`, `trust`, \
+                 `policy`, `storage`, `limits`, `log`",
             ],
         );
     }

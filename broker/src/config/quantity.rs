@@ -119,6 +119,16 @@ impl Number for usize {
     }
 }
 
+impl Number for u64 {
+    fn of(number: u64) -> Option<Self> {
+        Some(number)
+    }
+
+    fn number(self) -> u64 {
+        self
+    }
+}
+
 impl Number for u16 {
     fn of(number: u64) -> Option<Self> {
         number.try_into().ok()

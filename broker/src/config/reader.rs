@@ -4,7 +4,7 @@
 
 use super::choice::{FilePath, Named, OneOf};
 use super::file::{self, File};
-use super::{Anchor, Config, KeyExchange, Listener, Log, Mistake, NetLimits};
+use super::{Anchor, Config, KeyExchange, Listener, Log, Mistake, NetLimits, Storage};
 use crate::engine::limits::Limits;
 use crate::engine::policy::Document;
 use std::collections::BTreeMap;
@@ -37,6 +37,12 @@ impl Reader<'_> {
             listeners: listeners?,
             anchors: anchors?,
             policy: file.policy.file.map(|path| self.path(path)),
+            storage: Storage {
+                directory: file.storage.directory.map(|path| self.path(path)),
+                durability: file.storage.durability.0,
+                segment_bytes: file.storage.segment_bytes.value,
+                disk_bytes_max: file.limits.disk_bytes_max.value,
+            },
             limits: Limits::from(&file.limits),
             net: NetLimits::from(&file.limits),
             log: Log {
@@ -150,7 +156,7 @@ impl From<&file::Limits> for Limits {
             in_flight_bytes_max: file.in_flight_bytes_max.value,
             queue_len_max: file.queue_len_max.value,
             queue_bytes_max: file.queue_bytes_max.value,
-            queue_cache_bytes_max: Self::default().queue_cache_bytes_max,
+            queue_cache_bytes_max: file.queue_cache_bytes_max.value,
             retained_len_max: file.retained_len_max.value,
             retained_per_device_max: file.retained_per_device_max.value,
             retained_bytes_max: file.retained_bytes_max.value,

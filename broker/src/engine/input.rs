@@ -69,6 +69,16 @@ pub enum Input {
     Shutdown,
 }
 
+/// How much room the log has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Room {
+    /// For everything.
+    #[default]
+    Enough,
+    /// For what is owed already.
+    Full,
+}
+
 /// A device at the door.
 #[derive(Debug)]
 pub struct Arrival {

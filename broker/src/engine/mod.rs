@@ -38,7 +38,7 @@ mod words;
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
 pub use effect::{After, Effects, Forward, Greeting, Load, Speech};
-pub use input::{Arrival, ConnectionId, Input};
+pub use input::{Arrival, ConnectionId, Input, Room};
 pub use limits::Limits;
 pub use message::{Message, MessageParts, SubscriptionIds};
 pub use record::{MessageNumber, Record, SessionNumber, Target};

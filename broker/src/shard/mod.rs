@@ -12,10 +12,12 @@ mod speech;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod waiting;
 
 pub(crate) use outbox::{Durable, Outbox, Said};
 pub(crate) use shards::Shards;
 pub(crate) use timer::keep_time;
+pub(crate) use waiting::Waiting;
 
 use crate::engine::{ConnectionId, Counters, Effects, Engine, Forward, Input, Time};
 use crate::storage::{Storage, StorageError};
@@ -36,10 +38,10 @@ const TURNS_IN_A_ROW_MAX: usize = 8;
 pub(crate) struct Shard {
     mailbox: Mailbox,
     outboxes: Outboxes,
-    durable: Durable,
+    /// What waits for the log.
+    waiting: Arc<Waiting>,
     core: Mutex<Core>,
     deadline: watch::Sender<Option<Time>>,
-    failed: watch::Sender<Option<Arc<StorageError>>>,
     others: OnceLock<Vec<Weak<Self>>>,
 }
 
@@ -53,13 +55,24 @@ struct Core {
     held: Held,
 }
 
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    /// Somebody else has it.
+    Busy,
+    /// The shard has failed, or its log is behind: who sees to that lets it go on.
+    Stopped,
+}
+
 /// The shard takes no more inputs: its log failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed;
 
 impl Shard {
-    /// A shard that begins with this engine and this log.
-    pub(crate) fn new(engine: Engine, storage: Box<dyn Storage>) -> Self {
+    /// A shard that begins with this engine and this log, which tells `waiting` how it gets on.
+    pub(crate) fn new(engine: Engine, storage: Box<dyn Storage>, waiting: Arc<Waiting>) -> Self {
+        let deadline = watch::Sender::new(engine.deadline());
         let core = Core {
             engine,
             storage,
@@ -71,10 +84,9 @@ impl Shard {
         Self {
             mailbox: Mailbox::new(MAILBOX_LEN_MAX),
             outboxes: Outboxes::new(),
-            durable: Durable::default(),
+            waiting,
             core: Mutex::new(core),
-            deadline: watch::Sender::new(None),
-            failed: watch::Sender::new(None),
+            deadline,
             others: OnceLock::new(),
         }
     }
@@ -97,7 +109,7 @@ impl Shard {
         inputs: &mut Vec<Input>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failed>> {
-        if self.failed.borrow().is_some() {
+        if self.waiting.is_failed() {
             return Poll::Ready(Err(Failed));
         }
         ready!(self.mailbox.poll_leave(inputs, cx));
@@ -113,7 +125,7 @@ impl Shard {
 
     /// The error that ended this shard, once there is one.
     pub(crate) fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>> {
-        self.failed.subscribe()
+        self.waiting.failure()
     }
 
     /// What the engine has counted so far. Waits for the end of a turn.
@@ -124,7 +136,7 @@ impl Shard {
 
     /// How far the log is durable: what is said waits for it.
     pub(crate) fn durable(&self) -> &Durable {
-        &self.durable
+        self.waiting.durable()
     }
 
     /// How many QoS 0 messages found no room in an outbox.
@@ -138,7 +150,7 @@ impl Shard {
     /// go of the core.
     fn take_turns(self: &Arc<Self>) {
         for _ in 0..TURNS_IN_A_ROW_MAX {
-            if self.mailbox.is_empty() || !self.take_turn() {
+            if self.mailbox.is_empty() || self.take_turn() != Turn::Taken {
                 return;
             }
         }
@@ -146,19 +158,34 @@ impl Shard {
         tokio::spawn(async move { shard.take_turns() });
     }
 
-    /// One turn. False if the shard is taken or failed.
-    fn take_turn(&self) -> bool {
+    /// Goes on wherever the log was waited for, for as long as the shard lives.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        loop {
+            self.waiting.turn_wanted().await;
+            for input in self.waiting.take_inputs() {
+                self.mailbox.leave(input);
+            }
+            // Whoever has the turn may have looked at the log too early.
+            while self.take_turn() == Turn::Busy {
+                tokio::task::yield_now().await;
+            }
+            self.take_turns();
+        }
+    }
+
+    /// One turn, if it can be taken.
+    fn take_turn(&self) -> Turn {
         let mut core = match self.core.try_lock() {
             Ok(core) => core,
             // A turn that panicked leaves an engine that nobody can trust.
             Err(TryLockError::Poisoned(_)) => {
-                self.fail(StorageError::TurnPanicked);
-                return false;
+                self.waiting.fail(StorageError::TurnPanicked);
+                return Turn::Stopped;
             }
-            Err(TryLockError::WouldBlock) => return false,
+            Err(TryLockError::WouldBlock) => return Turn::Busy,
         };
-        if self.failed.borrow().is_some() {
-            return false;
+        if self.waiting.is_failed() || self.is_behind(&core) {
+            return Turn::Stopped;
         }
         let outcome = core.turn(self);
         let deadline = core.engine.deadline();
@@ -168,8 +195,11 @@ impl Shard {
             *known = deadline;
             changed
         });
-        let forwards = outcome.map_err(|error| self.fail(error));
-        forwards.map(|forwards| self.forward(&forwards)).is_ok()
+        match outcome {
+            Ok(forwards) => self.forward(&forwards),
+            Err(error) => self.waiting.fail(error),
+        }
+        Turn::Taken
     }
 
     fn forward(&self, forwards: &[Forward]) {
@@ -185,12 +215,14 @@ impl Shard {
         }
     }
 
-    fn fail(&self, error: StorageError) {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "the log failed: stopping"
-        );
-        self.failed.send_replace(Some(Arc::new(error)));
+    /// Whether the log has so much to write that the next turn has to wait.
+    fn is_behind(&self, core: &Core) -> bool {
+        if !core.storage.is_behind() {
+            return false;
+        }
+        self.waiting.want_turn();
+        // There may have been progress before that was said.
+        core.storage.is_behind()
     }
 }
 
@@ -207,13 +239,17 @@ impl Core {
             records,
             speech,
             forwards,
-            loads: _,
+            loads,
         } = &mut self.effects;
         if !records.is_empty() {
             self.held.wait_for(self.storage.append(records)?);
         }
-        shard.durable.reach(self.storage.durable());
-        self.held.speak(speech, &shard.durable, &shard.outboxes);
-        Ok(self.held.forward(forwards, shard.durable.position()))
+        if !loads.is_empty() {
+            self.storage.load(loads);
+        }
+        let waiting = &shard.waiting;
+        waiting.reach(self.storage.durable());
+        self.held.speak(speech, waiting, &shard.outboxes);
+        Ok(self.held.forward(forwards, waiting))
     }
 }

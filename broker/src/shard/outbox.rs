@@ -64,7 +64,7 @@ pub(crate) struct Durable(AtomicU64);
 
 impl Durable {
     pub(crate) fn reach(&self, position: Position) {
-        self.0.store(position.0, Ordering::SeqCst);
+        self.0.fetch_max(position.0, Ordering::SeqCst);
     }
 
     pub(crate) fn position(&self) -> Position {

@@ -1,6 +1,7 @@
 //! The speech of a turn: said at once, or held until the log has what it depends on.
 
-use super::outbox::{Durable, Outbox};
+use super::outbox::Outbox;
+use super::waiting::Waiting;
 use crate::engine::{After, ConnectionId, Forward, Speech};
 use crate::storage::Position;
 use ahash::RandomState;
@@ -51,14 +52,13 @@ impl Outboxes {
 /// What waits for the log. Touched only by whoever has the turn.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// The connections that have something to hear at a position, in the order of these.
-    listeners: VecDeque<(Position, Arc<Outbox>)>,
     /// What goes to the other shards, in the order in which it was decided.
     forwards: VecDeque<(Position, Forward)>,
     /// What the latest turn with records depends on.
     position: Position,
-    /// Kept for its room.
+    /// Kept for their room.
     wakers: Vec<Waker>,
+    listeners: Vec<Arc<Outbox>>,
 }
 
 impl Held {
@@ -67,12 +67,10 @@ impl Held {
         self.position = position;
     }
 
-    /// Hands what is said to those whom it concerns, and wakes those who may say more now.
-    pub(super) fn speak(&mut self, new: &mut Vec<Speech>, durable: &Durable, outboxes: &Outboxes) {
-        let reached = durable.position();
-        while let Some((_, outbox)) = self.listeners.pop_front_if(|(at, _)| *at <= reached) {
-            outbox.wake();
-        }
+    /// Hands what is said to those whom it concerns, and sees to it that they are woken when they
+    /// may say more.
+    pub(super) fn speak(&mut self, new: &mut Vec<Speech>, waiting: &Waiting, outboxes: &Outboxes) {
+        let reached = waiting.durable().position();
         if new.is_empty() {
             return;
         }
@@ -84,8 +82,7 @@ impl Held {
                 continue;
             };
             if speech.waits() && self.position > reached {
-                self.listeners
-                    .push_back((self.position, Arc::clone(outbox)));
+                self.listeners.push(Arc::clone(outbox));
             }
             let (dropped, waker) = outbox.hear(speech, self.position);
             all_dropped += dropped;
@@ -96,16 +93,28 @@ impl Held {
             outboxes.dropped.fetch_add(all_dropped, Ordering::Relaxed);
         }
         self.wakers.drain(..).for_each(Waker::wake);
+        waiting.wake_at(self.position, &mut self.listeners);
     }
 
     /// Those of `new`, and of what was held, that the other shards may have now.
-    pub(super) fn forward(&mut self, new: &mut Vec<Forward>, durable: Position) -> Vec<Forward> {
+    pub(super) fn forward(&mut self, new: &mut Vec<Forward>, waiting: &Waiting) -> Vec<Forward> {
         self.forwards
             .extend(new.drain(..).map(|forward| match forward.after {
                 After::Sync => (self.position, forward),
                 After::Nothing => (Position::default(), forward),
             }));
-        // In their order, whatever each waits for: messages of one publisher keep theirs.
+        let mut free = self.take_free(waiting);
+        if !self.forwards.is_empty() {
+            waiting.want_turn();
+            // There may have been progress before that was said.
+            free.append(&mut self.take_free(waiting));
+        }
+        free
+    }
+
+    /// In their order, whatever each waits for: messages of one publisher keep theirs.
+    fn take_free(&mut self, waiting: &Waiting) -> Vec<Forward> {
+        let durable = waiting.durable().position();
         let mut free = Vec::new();
         while let Some((_, forward)) = self
             .forwards

@@ -1,13 +1,13 @@
 //! A shard with a log that is slow or broken, and with many who bring inputs at once.
 
-use super::{Failed, MAILBOX_LEN_MAX, Outbox, Said, Shard};
+use super::{Failed, MAILBOX_LEN_MAX, Outbox, Said, Shard, Waiting};
 use crate::engine::test_world::{OPEN, connect, lasting, parse, qos1, verified};
-use crate::engine::{Arrival, ConnectionId, Engine, Input, Limits, Record, ShardPlace};
-use crate::storage::{Position, Storage, StorageError};
+use crate::engine::{Arrival, ConnectionId, Engine, Input, Limits, Load, Record, ShardPlace};
+use crate::storage::{Position, Progress, Storage, StorageError};
 use protocol::{ProtocolError, wire};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -16,12 +16,19 @@ use std::thread;
 struct Slow {
     taken: Arc<AtomicU64>,
     durable: Arc<AtomicU64>,
+    is_behind: Arc<AtomicBool>,
 }
 
 impl Slow {
-    fn finish(&self) {
-        self.durable
-            .store(self.taken.load(Ordering::SeqCst), Ordering::SeqCst);
+    /// All that was taken is durable, which is said on a thread of its own.
+    fn finish(&self, shard: &Arc<Shard>) {
+        let taken = self.taken.load(Ordering::SeqCst);
+        self.durable.store(taken, Ordering::SeqCst);
+        let waiting = &shard.waiting;
+        let tell = || waiting.hear(Progress::Durable(Position(taken)));
+        thread::scope(|scope| {
+            scope.spawn(tell);
+        });
     }
 }
 
@@ -33,6 +40,14 @@ impl Storage for Slow {
 
     fn durable(&self) -> Position {
         Position(self.durable.load(Ordering::SeqCst))
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::SeqCst)
+    }
+
+    fn load(&mut self, _: &mut Vec<Load>) {
+        unreachable!("everything waits in memory");
     }
 }
 
@@ -47,12 +62,19 @@ impl Storage for Broken {
     fn durable(&self) -> Position {
         Position::default()
     }
+
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    fn load(&mut self, _: &mut Vec<Load>) {}
 }
 
 fn shard(storage: impl Storage + 'static) -> Arc<Shard> {
     let place = ShardPlace { index: 0, count: 1 };
     let engine = Engine::new(Limits::default(), parse(OPEN), place, 7);
-    Arc::new(Shard::new(engine, Box::new(storage)))
+    let waiting = Arc::new(Waiting::new());
+    Arc::new(Shard::new(engine, Box::new(storage), waiting))
 }
 
 /// Hands over without waiting for room.
@@ -134,9 +156,55 @@ fn what_depends_on_the_log_is_said_once_it_is_durable_and_in_order() {
         error: ProtocolError::WrongDirection,
     };
     assert!(hand_over(&shard, broke).is_ready());
-    log.finish();
-    shard.tell(Input::Tick);
+    log.finish(&shard);
     assert_eq!(said(&shard, &outbox), [CONNACK, PUBACK, DISCONNECT, END]);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_waits_for_the_log_is_woken_by_its_thread_without_a_turn() {
+    let log = Slow::default();
+    let shard = shard(log.clone());
+    let (_, outbox) = enter(&shard, "dev-1", 1);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    assert!(outbox.poll_next(shard.durable(), &mut cx).is_pending());
+    let turn = shard.core.lock().unwrap();
+    log.finish(&shard);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    assert!(outbox.poll_next(shard.durable(), &mut cx).is_ready());
+    drop(turn);
+}
+
+#[tokio::test]
+async fn a_log_that_is_behind_stops_turns_until_there_is_progress() {
+    let log = Slow::default();
+    let shard = shard(log.clone());
+    let (connection, outbox) = enter(&shard, "dev-1", 1);
+    log.finish(&shard);
+    assert_eq!(said(&shard, &outbox), [CONNACK]);
+    let following = tokio::spawn(Arc::clone(&shard).follow());
+    log.is_behind.store(true, Ordering::SeqCst);
+    assert!(hand_over(&shard, published(connection, 1)).is_ready());
+    assert!(!shard.mailbox.is_empty(), "a turn was taken");
+    log.is_behind.store(false, Ordering::SeqCst);
+    log.finish(&shard);
+    while !shard.mailbox.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    log.finish(&shard);
+    assert_eq!(said(&shard, &outbox), [PUBACK]);
+    following.abort();
 }
 
 #[test]

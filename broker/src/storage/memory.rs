@@ -1,7 +1,7 @@
 //! Memory: sessions live as long as the process, so a record is as safe as it can be at once.
 
 use super::{Position, Storage, StorageError};
-use crate::engine::Record;
+use crate::engine::{Load, Record};
 
 /// A log that promises nothing beyond the process and therefore keeps nothing.
 #[derive(Debug, Default)]
@@ -18,5 +18,14 @@ impl Storage for Memory {
 
     fn durable(&self) -> Position {
         self.taken
+    }
+
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Nothing was ever left here.
+    fn load(&mut self, loads: &mut Vec<Load>) {
+        loads.clear();
     }
 }

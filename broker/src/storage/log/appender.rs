@@ -3,8 +3,9 @@
 //! It has no thread and no clock: what it does to the disk follows from what it is told, so that
 //! a simulation can stop it between any two steps. After an error it is not used again.
 
-use super::error::LogError;
+use super::error::{Damage, LogError};
 use super::frame::{Batch, Link, Promise};
+use super::record::Malformed;
 use super::recovery::{Found, Known};
 use super::segment::{FORMAT_VERSION, FRAMES_START, Header, Segment, name_of};
 use super::shelf::Shelf;
@@ -50,8 +51,9 @@ impl Appender {
         })
     }
 
-    /// Writes a batch as one frame. When this returns, it is durable.
-    pub(super) fn commit(&mut self, batch: &mut Batch) -> Result<Position, LogError> {
+    /// Writes a batch as one frame. When this returns, it is durable. Where its body begins, in
+    /// the segment at hand.
+    pub(super) fn commit(&mut self, batch: &mut Batch) -> Result<u64, LogError> {
         let len = batch.frame_len();
         if !self.has_room(len) {
             self.go_on_in_another(len)?;
@@ -66,19 +68,55 @@ impl Appender {
         if self.settings.durability == Durability::Sync {
             self.active.sync()?;
         }
+        let begin = self.offset;
         self.offset += len;
         self.link = link;
-        Ok(self.position())
+        Ok(begin)
     }
 
-    /// Lets go of the segments that nobody needs who knows all up to `position`.
-    pub(super) fn trim(&mut self, position: Position) -> Result<(), LogError> {
-        while let Some(oldest) = self.complete.front().filter(|it| it.end <= position.0) {
-            self.spares
-                .recycle(&name_of(oldest.sequence), oldest.size)?;
-            self.complete.pop_front();
+    /// Lets go of the oldest segment. It must be complete, and nobody must need it.
+    pub(super) fn let_go(&mut self) -> Result<(), LogError> {
+        let Some(oldest) = self.complete.pop_front() else {
+            return Ok(());
+        };
+        // That nobody needs it must be on the disk before it is gone.
+        if self.settings.durability == Durability::Os {
+            self.active.sync()?;
         }
-        Ok(())
+        self.spares.recycle(&name_of(oldest.sequence), oldest.size)
+    }
+
+    /// The oldest segment, if it is complete.
+    pub(super) fn oldest(&self) -> Option<Known> {
+        self.complete.front().copied()
+    }
+
+    /// All segments, the oldest first; the end of the last one is where it is now.
+    pub(super) fn segments(&self) -> impl DoubleEndedIterator<Item = Known> {
+        let header = self.active.header;
+        let active = Known {
+            sequence: header.sequence,
+            size: header.size,
+            end: self.link.turns,
+        };
+        self.complete.iter().copied().chain([active])
+    }
+
+    /// Where the last frame went, or the next one goes.
+    pub(super) fn segment(&self) -> u64 {
+        self.active.header.sequence
+    }
+
+    /// How much room there is that nothing has taken: spares, and what the disk has.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.spares.bytes().saturating_add(self.shelf.free_bytes())
+    }
+
+    /// What was written at `offset` in the segment at hand does not fit to what was before.
+    pub(super) fn senseless(&self, offset: u64, malformed: Malformed) -> LogError {
+        let turn = self.link.turns;
+        let damage = Damage::Meaning { turn, malformed };
+        self.active.file.damaged(offset, damage)
     }
 
     /// The last turn there is.
@@ -122,7 +160,7 @@ fn header(settings: &Settings, (sequence, size): (u64, u64), link: Link) -> Head
 }
 
 /// A number for each segment that nobody guesses who does not know the seed (`SplitMix64`).
-fn salt(seed: u64, sequence: u64) -> u64 {
+pub(in crate::storage) fn salt(seed: u64, sequence: u64) -> u64 {
     let mixed = seed.wrapping_add(sequence.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

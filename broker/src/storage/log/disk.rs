@@ -2,9 +2,9 @@
 //!
 //! Nothing else of the log touches files, so that a simulated disk can stand in for it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// One folder of files.
@@ -69,7 +69,7 @@ impl Folder {
     /// # Errors
     /// If it cannot be made.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        match fs::create_dir(&path) {
+        match DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
@@ -95,6 +95,7 @@ impl Disk for Folder {
             .write(true)
             .create(true)
             .truncate(true)
+            .mode(0o600)
             .open(self.path.join(name))?;
         Ok(Box::new(file))
     }
@@ -126,6 +127,55 @@ impl Disk for Folder {
 
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+/// A folder in which nothing is changed.
+#[derive(Clone, Debug)]
+pub struct ReadOnly {
+    folder: Folder,
+}
+
+impl ReadOnly {
+    /// The folder at `path`, which must be there.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            folder: Folder { path },
+        }
+    }
+}
+
+impl Disk for ReadOnly {
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.folder.names()
+    }
+
+    fn create(&self, _: &str) -> io::Result<Box<dyn DiskFile>> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(self.folder.path.join(name))?))
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.folder.free_bytes()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path(name)
     }
 }
 

@@ -95,9 +95,15 @@ pub enum LogError {
     /// A turn has more records than a frame can hold.
     #[error("the records of a turn take more than 4 GiB")]
     TurnTooLong,
-    /// The thread that writes is no more.
-    #[error("the thread that writes the log panicked")]
-    WriterLost,
+    /// A message is needed and its segment is not there.
+    #[error("{} is missing, and messages in it are needed", path.display())]
+    Needed {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// A thread without which there is no log is no more.
+    #[error("a thread of the log panicked")]
+    ThreadLost,
 }
 
 /// What was done with a file when it failed.
@@ -118,7 +124,7 @@ pub enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// The header is not as it was written.
-    #[error("the header of the segment is not whole")]
+    #[error("the header is not whole")]
     Header,
     /// The file is shorter or longer than it was made.
     #[error("the file has {found} bytes and was made with {made}")]
@@ -133,6 +139,15 @@ pub enum Damage {
     Frame {
         /// The first turn that is lost.
         turn: u64,
+    },
+    /// A checkpoint is not as it was written.
+    #[error("the checkpoint is not whole")]
+    Saved,
+    /// The content of a message is not as it was written.
+    #[error("the content of message {number} is not whole")]
+    Content {
+        /// Which message.
+        number: u64,
     },
     /// A segment does not continue the one before.
     #[error("turn {turn} should follow, and the next segment goes on after turn {after}")]

@@ -6,43 +6,46 @@
 //! puts into a payload passes for a frame.
 
 use super::record::coding::{Malformed, Reader, write_number};
-use super::record::{self, MakeMessage};
-use crate::engine::Record;
+use super::record::{self, Logged};
+use crate::engine::{MessageNumber, Record};
 use bytes::{Buf, BufMut};
+use std::ops::Range;
 
 /// The bytes before the body.
-pub(super) const HEADER_LEN: usize = 32;
+pub(in crate::storage) const HEADER_LEN: usize = 32;
 /// Frames begin at multiples of it.
-pub(super) const ALIGNMENT: usize = 8;
+pub(in crate::storage) const ALIGNMENT: usize = 8;
 /// How many bytes of the header its check is over.
 const CHECKED_LEN: usize = HEADER_LEN - 4;
+/// So much room is kept for the next turns.
+const KEPT_LEN_MAX: usize = 1 << 20;
 /// The flag of [`Promise::Written`].
 const WRITTEN: u32 = 1;
 
 /// What stands before the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) body_len: u32,
+pub(in crate::storage) struct Header {
+    pub(in crate::storage) body_len: u32,
     /// How many turns it has.
-    pub(super) turns: u32,
-    pub(super) body_crc: u32,
+    pub(in crate::storage) turns: u32,
+    pub(in crate::storage) body_crc: u32,
     /// What it continues.
-    pub(super) link: Link,
-    pub(super) promise: Promise,
+    pub(in crate::storage) link: Link,
+    pub(in crate::storage) promise: Promise,
 }
 
 /// Where a log goes on: each frame names the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Link {
+pub(in crate::storage) struct Link {
     /// How many turns there are before: the log sequence number.
-    pub(super) turns: u64,
+    pub(in crate::storage) turns: u64,
     /// The check of the frame before.
-    pub(super) check: u32,
+    pub(in crate::storage) check: u32,
 }
 
 /// What was true of all frames before when this one was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Promise {
+pub(in crate::storage) enum Promise {
     /// They were synced.
     Synced,
     /// They were written, and the disk may take them in any order.
@@ -51,7 +54,7 @@ pub(super) enum Promise {
 
 /// A frame has less than 4 GiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(in crate::storage) struct TooLong;
 
 impl Header {
     fn write(&self, salt: u64, mut out: &mut [u8]) {
@@ -76,7 +79,7 @@ impl Header {
     }
 
     /// The header that these bytes are, if they are one in a segment with this salt.
-    pub(super) fn read(bytes: &[u8; HEADER_LEN], salt: u64) -> Option<Self> {
+    pub(in crate::storage) fn read(bytes: &[u8; HEADER_LEN], salt: u64) -> Option<Self> {
         let header = Self::claimed(bytes);
         let (checked, mut rest) = bytes.split_first_chunk::<CHECKED_LEN>()?;
         let is_one = rest.get_u32_le() == check(salt, checked);
@@ -84,7 +87,7 @@ impl Header {
     }
 
     /// The header that these bytes would be.
-    pub(super) fn claimed(bytes: &[u8; HEADER_LEN]) -> Self {
+    pub(in crate::storage) fn claimed(bytes: &[u8; HEADER_LEN]) -> Self {
         let mut bytes = bytes.as_slice();
         Self {
             body_len: bytes.get_u32_le(),
@@ -102,7 +105,7 @@ impl Header {
     }
 
     /// What the next frame continues.
-    pub(super) fn end(&self, salt: u64) -> Link {
+    pub(in crate::storage) fn end(&self, salt: u64) -> Link {
         Link {
             turns: self.link.turns + u64::from(self.turns),
             check: check(salt, &self.checked()),
@@ -110,12 +113,12 @@ impl Header {
     }
 
     /// How many bytes the frame takes.
-    pub(super) fn frame_len(&self) -> u64 {
+    pub(in crate::storage) fn frame_len(&self) -> u64 {
         aligned(HEADER_LEN as u64 + u64::from(self.body_len))
     }
 
     /// Whether this is the body that it announces.
-    pub(super) fn is_of(&self, body: &[u8]) -> bool {
+    pub(in crate::storage) fn is_of(&self, body: &[u8]) -> bool {
         crc32c::crc32c(body) == self.body_crc
     }
 }
@@ -132,36 +135,86 @@ fn aligned(len: u64) -> u64 {
     len.next_multiple_of(ALIGNMENT as u64)
 }
 
+/// What the ledger has to know of a frame, in the order of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::storage) enum Mark {
+    /// A message and how many sessions are to get it.
+    Message {
+        number: MessageNumber,
+        content: Marked,
+        receivers: u32,
+    },
+    /// The content of a message is here from now on.
+    Carried {
+        number: MessageNumber,
+        content: Marked,
+    },
+    /// One more session is to get what another message says.
+    Copy {
+        number: MessageNumber,
+        of: MessageNumber,
+    },
+    /// One session needs it no more.
+    Out(MessageNumber),
+}
+
+/// Where the content of a message is within its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::storage) struct Marked {
+    pub(in crate::storage) offset: u32,
+    pub(in crate::storage) len: u32,
+}
+
 /// Turns on their way into one frame.
-pub(super) struct Batch {
+pub(in crate::storage) struct Batch {
     /// Room for the header, then the body.
     bytes: Vec<u8>,
     turns: u32,
+    marks: Vec<Mark>,
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
+    pub(in crate::storage) fn new() -> Self {
         Self {
             bytes: vec![0; HEADER_LEN],
             turns: 0,
+            marks: Vec::new(),
         }
     }
 
     /// Adds the records of one turn.
-    pub(super) fn push(&mut self, records: &[Record]) {
+    pub(in crate::storage) fn push(&mut self, records: &[Record]) {
         self.turns += 1;
         write_number(records.len() as u64, &mut self.bytes);
         for record in records {
-            record::write(record, &mut self.bytes);
+            let content = record::write(record, &mut self.bytes);
+            self.marks.extend(mark(record, content.as_ref()));
         }
     }
 
-    pub(super) fn turns(&self) -> u32 {
+    /// Adds a turn that changes nothing but where messages are.
+    pub(in crate::storage) fn push_carried(&mut self, messages: &[(MessageNumber, Vec<u8>)]) {
+        self.turns += 1;
+        write_number(messages.len() as u64, &mut self.bytes);
+        for (number, content) in messages {
+            let content = record::write_carried(*number, content, &mut self.bytes);
+            self.marks.push(Mark::Carried {
+                number: *number,
+                content: marked(&content),
+            });
+        }
+    }
+
+    pub(in crate::storage) fn turns(&self) -> u32 {
         self.turns
     }
 
+    pub(in crate::storage) fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
     /// How many bytes the frame takes.
-    pub(super) fn frame_len(&self) -> u64 {
+    pub(in crate::storage) fn frame_len(&self) -> u64 {
         aligned(self.bytes.len() as u64)
     }
 
@@ -169,52 +222,123 @@ impl Batch {
     ///
     /// # Errors
     /// If the body is longer than a frame can say.
-    pub(super) fn seal(
+    pub(in crate::storage) fn seal(
         &mut self,
         salt: u64,
         link: Link,
         promise: Promise,
     ) -> Result<(&[u8], Link), TooLong> {
-        let body = self.bytes.get(HEADER_LEN..).unwrap_or_default();
-        let header = Header {
-            body_len: u32::try_from(body.len()).map_err(|_| TooLong)?,
-            turns: self.turns,
-            body_crc: crc32c::crc32c(body),
-            link,
-            promise,
-        };
-        header.write(salt, &mut self.bytes);
-        let padded = self.bytes.len().next_multiple_of(ALIGNMENT);
-        self.bytes.resize(padded, 0);
-        Ok((&self.bytes, header.end(salt)))
+        let turns = self.turns;
+        let link = seal(&mut self.bytes, turns, salt, (link, promise))?;
+        Ok((&self.bytes, link))
     }
 
     /// Makes room for other turns.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::storage) fn clear(&mut self) {
         self.bytes.truncate(HEADER_LEN);
+        self.bytes.shrink_to(KEPT_LEN_MAX);
+        self.marks.clear();
+        self.marks.shrink_to(KEPT_LEN_MAX / size_of::<Mark>());
         self.turns = 0;
     }
 }
 
-/// Takes the turns of a body apart, one after the other.
-pub(super) struct Turns<'a> {
+/// Makes a frame of a body that has room for the header in front of it.
+pub(in crate::storage) fn seal(
+    bytes: &mut Vec<u8>,
+    turns: u32,
+    salt: u64,
+    (link, promise): (Link, Promise),
+) -> Result<Link, TooLong> {
+    let body = bytes.get(HEADER_LEN..).unwrap_or_default();
+    let header = Header {
+        body_len: u32::try_from(body.len()).map_err(|_| TooLong)?,
+        turns,
+        body_crc: crc32c::crc32c(body),
+        link,
+        promise,
+    };
+    header.write(salt, bytes);
+    let padded = bytes.len().next_multiple_of(ALIGNMENT);
+    bytes.resize(padded, 0);
+    Ok(header.end(salt))
+}
+
+fn mark(record: &Record, content: Option<&Range<usize>>) -> Option<Mark> {
+    match record {
+        Record::Message {
+            number, targets, ..
+        } => Some(Mark::Message {
+            number: *number,
+            content: marked(content?),
+            receivers: u32::try_from(targets.len()).unwrap_or(u32::MAX),
+        }),
+        Record::Copy { number, of, .. } => Some(Mark::Copy {
+            number: *number,
+            of: *of,
+        }),
+        Record::Settled { message, .. } | Record::Received { message, .. } => {
+            Some(Mark::Out(*message))
+        }
+        Record::SessionCreated { .. }
+        | Record::SessionResumed { .. }
+        | Record::SessionLeft { .. }
+        | Record::SessionEnded { .. }
+        | Record::Subscribed { .. }
+        | Record::Unsubscribed { .. }
+        | Record::WillSet { .. }
+        | Record::WillCleared { .. }
+        | Record::Sent { .. }
+        | Record::Completed { .. }
+        | Record::Accepted { .. }
+        | Record::Released { .. }
+        | Record::Retained { .. }
+        | Record::RetainedCleared { .. } => None,
+    }
+}
+
+fn marked(content: &Range<usize>) -> Marked {
+    // A longer frame is refused when it is sealed.
+    Marked {
+        offset: u32::try_from(content.start).unwrap_or(u32::MAX),
+        len: u32::try_from(content.len()).unwrap_or(u32::MAX),
+    }
+}
+
+/// A frame that was read.
+#[derive(Clone, Copy)]
+pub(in crate::storage) struct Frame<'a> {
+    pub(in crate::storage) header: Header,
+    pub(in crate::storage) body: &'a [u8],
+}
+
+/// Takes the turns of a frame apart, one after the other.
+pub(in crate::storage) struct Turns<'a> {
     reader: Reader<'a>,
     left: u32,
 }
 
 impl<'a> Turns<'a> {
-    pub(super) fn new(header: &Header, body: &'a [u8]) -> Self {
+    pub(in crate::storage) fn new(frame: &Frame<'a>) -> Self {
         Self {
-            reader: Reader::new(body),
-            left: header.turns,
+            reader: Reader::new(frame.body),
+            left: frame.header.turns,
         }
     }
 
-    /// Reads the records of the next turn into `records`. False where there is none.
-    pub(super) fn next(
+    /// How many bytes are left.
+    #[cfg(test)]
+    pub(in crate::storage) fn left(&self) -> usize {
+        self.reader.left()
+    }
+
+    /// Reads the next turn, record by record. False where there is none.
+    ///
+    /// # Errors
+    /// If there is no meaning in it, or `take` says so.
+    pub(in crate::storage) fn next(
         &mut self,
-        records: &mut Vec<Record>,
-        make_message: MakeMessage<'_>,
+        mut take: impl FnMut(Logged) -> Result<(), Malformed>,
     ) -> Result<bool, Malformed> {
         if self.left == 0 {
             if self.reader.is_empty() {
@@ -224,7 +348,7 @@ impl<'a> Turns<'a> {
         }
         self.left -= 1;
         for _ in 0..self.reader.number()? {
-            records.push(record::read(&mut self.reader, make_message)?);
+            take(record::read(&mut self.reader)?)?;
         }
         Ok(true)
     }

@@ -1,35 +1,39 @@
 //! The log: what must outlive us, one file behind the other, for one shard.
 //!
-//! What [`Storage::durable`] has reached is found again by [`Log::recover`], whatever happens to
-//! the process or to its power, and what is found has no hole. `docs/storage.md` describes every
+//! What it has told to be durable is found again by [`Log::recover`], whatever happens to the process or to its power, and what is found has no hole. `docs/storage.md` describes every
 //! byte.
 
 mod appender;
 mod disk;
 mod error;
-mod frame;
-mod record;
-mod recovery;
-mod segment;
-mod shelf;
+pub(super) mod frame;
+pub(super) mod record;
+pub(super) mod recovery;
+pub(super) mod segment;
+pub(super) mod shelf;
 mod spares;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
+mod watermark;
 mod window;
 mod writer;
 
-pub use disk::{Disk, DiskFile, Folder};
+pub use disk::{Disk, DiskFile, Folder, ReadOnly};
 pub use error::{Damage, Free, LogError, Operation};
-pub use record::{Malformed, MessageParts};
-pub use recovery::{Replay, Torn};
-pub use writer::Progress;
+pub(super) use frame::{Mark, Marked};
+pub use record::Malformed;
+pub(super) use recovery::Replay;
+pub use recovery::Torn;
 
-use super::{Position, Storage, StorageError};
-use crate::engine::Record;
+use super::desk::Desk;
+use super::{Position, Progress};
+use crate::engine::{MessageNumber, Record};
 use appender::Appender;
+pub(super) use appender::salt;
 use shelf::Shelf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use watermark::Watermark;
 use writer::Shared;
 
 /// So much gathers for one frame at the most, unless a single turn has more.
@@ -44,8 +48,10 @@ pub struct Settings {
     pub segment_bytes: SegmentBytes,
     /// What is survived.
     pub durability: Durability,
+    /// As many bytes the log and its checkpoint may take; before that, nothing more is taken in.
+    pub disk_bytes_max: u64,
     /// The turn up to which a checkpoint has everything: the log is replayed from there on.
-    pub covered: Position,
+    pub(super) covered: Position,
     /// A number that nobody can guess who sends us something.
     pub seed: u64,
 }
@@ -65,17 +71,49 @@ pub enum Durability {
 }
 
 /// A log of records on a disk. Dropped, it writes what has gathered.
-pub struct Log {
-    shared: Arc<Shared>,
+pub(super) struct Log {
+    pen: Pen,
     writer: Option<JoinHandle<()>>,
 }
 
+/// What appends to a log.
+#[derive(Clone)]
+pub(super) struct Pen {
+    shared: Arc<Shared>,
+}
+
 /// A log that was read and is not yet written.
-pub struct Recovered {
+pub(super) struct Recovered {
     appender: Appender,
+    watermark: Watermark,
     frame_len_max: u64,
     /// The tail that had to be cut.
-    pub torn: Option<Torn>,
+    pub(super) torn: Option<Torn>,
+}
+
+impl Settings {
+    /// Settings of a log whose seed is known to everybody.
+    pub fn new(
+        shard: u32,
+        segment_bytes: SegmentBytes,
+        durability: Durability,
+        disk_bytes_max: u64,
+    ) -> Self {
+        Self {
+            shard,
+            segment_bytes,
+            durability,
+            disk_bytes_max,
+            covered: Position(0),
+            seed: 0,
+        }
+    }
+
+    /// The same with a number that nobody can guess who sends us something.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
 }
 
 impl SegmentBytes {
@@ -107,7 +145,7 @@ impl Log {
     ///
     /// # Errors
     /// If the disk fails, has no room for the first segment, or holds a log that is damaged.
-    pub fn recover(
+    pub(super) fn recover(
         disk: Arc<dyn Disk>,
         settings: Settings,
         replay: &mut dyn Replay,
@@ -115,62 +153,107 @@ impl Log {
         let shelf = Shelf::new(disk);
         let mut found = recovery::recover(&shelf, &settings, replay)?;
         let torn = found.torn.take();
-        // A few frames fit into a segment.
-        let frame_len_max = FRAME_LEN_MAX.min(settings.segment_bytes.get() / 4);
+        let segment_bytes = settings.segment_bytes.get();
+        let watermark = Watermark::new(settings.disk_bytes_max, segment_bytes);
         let appender = Appender::new(shelf, settings, found)?;
         Ok(Recovered {
             appender,
-            frame_len_max,
+            watermark,
+            // A few frames fit into a segment.
+            frame_len_max: FRAME_LEN_MAX.min(segment_bytes / 4),
             torn,
         })
     }
 
-    /// Nobody needs the records of the turns up to `position` any more.
-    pub fn trim(&self, position: Position) {
-        self.shared.trim(position);
+    /// What appends to it.
+    pub(super) fn pen(&self) -> &Pen {
+        &self.pen
     }
 }
 
 impl Recovered {
     /// The last turn there is.
-    pub fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         self.appender.position()
+    }
+
+    /// What was read does not fit together.
+    pub(super) fn senseless(&self, malformed: Malformed) -> LogError {
+        self.appender.senseless(0, malformed)
+    }
+
+    /// Its segments, the oldest first. The last one is not complete.
+    pub(super) fn segments(&self) -> impl Iterator<Item = recovery::Known> {
+        self.appender.segments()
     }
 
     /// Lets the log be written. `tell` is called by the thread that writes, after each sync.
     ///
     /// # Errors
     /// If there is no thread to be had.
-    pub fn start(self, tell: impl FnMut(Progress) + Send + 'static) -> std::io::Result<Log> {
+    pub(super) fn start(
+        self,
+        desk: Arc<Desk>,
+        tell: impl FnMut(Progress) + Send + 'static,
+    ) -> std::io::Result<Log> {
         let shared = Arc::new(Shared::new(self.position(), self.frame_len_max));
-        let appender = self.appender;
+        let (appender, watermark) = (self.appender, self.watermark);
         let writer = {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new().name("log".to_owned());
-            thread.spawn(move || writer::run(&shared, appender, tell))?
+            thread.spawn(move || writer::run(&shared, appender, (&desk, watermark), tell))?
         };
         Ok(Log {
-            shared,
+            pen: Pen { shared },
             writer: Some(writer),
         })
     }
 }
 
-impl Storage for Log {
-    fn append(&mut self, records: &mut Vec<Record>) -> Result<Position, StorageError> {
-        let position = self.shared.append(records)?;
-        records.clear();
-        Ok(position)
+impl Pen {
+    /// Takes the records of a turn, whatever the disk does.
+    ///
+    /// # Errors
+    /// If the log has failed.
+    pub(super) fn append(&self, records: &[Record]) -> Result<Position, Arc<LogError>> {
+        self.shared.append(records)
     }
 
-    fn durable(&self) -> Position {
+    /// Takes messages whose contents are to be where the log ends.
+    ///
+    /// # Errors
+    /// If the log has failed.
+    pub(super) fn carry(
+        &self,
+        messages: &[(MessageNumber, Vec<u8>)],
+    ) -> Result<Position, Arc<LogError>> {
+        self.shared.carry(messages)
+    }
+
+    /// Up to where everything is durable.
+    pub(super) fn durable(&self) -> Position {
         self.shared.durable()
+    }
+
+    /// The last turn that was taken.
+    pub(super) fn taken(&self) -> Position {
+        self.shared.taken()
+    }
+
+    /// Whether as much has gathered as should.
+    pub(super) fn is_behind(&self) -> bool {
+        self.shared.is_behind()
+    }
+
+    /// There may be segments that nobody needs any more.
+    pub(super) fn look(&self) {
+        self.shared.look();
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.shared.close();
+        self.pen.shared.close();
         if let Some(writer) = self.writer.take() {
             // If it panicked, it has said so.
             let _ = writer.join();

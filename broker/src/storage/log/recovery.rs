@@ -6,23 +6,70 @@
 
 use super::Settings;
 use super::error::{Damage, LogError};
-use super::frame::{self, ALIGNMENT, Link, Promise, Turns};
-use super::record::{Malformed, MessageParts};
+use super::frame::{self, ALIGNMENT, Frame, Link, Promise, Turns};
+use super::record::{Found as Content, Logged, Malformed};
 use super::segment::{FRAMES_START, Role, Segment, name_of};
 use super::shelf::Shelf;
 use super::window::Window;
-use crate::engine::{Message, Record};
 use crate::storage::Position;
+use crate::storage::ledger::Place;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Takes what is found.
-pub trait Replay {
-    /// Makes a message of its parts. It was permitted when it was recorded.
-    fn message(&mut self, parts: MessageParts) -> Arc<Message>;
+pub(in crate::storage) trait Replay {
+    /// The frames in their order, without those that are covered.
+    ///
+    /// # Errors
+    /// If there is no meaning in it.
+    fn frame(&mut self, read: &Read<'_>) -> Result<(), Malformed>;
+}
 
-    /// The records of one turn, the turns in their order. What is left of them is dropped.
-    fn turn(&mut self, position: Position, records: &mut Vec<Record>);
+/// A frame that was read, and where.
+pub(in crate::storage) struct Read<'a> {
+    pub(in crate::storage) frame: Frame<'a>,
+    pub(in crate::storage) segment: u32,
+    /// Where its body begins.
+    pub(in crate::storage) offset: u64,
+    pub(in crate::storage) covered: Position,
+}
+
+impl Read<'_> {
+    /// Goes through what was recorded in the turns that are not covered.
+    ///
+    /// # Errors
+    /// If there is no meaning in it, or `take` says so.
+    pub(in crate::storage) fn records(
+        &self,
+        mut take: impl FnMut(Position, Logged) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let mut position = Position(self.frame.header.link.turns);
+        let mut turns = Turns::new(&self.frame);
+        loop {
+            position.0 += 1;
+            let is_covered = position <= self.covered;
+            let more = turns.next(|logged| match is_covered {
+                true => Ok(()),
+                false => take(position, logged),
+            })?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where a message is that was found in it.
+    ///
+    /// # Errors
+    /// If that is farther than a place can say.
+    pub(in crate::storage) fn place(&self, content: &Content) -> Result<Place, Malformed> {
+        let before = self.frame.body.len() - content.from_end;
+        let offset = u32::try_from(self.offset + before as u64);
+        Ok(Place {
+            segment: self.segment,
+            offset: offset.map_err(|_| Malformed("a message begins behind 4 GiB"))?,
+            len: content.outline.len,
+        })
+    }
 }
 
 /// The end of a log that was never completely written.
@@ -49,11 +96,11 @@ pub(super) struct Found {
 
 /// A segment of which enough is known to let it go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) sequence: u64,
-    pub(super) size: u64,
+pub(in crate::storage) struct Known {
+    pub(in crate::storage) sequence: u64,
+    pub(in crate::storage) size: u64,
     /// How many turns there are up to its end.
-    pub(super) end: u64,
+    pub(in crate::storage) end: u64,
 }
 
 /// Reads the log and makes the end of it fit to be continued.
@@ -62,11 +109,46 @@ pub(super) fn recover(
     settings: &Settings,
     replay: &mut dyn Replay,
 ) -> Result<Found, LogError> {
-    let (sequences, spares) = list(shelf, settings)?;
+    let looked = look(shelf, settings, replay)?;
+    for name in &looked.useless {
+        shelf.remove(name)?;
+    }
+    if let Some((segment, whole)) = &looked.last {
+        settle(segment, whole, looked.torn.as_ref())?;
+        shelf.sync_names()?;
+    }
+    Ok(Found {
+        segments: looked.segments,
+        active: looked.last.map(|(segment, whole)| (segment, whole.end)),
+        link: looked.link,
+        spares: looked.spares,
+        torn: looked.torn,
+    })
+}
+
+/// What there is in a folder, left as it is.
+pub(in crate::storage) struct Looked {
+    /// In order; all but the last are complete.
+    pub(in crate::storage) segments: Vec<Known>,
+    last: Option<(Segment, Whole)>,
+    pub(in crate::storage) link: Link,
+    pub(in crate::storage) spares: Vec<u64>,
+    /// Files that were never finished.
+    useless: Vec<String>,
+    pub(in crate::storage) torn: Option<Torn>,
+}
+
+/// Reads the log and changes nothing.
+pub(in crate::storage) fn look(
+    shelf: &Shelf,
+    settings: &Settings,
+    replay: &mut dyn Replay,
+) -> Result<Looked, LogError> {
+    let listed = list(shelf, settings)?;
     let mut walk = Walk::new(shelf, settings, replay);
     let mut segments = Vec::new();
     let mut last = None;
-    for sequence in sequences {
+    for sequence in listed.sequences {
         let segment = walk.open(sequence, last.as_ref())?;
         let whole = walk.frames(&segment)?;
         segments.push(Known {
@@ -81,28 +163,54 @@ pub(super) fn recover(
     let mut torn = None;
     if let Some((segment, whole)) = &last {
         torn = judge_tail(segment, whole.end, link)?;
-        settle(segment, whole, torn.as_ref())?;
-        shelf.sync_names()?;
     }
-    Ok(Found {
+    Ok(Looked {
         segments,
-        active: last.map(|(segment, whole)| (segment, whole.end)),
+        last,
         link,
-        spares,
+        spares: listed.spares,
+        useless: listed.useless,
         torn,
     })
 }
 
-/// The segments and the spares, each in order.
-fn list(shelf: &Shelf, settings: &Settings) -> Result<(Vec<u64>, Vec<u64>), LogError> {
-    let (mut sequences, mut spares) = (Vec::new(), Vec::new());
+/// Reads complete segments, the first of which has the turn behind the covered one.
+pub(in crate::storage) fn read_complete(
+    shelf: &Shelf,
+    settings: &Settings,
+    complete: &[(u32, Position)],
+    replay: &mut dyn Replay,
+) -> Result<(), LogError> {
+    let mut walk = Walk::new(shelf, settings, replay);
+    let mut last = None;
+    for (sequence, end) in complete {
+        let segment = walk.open((*sequence).into(), last.as_ref())?;
+        let whole = walk.frames(&segment)?;
+        if walk.link.turns != end.0 {
+            let turn = walk.link.turns + 1;
+            return Err(segment.file.damaged(whole.end, Damage::Frame { turn }));
+        }
+        last = Some((segment, whole));
+    }
+    Ok(())
+}
+
+/// What files there are, by their names.
+struct Listed {
+    sequences: Vec<u64>,
+    spares: Vec<u64>,
+    useless: Vec<String>,
+}
+
+fn list(shelf: &Shelf, settings: &Settings) -> Result<Listed, LogError> {
+    let (mut sequences, mut spares, mut useless) = (Vec::new(), Vec::new(), Vec::new());
     for name in shelf.names()? {
         match Role::of(&name) {
             Role::Segment(sequence) => sequences.push(sequence),
             Role::Spare(spare) if shelf.open(&name)?.size()? == settings.segment_bytes.get() => {
                 spares.push(spare);
             }
-            Role::Spare(_) | Role::Unfinished => shelf.remove(&name)?,
+            Role::Spare(_) | Role::Unfinished => useless.push(name),
             Role::Foreign => {}
         }
     }
@@ -114,7 +222,11 @@ fn list(shelf: &Shelf, settings: &Settings) -> Result<(Vec<u64>, Vec<u64>), LogE
             return Err(shelf.missing(&name_of(expected)));
         }
     }
-    Ok((sequences, spares))
+    Ok(Listed {
+        sequences,
+        spares,
+        useless,
+    })
 }
 
 /// Where the whole frames of a segment are.
@@ -132,7 +244,6 @@ struct Walk<'w> {
     settings: &'w Settings,
     replay: &'w mut dyn Replay,
     link: Link,
-    records: Vec<Record>,
 }
 
 impl<'w> Walk<'w> {
@@ -142,7 +253,6 @@ impl<'w> Walk<'w> {
             settings,
             replay,
             link: Link::default(),
-            records: Vec::new(),
         }
     }
 
@@ -215,28 +325,23 @@ impl<'w> Walk<'w> {
         let Some(body) = body.filter(|body| header.is_of(body)) else {
             return Ok(None);
         };
-        let turns = Turns::new(&header, body);
-        self.replay(turns).map_err(|malformed| {
-            let turn = header.link.turns + 1;
-            segment
-                .file
-                .damaged(offset, Damage::Meaning { turn, malformed })
-        })?;
-        self.link = header.end(salt);
-        Ok(Some(header.frame_len()))
-    }
-
-    fn replay(&mut self, mut turns: Turns<'_>) -> Result<(), Malformed> {
-        let mut position = self.link.turns;
-        let replay = &mut *self.replay;
-        while turns.next(&mut self.records, &mut |parts| replay.message(parts))? {
-            position += 1;
-            if position > self.settings.covered.0 {
-                replay.turn(Position(position), &mut self.records);
-            }
-            self.records.clear();
+        let read = Read {
+            frame: Frame { header, body },
+            segment: number_of(segment),
+            offset: offset + frame::HEADER_LEN as u64,
+            covered: self.settings.covered,
+        };
+        let link = header.end(salt);
+        if link.turns > read.covered.0 {
+            self.replay.frame(&read).map_err(|malformed| {
+                let turn = header.link.turns + 1;
+                segment
+                    .file
+                    .damaged(offset, Damage::Meaning { turn, malformed })
+            })?;
         }
-        Ok(())
+        self.link = link;
+        Ok(Some(header.frame_len()))
     }
 
     fn check_end(&self) -> Result<(), LogError> {
@@ -250,6 +355,11 @@ impl<'w> Walk<'w> {
         }
         Ok(())
     }
+}
+
+/// The number of a segment, of which there are never as many as it can say.
+fn number_of(segment: &Segment) -> u32 {
+    u32::try_from(segment.header.sequence).unwrap_or(u32::MAX)
 }
 
 /// What is behind the last whole frame: a torn tail, or nothing.

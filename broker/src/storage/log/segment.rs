@@ -11,9 +11,9 @@ use super::shelf::{NamedFile, Shelf};
 use bytes::{Buf, BufMut};
 
 /// Where the first frame begins: one sector of the disk is the header's alone.
-pub(super) const FRAMES_START: u64 = SECTOR_LEN as u64;
+pub(in crate::storage) const FRAMES_START: u64 = SECTOR_LEN as u64;
 /// The version of all that is in a segment. The header has this form in every version.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(in crate::storage) const FORMAT_VERSION: u32 = 1;
 
 const SECTOR_LEN: usize = 512;
 const MAGIC: [u8; 8] = *b"CSIGNLOG";
@@ -23,32 +23,38 @@ const HEADER_LEN: usize = 56;
 const CHECKED_LEN: usize = HEADER_LEN - 4;
 /// What becomes a spare when it is done.
 const PREPARING: &str = "preparing";
+/// What becomes the checkpoint when it is done.
+pub(in crate::storage) const UNFINISHED_CHECKPOINT: &str = "checkpoint-preparing";
 /// So much is written at once when a spare is made.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// What stands at the beginning of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) version: u32,
-    pub(super) shard: u32,
-    pub(super) sequence: u64,
+pub(in crate::storage) struct Header {
+    pub(in crate::storage) version: u32,
+    pub(in crate::storage) shard: u32,
+    pub(in crate::storage) sequence: u64,
     /// What its first frame continues.
-    pub(super) link: Link,
+    pub(in crate::storage) link: Link,
     /// What keys the checks of its frames.
-    pub(super) salt: u64,
+    pub(in crate::storage) salt: u64,
     /// How long the file is.
-    pub(super) size: u64,
+    pub(in crate::storage) size: u64,
 }
 
 /// An open segment.
-pub(super) struct Segment {
-    pub(super) header: Header,
-    pub(super) file: NamedFile,
+pub(in crate::storage) struct Segment {
+    pub(in crate::storage) header: Header,
+    pub(in crate::storage) file: NamedFile,
 }
 
 impl Segment {
     /// Makes a segment of a spare of the size that is in the header.
-    pub(super) fn begin(shelf: &Shelf, spare: &str, header: Header) -> Result<Self, LogError> {
+    pub(in crate::storage) fn begin(
+        shelf: &Shelf,
+        spare: &str,
+        header: Header,
+    ) -> Result<Self, LogError> {
         let file = shelf.open(spare)?;
         file.write_at(&header.write(), 0, header.size)?;
         file.sync(header.size)?;
@@ -61,7 +67,7 @@ impl Segment {
     }
 
     /// Opens the segment with this number.
-    pub(super) fn open(shelf: &Shelf, sequence: u64) -> Result<Self, LogError> {
+    pub(in crate::storage) fn open(shelf: &Shelf, sequence: u64) -> Result<Self, LogError> {
         let file = shelf.open(&name_of(sequence))?;
         let mut bytes = [0; HEADER_LEN];
         let size = file.size()?;
@@ -88,16 +94,16 @@ impl Segment {
         Ok(Self { header, file })
     }
 
-    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), LogError> {
+    pub(in crate::storage) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), LogError> {
         self.file.write_at(bytes, offset, self.header.size)
     }
 
     /// Writes zeros from `offset` to the end.
-    pub(super) fn clear_from(&self, offset: u64) -> Result<(), LogError> {
+    pub(in crate::storage) fn clear_from(&self, offset: u64) -> Result<(), LogError> {
         write_zeros(&self.file, offset, self.header.size)
     }
 
-    pub(super) fn sync(&self) -> Result<(), LogError> {
+    pub(in crate::storage) fn sync(&self) -> Result<(), LogError> {
         self.file.sync(self.header.size)
     }
 }
@@ -146,7 +152,7 @@ impl Header {
 }
 
 /// Makes a spare of this size: room on the disk that the log has for itself.
-pub(super) fn prepare(shelf: &Shelf, spare: &str, size: u64) -> Result<(), LogError> {
+pub(in crate::storage) fn prepare(shelf: &Shelf, spare: &str, size: u64) -> Result<(), LogError> {
     let outcome = fill(shelf, size).and_then(|()| shelf.rename(PREPARING, spare));
     if outcome.is_err() {
         // What it has taken of a full disk is of use to others; the first error says more.
@@ -173,21 +179,21 @@ fn write_zeros(file: &NamedFile, mut offset: u64, size: u64) -> Result<(), LogEr
 
 /// What a file in the folder of a log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::storage) enum Role {
     /// The segment with this number.
     Segment(u64),
     /// Room for a segment.
     Spare(u64),
-    /// A spare that was never finished.
+    /// A spare or a checkpoint that was never finished.
     Unfinished,
     /// None of ours.
     Foreign,
 }
 
 impl Role {
-    pub(super) fn of(name: &str) -> Self {
+    pub(in crate::storage) fn of(name: &str) -> Self {
         let number = |rest: &str| rest.parse().ok();
-        if name == PREPARING {
+        if name == PREPARING || name == UNFINISHED_CHECKPOINT {
             return Self::Unfinished;
         }
         let spare = name
@@ -209,10 +215,10 @@ impl Role {
     }
 }
 
-pub(super) fn name_of(sequence: u64) -> String {
+pub(in crate::storage) fn name_of(sequence: u64) -> String {
     format!("{sequence:010}.log")
 }
 
-pub(super) fn spare_name(number: u64) -> String {
+pub(in crate::storage) fn spare_name(number: u64) -> String {
     format!("spare-{number}")
 }

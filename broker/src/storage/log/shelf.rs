@@ -11,61 +11,66 @@ use std::sync::Arc;
 
 /// Where the files are.
 #[derive(Clone)]
-pub(super) struct Shelf {
+pub(in crate::storage) struct Shelf {
     disk: Arc<dyn Disk>,
 }
 
 /// One of them, open.
-pub(super) struct NamedFile {
+pub(in crate::storage) struct NamedFile {
     shelf: Shelf,
     name: String,
     file: Box<dyn DiskFile>,
 }
 
 impl Shelf {
-    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+    pub(in crate::storage) fn new(disk: Arc<dyn Disk>) -> Self {
         Self { disk }
     }
 
-    pub(super) fn names(&self) -> Result<Vec<String>, LogError> {
+    pub(in crate::storage) fn names(&self) -> Result<Vec<String>, LogError> {
         let names = self.disk.names();
         names.map_err(|source| self.failed(Operation::List, "", source))
     }
 
-    pub(super) fn create(&self, name: &str) -> Result<NamedFile, LogError> {
+    pub(in crate::storage) fn create(&self, name: &str) -> Result<NamedFile, LogError> {
         let file = self.disk.create(name);
         let file = file.map_err(|source| self.failed(Operation::Create, name, source))?;
         Ok(self.named(name, file))
     }
 
-    pub(super) fn open(&self, name: &str) -> Result<NamedFile, LogError> {
+    pub(in crate::storage) fn open(&self, name: &str) -> Result<NamedFile, LogError> {
         let file = self.disk.open(name);
         let file = file.map_err(|source| self.failed(Operation::Open, name, source))?;
         Ok(self.named(name, file))
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), LogError> {
+    pub(in crate::storage) fn rename(&self, from: &str, to: &str) -> Result<(), LogError> {
         let done = self.disk.rename(from, to);
         done.map_err(|source| self.failed(Operation::Rename, from, source))
     }
 
-    pub(super) fn remove(&self, name: &str) -> Result<(), LogError> {
+    pub(in crate::storage) fn remove(&self, name: &str) -> Result<(), LogError> {
         let done = self.disk.remove(name);
         done.map_err(|source| self.failed(Operation::Remove, name, source))
     }
 
-    pub(super) fn sync_names(&self) -> Result<(), LogError> {
+    pub(in crate::storage) fn sync_names(&self) -> Result<(), LogError> {
         let done = self.disk.sync_names();
         done.map_err(|source| self.failed(Operation::Sync, "", source))
     }
 
-    pub(super) fn missing(&self, name: &str) -> LogError {
+    /// How many bytes are free; all there could be where the disk does not say.
+    pub(in crate::storage) fn free_bytes(&self) -> u64 {
+        self.disk.free_bytes().unwrap_or(u64::MAX)
+    }
+
+    pub(in crate::storage) fn missing(&self, name: &str) -> LogError {
         LogError::Missing {
             path: self.disk.path(name),
         }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::storage) fn path(&self, name: &str) -> PathBuf {
         self.disk.path(name)
     }
 
@@ -87,29 +92,34 @@ impl Shelf {
 }
 
 impl NamedFile {
-    pub(super) fn size(&self) -> Result<u64, LogError> {
+    pub(in crate::storage) fn size(&self) -> Result<u64, LogError> {
         let size = self.file.size();
         size.map_err(|source| self.shelf.failed(Operation::Read, &self.name, source))
     }
 
-    pub(super) fn read_at(&self, into: &mut [u8], offset: u64) -> Result<(), LogError> {
+    pub(in crate::storage) fn read_at(&self, into: &mut [u8], offset: u64) -> Result<(), LogError> {
         let done = self.file.read_at(into, offset);
         done.map_err(|source| self.shelf.failed(Operation::Read, &self.name, source))
     }
 
     /// Writes into a file that takes `size` bytes as a whole.
-    pub(super) fn write_at(&self, bytes: &[u8], offset: u64, size: u64) -> Result<(), LogError> {
+    pub(in crate::storage) fn write_at(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+        size: u64,
+    ) -> Result<(), LogError> {
         let done = self.file.write_at(bytes, offset);
         done.map_err(|source| self.not_written(Operation::Write, size, source))
     }
 
     /// Syncs a file that takes `size` bytes as a whole.
-    pub(super) fn sync(&self, size: u64) -> Result<(), LogError> {
+    pub(in crate::storage) fn sync(&self, size: u64) -> Result<(), LogError> {
         let done = self.file.sync();
         done.map_err(|source| self.not_written(Operation::Sync, size, source))
     }
 
-    pub(super) fn damaged(&self, offset: u64, damage: Damage) -> LogError {
+    pub(in crate::storage) fn damaged(&self, offset: u64, damage: Damage) -> LogError {
         LogError::Damaged {
             path: self.path(),
             offset,
@@ -117,7 +127,7 @@ impl NamedFile {
         }
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in crate::storage) fn path(&self) -> PathBuf {
         self.shelf.path(&self.name)
     }
 

@@ -57,6 +57,11 @@ impl Spares {
         self.ready.is_empty().then(|| self.order())
     }
 
+    /// How much room they are.
+    pub(super) fn bytes(&self) -> u64 {
+        self.size * self.ready.len() as u64
+    }
+
     /// Takes one that was made.
     pub(super) fn add(&mut self, name: String) {
         self.ready.push_back(name);

@@ -6,14 +6,14 @@ use super::segment::Segment;
 /// So much is read at once, unless more is asked for.
 const LEN: u64 = 256 * 1024;
 
-pub(super) struct Window<'s> {
+pub(in crate::storage) struct Window<'s> {
     segment: &'s Segment,
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl<'s> Window<'s> {
-    pub(super) fn new(segment: &'s Segment) -> Self {
+    pub(in crate::storage) fn new(segment: &'s Segment) -> Self {
         Self {
             segment,
             start: 0,
@@ -21,12 +21,16 @@ impl<'s> Window<'s> {
         }
     }
 
-    pub(super) fn segment(&self) -> &'s Segment {
+    pub(in crate::storage) fn segment(&self) -> &'s Segment {
         self.segment
     }
 
     /// The bytes at an offset; `None` where the file ends before.
-    pub(super) fn bytes(&mut self, offset: u64, len: u64) -> Result<Option<&[u8]>, LogError> {
+    pub(in crate::storage) fn bytes(
+        &mut self,
+        offset: u64,
+        len: u64,
+    ) -> Result<Option<&[u8]>, LogError> {
         let size = self.segment.header.size;
         let Some(end) = offset.checked_add(len).filter(|end| *end <= size) else {
             return Ok(None);
@@ -42,7 +46,7 @@ impl<'s> Window<'s> {
     }
 
     /// As many bytes as `N` says.
-    pub(super) fn chunk<const N: usize>(
+    pub(in crate::storage) fn chunk<const N: usize>(
         &mut self,
         offset: u64,
     ) -> Result<Option<&[u8; N]>, LogError> {

@@ -1,35 +1,29 @@
 //! The writer: a thread that writes and syncs what has gathered, then says how far it came.
 //!
-//! There is no timer: what gathers while one frame is synced is the next frame. What gathers has
-//! a maximum, and there whoever appends waits for the disk.
+//! There is no timer: what gathers while one frame is synced is the next frame. Nobody waits for
+//! room to append; where too much has gathered, the log says that it is behind.
 
 use super::appender::Appender;
 use super::error::LogError;
 use super::frame::Batch;
-use crate::engine::Record;
-use crate::storage::Position;
+use super::watermark::Watermark;
+use crate::engine::{MessageNumber, Record};
+use crate::storage::desk::Desk;
+use crate::storage::ledger::Ledger;
+use crate::storage::{Position, Progress};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-
-/// How a log gets on.
-#[derive(Clone, Debug)]
-pub enum Progress {
-    /// Everything up to here is durable.
-    Durable(Position),
-    /// Nothing more will be.
-    Failed(Arc<LogError>),
-}
 
 /// What those who append and the one who writes share.
 pub(super) struct Shared {
     gathering: Mutex<Gathering>,
     /// The writer waits here for something to do.
     work: Condvar,
-    /// Those who append wait here for room.
-    room: Condvar,
     durable: AtomicU64,
+    /// Whether as much has gathered as a frame may take.
+    is_behind: AtomicBool,
     /// How long a frame may grow.
     frame_len_max: u64,
 }
@@ -37,12 +31,11 @@ pub(super) struct Shared {
 struct Gathering {
     batch: Batch,
     taken: u64,
-    /// Up to where nothing is needed, if that is news.
-    trim: Option<Position>,
+    /// Whether there may be segments to be let go.
+    looks: bool,
     closing: bool,
-    /// Whether the writer waits, and whether anybody waits for room.
+    /// Whether the writer waits.
     idle: bool,
-    crowded: bool,
     failure: Option<Arc<LogError>>,
 }
 
@@ -51,40 +44,60 @@ impl Shared {
         let gathering = Gathering {
             batch: Batch::new(),
             taken: position.0,
-            trim: None,
+            looks: false,
             closing: false,
             idle: false,
-            crowded: false,
             failure: None,
         };
         Self {
             gathering: Mutex::new(gathering),
             work: Condvar::new(),
-            room: Condvar::new(),
             durable: AtomicU64::new(position.0),
+            is_behind: AtomicBool::new(false),
             frame_len_max,
         }
     }
 
-    /// Takes the records of a turn, and waits for the disk where too much has gathered.
+    /// Takes the records of a turn.
     pub(super) fn append(&self, records: &[Record]) -> Result<Position, Arc<LogError>> {
+        self.add(|batch| batch.push(records))
+    }
+
+    /// Takes messages whose contents are to be where the log ends.
+    pub(super) fn carry(
+        &self,
+        messages: &[(MessageNumber, Vec<u8>)],
+    ) -> Result<Position, Arc<LogError>> {
+        self.add(|batch| batch.push_carried(messages))
+    }
+
+    fn add(&self, push: impl FnOnce(&mut Batch)) -> Result<Position, Arc<LogError>> {
         let mut gathering = self.gathering();
-        while gathering.is_full(self.frame_len_max) && gathering.failure.is_none() {
-            gathering.crowded = true;
-            gathering = wait(&self.room, gathering);
-        }
         if let Some(failure) = &gathering.failure {
             return Err(Arc::clone(failure));
         }
-        gathering.batch.push(records);
+        push(&mut gathering.batch);
         gathering.taken += 1;
+        if gathering.batch.frame_len() >= self.frame_len_max {
+            self.is_behind.store(true, Ordering::SeqCst);
+        }
         self.wake(&gathering);
         Ok(Position(gathering.taken))
     }
 
-    pub(super) fn trim(&self, position: Position) {
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::SeqCst)
+    }
+
+    /// The last turn that was taken.
+    pub(super) fn taken(&self) -> Position {
+        Position(self.gathering().taken)
+    }
+
+    /// There may be segments that nobody needs any more.
+    pub(super) fn look(&self) {
         let mut gathering = self.gathering();
-        gathering.trim = gathering.trim.max(Some(position));
+        gathering.looks = true;
         self.wake(&gathering);
     }
 
@@ -104,8 +117,8 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do and takes it. What was asked for is done before the end.
-    fn take(&self, batch: &mut Batch) -> Work {
+    /// Waits for something to do and takes it. Whether nothing follows.
+    fn take(&self, batch: &mut Batch) -> bool {
         let mut gathering = self.gathering();
         while gathering.is_idle() {
             gathering.idle = true;
@@ -113,20 +126,15 @@ impl Shared {
             gathering.idle = false;
         }
         std::mem::swap(&mut gathering.batch, batch);
-        if std::mem::take(&mut gathering.crowded) {
-            self.room.notify_all();
-        }
-        Work {
-            trim: gathering.trim.take(),
-            is_last: gathering.closing,
-        }
+        self.is_behind.store(false, Ordering::SeqCst);
+        gathering.looks = false;
+        gathering.closing
     }
 
     fn fail(&self, error: LogError) -> Arc<LogError> {
         let failure = Arc::new(error);
         let mut gathering = self.gathering();
         gathering.failure = Some(Arc::clone(&failure));
-        self.room.notify_all();
         failure
     }
 
@@ -138,12 +146,8 @@ impl Shared {
 }
 
 impl Gathering {
-    fn is_full(&self, len_max: u64) -> bool {
-        self.batch.frame_len() >= len_max
-    }
-
     fn is_idle(&self) -> bool {
-        self.batch.turns() == 0 && self.trim.is_none() && !self.closing
+        self.batch.turns() == 0 && !self.looks && !self.closing
     }
 }
 
@@ -151,17 +155,18 @@ fn wait<'g>(at: &Condvar, gathering: MutexGuard<'g, Gathering>) -> MutexGuard<'g
     at.wait(gathering).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the writer is to do beside its batch.
-struct Work {
-    trim: Option<Position>,
-    is_last: bool,
-}
-
 /// Writes until the log is closed or fails.
-pub(super) fn run(shared: &Shared, appender: Appender, mut tell: impl FnMut(Progress)) {
+pub(super) fn run(
+    shared: &Shared,
+    appender: Appender,
+    (desk, watermark): (&Desk, Watermark),
+    mut tell: impl FnMut(Progress),
+) {
     let mut writer = Writer {
         shared,
         appender,
+        desk,
+        watermark,
         making: None,
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| writer.write_all(&mut tell)));
@@ -170,37 +175,110 @@ pub(super) fn run(shared: &Shared, appender: Appender, mut tell: impl FnMut(Prog
     let error = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
-        Err(_) => LogError::WriterLost,
+        Err(_) => LogError::ThreadLost,
     };
-    tell(Progress::Failed(shared.fail(error)));
+    let failure = shared.fail(error);
+    desk.close();
+    tell(Progress::Failed(failure));
 }
 
 struct Writer<'s> {
     shared: &'s Shared,
     appender: Appender,
+    desk: &'s Desk,
+    watermark: Watermark,
     /// A thread that makes a spare.
     making: Option<JoinHandle<Result<String, LogError>>>,
 }
 
+/// So many marks are entered before others may look into the ledger.
+const MARKS_AT_ONCE: usize = 4096;
+
 impl Writer<'_> {
     fn write_all(&mut self, tell: &mut impl FnMut(Progress)) -> Result<(), LogError> {
         let mut batch = Batch::new();
+        self.judge_room(tell);
         loop {
-            let work = self.shared.take(&mut batch);
+            let is_last = self.shared.take(&mut batch);
             if batch.turns() > 0 {
                 self.take_spare(batch.frame_len());
-                let position = self.appender.commit(&mut batch)?;
+                let before = self.appender.segment();
+                let begin = self.appender.commit(&mut batch)?;
+                let position = self.appender.position();
                 self.shared.durable.store(position.0, Ordering::Release);
                 tell(Progress::Durable(position));
+                if self.appender.segment() != before {
+                    self.enter_segment();
+                }
+                self.enter(&batch, begin)?;
                 batch.clear();
+                if self.appender.segment() != before {
+                    self.judge_room(tell);
+                }
             }
-            if let Some(position) = work.trim {
-                self.appender.trim(position)?;
+            if self.let_go()? {
+                self.judge_room(tell);
             }
-            if work.is_last {
+            if is_last {
                 return Ok(());
             }
             self.make_spare();
+        }
+    }
+
+    /// Enters into the ledger that a segment was begun, and that the one before is complete.
+    fn enter_segment(&mut self) {
+        let mut last = self.appender.segments().rev();
+        let (begun, ended) = (last.next(), last.next());
+        self.desk.with(|ledger| {
+            if let Some(ended) = ended {
+                ledger.end_segment(segment_number(ended.sequence), Position(ended.end));
+            }
+            if let Some(begun) = begun {
+                ledger.begin_segment(segment_number(begun.sequence), begun.size);
+            }
+        });
+    }
+
+    /// Enters into the ledger what the frame at `begin` has brought.
+    fn enter(&mut self, batch: &Batch, begin: u64) -> Result<(), LogError> {
+        let number = segment_number(self.appender.segment());
+        for marks in batch.marks().chunks(MARKS_AT_ONCE) {
+            let entered = self.desk.with(|ledger| ledger.take((number, begin), marks));
+            entered.map_err(|malformed| self.appender.senseless(begin, malformed))?;
+        }
+        self.desk.with(Ledger::sweep);
+        self.desk.reach(self.appender.position());
+        Ok(())
+    }
+
+    /// Lets go of the oldest segments, as far as nobody needs them. Whether there were any.
+    fn let_go(&mut self) -> Result<bool, LogError> {
+        let mut any = false;
+        while let Some(oldest) = self.appender.oldest() {
+            let number = segment_number(oldest.sequence);
+            if !self.desk.with(|ledger| ledger.is_free(number)) {
+                break;
+            }
+            self.appender.let_go()?;
+            self.desk.with(|ledger| ledger.forget_segment(number));
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Segments have come or gone: says so, and whether there is room.
+    fn judge_room(&mut self, tell: &mut impl FnMut(Progress)) {
+        let free = self.appender.free_bytes();
+        let watermark = &mut self.watermark;
+        let room = self.desk.with(|ledger| {
+            let room = watermark.judge(ledger, free);
+            ledger.is_tight = watermark.is_tight();
+            room
+        });
+        self.desk.tell_of_segments();
+        if let Some(room) = room {
+            tell(Progress::Room(room));
         }
     }
 
@@ -232,4 +310,8 @@ impl Writer<'_> {
             Err(_) => tracing::warn!("the thread that makes the next segment panicked"),
         }
     }
+}
+
+fn segment_number(sequence: u64) -> u32 {
+    u32::try_from(sequence).unwrap_or(u32::MAX)
 }

@@ -9,10 +9,10 @@ use protocol::packet::QoS;
 /// These bytes have no meaning in this format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(pub(in crate::storage::log) &'static str);
+pub struct Malformed(pub(in crate::storage) &'static str);
 
 /// Seven bits a byte, the lowest first; the top bit says that more follow.
-pub(in crate::storage::log) fn write_number(mut number: u64, out: &mut Vec<u8>) {
+pub(in crate::storage) fn write_number(mut number: u64, out: &mut Vec<u8>) {
     loop {
         // Seven bits always fit.
         let low = u8::try_from(number & 0x7F).unwrap_or_default();
@@ -25,32 +25,42 @@ pub(in crate::storage::log) fn write_number(mut number: u64, out: &mut Vec<u8>) 
 }
 
 /// A length and as many bytes.
-pub(in crate::storage::log) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::storage) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     write_number(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
 /// Takes apart what was written.
-pub(in crate::storage::log) struct Reader<'a> {
+pub(in crate::storage) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(in crate::storage::log) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::storage) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(in crate::storage::log) fn is_empty(&self) -> bool {
+    pub(in crate::storage) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(in crate::storage::log) fn byte(&mut self) -> Result<u8, Malformed> {
+    /// How many bytes are left.
+    pub(in crate::storage) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub(in crate::storage) fn skip(&mut self, len: usize) -> Result<(), Malformed> {
+        self.rest = self.rest.get(len..).ok_or(SHORT)?;
+        Ok(())
+    }
+
+    pub(in crate::storage) fn byte(&mut self) -> Result<u8, Malformed> {
         let (first, rest) = self.rest.split_first().ok_or(SHORT)?;
         self.rest = rest;
         Ok(*first)
     }
 
-    pub(in crate::storage::log) fn number(&mut self) -> Result<u64, Malformed> {
+    pub(in crate::storage) fn number(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.byte()?;
@@ -68,28 +78,28 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that is smaller than most.
-    pub(in crate::storage::log) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, Malformed> {
+    pub(in crate::storage) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, Malformed> {
         let number = self.number()?;
         T::try_from(number).map_err(|_| Malformed("a number is out of its range"))
     }
 
-    pub(in crate::storage::log) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(in crate::storage) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.small()?;
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(SHORT)?;
         self.rest = rest;
         Ok(bytes)
     }
 
-    pub(in crate::storage::log) fn str(&mut self) -> Result<&'a str, Malformed> {
+    pub(in crate::storage) fn str(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed("a text is not UTF-8"))
     }
 
-    pub(in crate::storage::log) fn text(&mut self) -> Result<Text, Malformed> {
+    pub(in crate::storage) fn text(&mut self) -> Result<Text, Malformed> {
         text_of(self.str()?)
     }
 
     /// A byte of flags of which no others than `known` may be set.
-    pub(in crate::storage::log) fn flags(&mut self, known: u8) -> Result<Flags, Malformed> {
+    pub(in crate::storage) fn flags(&mut self, known: u8) -> Result<Flags, Malformed> {
         match self.byte()? {
             bits if bits & !known == 0 => Ok(Flags(bits)),
             _ => Err(Malformed("a flag is set that means nothing")),
@@ -97,33 +107,33 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(in crate::storage::log) fn text_of(text: &str) -> Result<Text, Malformed> {
+pub(in crate::storage) fn text_of(text: &str) -> Result<Text, Malformed> {
     Text::parse(text).map_err(|_| Malformed("a text is none of MQTT"))
 }
 
 /// A byte of flags, the lowest two bits of which may be a QoS.
 #[derive(Clone, Copy)]
-pub(in crate::storage::log) struct Flags(u8);
+pub(in crate::storage) struct Flags(u8);
 
 impl Flags {
-    pub(in crate::storage::log) const QOS: u8 = 0b11;
+    pub(in crate::storage) const QOS: u8 = 0b11;
 
     /// The byte with these bits and those flags that are set.
-    pub(in crate::storage::log) fn byte(bits: u8, flags: &[(u8, bool)]) -> u8 {
+    pub(in crate::storage) fn byte(bits: u8, flags: &[(u8, bool)]) -> u8 {
         let set = flags.iter().filter(|(_, is_set)| *is_set);
         set.fold(bits, |byte, (flag, _)| byte | flag)
     }
 
-    pub(in crate::storage::log) fn has(self, flag: u8) -> bool {
+    pub(in crate::storage) fn has(self, flag: u8) -> bool {
         self.0 & flag != 0
     }
 
-    pub(in crate::storage::log) fn qos(self) -> Result<QoS, Malformed> {
+    pub(in crate::storage) fn qos(self) -> Result<QoS, Malformed> {
         QoS::from_bits(self.0 & Self::QOS).ok_or(Malformed("there is no QoS 3"))
     }
 
     /// Reads what is there only where the flag is set.
-    pub(in crate::storage::log) fn optional<'a, T>(
+    pub(in crate::storage) fn optional<'a, T>(
         self,
         flag: u8,
         reader: &mut Reader<'a>,
@@ -137,7 +147,7 @@ impl Flags {
     }
 }
 
-const SHORT: Malformed = Malformed("it ends too early");
+pub(in crate::storage) const SHORT: Malformed = Malformed("it ends too early");
 
 #[cfg(test)]
 mod tests {

@@ -2,16 +2,20 @@
 //!
 //! The tags are part of the format: one that was used once never means anything else.
 
-pub(super) mod coding;
+pub(in crate::storage) mod coding;
 mod message;
 mod receiver;
+mod saved;
 
 pub use coding::Malformed;
-pub use message::MessageParts;
+pub(in crate::storage) use message::{Outline, checked, read_content};
+pub(in crate::storage) use saved::{Saved, read_saved, write_saved};
 
-use crate::engine::{Message, MessageNumber, Record, SessionNumber, Target, Time};
+use crate::engine::{MessageNumber, Record, SessionNumber, Target, Time};
 use coding::{Reader, write_bytes, write_number};
-use message::{read_message, read_topic, read_will, write_message, write_will};
+use message::{
+    read_message, read_topic, read_will, skim_content, write_content, write_message, write_will,
+};
 use protocol::packet::PacketId;
 use receiver::{
     read_filter, read_grant, read_key, read_target, write_filter, write_grant, write_key,
@@ -19,6 +23,7 @@ use receiver::{
 };
 use smallvec::SmallVec;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 
 const SESSION_CREATED: u8 = 1;
@@ -39,14 +44,52 @@ const ACCEPTED: u8 = 15;
 const RELEASED: u8 = 16;
 const RETAINED: u8 = 17;
 const RETAINED_CLEARED: u8 = 18;
+const CARRIED: u8 = 19;
 
-/// Makes messages of their parts.
-pub(super) type MakeMessage<'a> = &'a mut dyn FnMut(MessageParts) -> Arc<Message>;
+/// What stands in a log: what the engine has recorded, its messages left where they are, and
+/// what storage does with them.
+#[derive(Debug)]
+pub(in crate::storage) enum Logged {
+    /// Anything but a message.
+    Record(Record),
+    /// [`Record::Message`].
+    Message {
+        number: MessageNumber,
+        content: Found,
+        targets: SmallVec<[Target; 1]>,
+    },
+    /// The content of a message, written again so that the segment it was in can be let go.
+    Carried {
+        number: MessageNumber,
+        content: Found,
+    },
+}
 
-/// Writes a record.
-pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
+/// The content of a message in what was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::storage) struct Found {
+    pub(in crate::storage) outline: Outline,
+    /// How many bytes there are from its beginning to the end of what was read.
+    pub(in crate::storage) from_end: usize,
+}
+
+/// Writes a record. Where the content of its message is, if it has one.
+pub(in crate::storage) fn write(record: &Record, out: &mut Vec<u8>) -> Option<Range<usize>> {
     write_numbers(record, out);
-    write_content(record, out);
+    write_rest(record, out)
+}
+
+/// Writes the content of a message once more. Where it is.
+pub(in crate::storage) fn write_carried(
+    number: MessageNumber,
+    content: &[u8],
+    out: &mut Vec<u8>,
+) -> Range<usize> {
+    out.push(CARRIED);
+    write_number(number.0.get(), out);
+    let begin = out.len();
+    out.extend_from_slice(content);
+    begin..out.len()
 }
 
 fn write_numbers(record: &Record, out: &mut Vec<u8>) {
@@ -103,7 +146,7 @@ fn write_numbers(record: &Record, out: &mut Vec<u8>) {
     }
 }
 
-fn write_content(record: &Record, out: &mut Vec<u8>) {
+fn write_rest(record: &Record, out: &mut Vec<u8>) -> Option<Range<usize>> {
     match record {
         Record::SessionCreated { key, .. } => write_key(key, out),
         Record::Subscribed { filter, grant, .. } => {
@@ -115,9 +158,10 @@ fn write_content(record: &Record, out: &mut Vec<u8>) {
         Record::Message {
             message, targets, ..
         } => {
-            write_message(message, out);
+            let content = write_content(message, out);
             write_number(targets.len() as u64, out);
             targets.iter().for_each(|target| write_target(target, out));
+            return Some(content);
         }
         Record::Copy { target, .. } => write_target(target, out),
         Record::Retained { message } => write_message(message, out),
@@ -133,27 +177,42 @@ fn write_content(record: &Record, out: &mut Vec<u8>) {
         | Record::Accepted { .. }
         | Record::Released { .. } => {}
     }
+    None
 }
 
-/// Reads a record. Its fields are read in the order in which they were written.
-pub(super) fn read(
-    reader: &mut Reader<'_>,
-    make_message: MakeMessage<'_>,
-) -> Result<Record, Malformed> {
+/// Reads what stands in a log. The fields are read in the order in which they were written.
+pub(in crate::storage) fn read(reader: &mut Reader<'_>) -> Result<Logged, Malformed> {
     let tag = reader.byte()?;
     match tag {
-        MESSAGE => Ok(Record::Message {
+        MESSAGE => Ok(Logged::Message {
             number: message_number(reader)?,
-            message: make_message(read_message(reader)?),
+            content: found(reader)?,
             targets: read_targets(reader)?,
         }),
+        CARRIED => Ok(Logged::Carried {
+            number: message_number(reader)?,
+            content: found(reader)?,
+        }),
+        _ => read_record(tag, reader).map(Logged::Record),
+    }
+}
+
+fn found(reader: &mut Reader<'_>) -> Result<Found, Malformed> {
+    Ok(Found {
+        from_end: reader.left(),
+        outline: skim_content(reader)?,
+    })
+}
+
+fn read_record(tag: u8, reader: &mut Reader<'_>) -> Result<Record, Malformed> {
+    match tag {
         COPY => Ok(Record::Copy {
             number: message_number(reader)?,
             of: message_number(reader)?,
             target: read_target(reader)?,
         }),
         RETAINED => Ok(Record::Retained {
-            message: make_message(read_message(reader)?),
+            message: read_message(reader)?,
         }),
         RETAINED_CLEARED => Ok(Record::RetainedCleared {
             topic: read_topic(reader)?,

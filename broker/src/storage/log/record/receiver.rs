@@ -50,6 +50,16 @@ pub(super) fn read_key(reader: &mut Reader<'_>) -> Result<SessionKey, Malformed>
     Ok(SessionKey { subject, client_id })
 }
 
+/// Reads past a key.
+pub(super) fn skim_key(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+    let flags = reader.flags(APP | SAME)?;
+    reader.bytes()?;
+    if !flags.has(SAME) {
+        reader.bytes()?;
+    }
+    Ok(())
+}
+
 pub(super) fn write_target(target: &Target, out: &mut Vec<u8>) {
     let ids = &target.subscription_ids;
     write_number(target.session.0, out);

@@ -1,11 +1,13 @@
 //! Records and frames as bytes: read as they were written, to the byte as they are described.
 
-use super::samples::{self, forwarded, key, number, parts, target};
+use super::samples::{forwarded, key, number, parts, target};
 use super::{Kept, batch, bytes_of};
-use crate::engine::{Grant, Message, Record, SessionKey, SessionNumber, Target, Time};
-use crate::storage::log::frame::{HEADER_LEN, Header, Link, Promise, Turns};
+use crate::engine::{
+    Grant, Message, MessageParts, Record, SessionKey, SessionNumber, Target, Time,
+};
+use crate::storage::log::frame::{Frame, HEADER_LEN, Header, Link, Promise};
 use crate::storage::log::record::coding::{Malformed, Reader};
-use crate::storage::log::{MessageParts, Replay, record};
+use crate::storage::log::record::{self, Found, Logged, Outline};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
@@ -17,9 +19,35 @@ use std::sync::Arc;
 
 fn read(bytes: &[u8]) -> Result<Record, Malformed> {
     let mut reader = Reader::new(bytes);
-    let record = record::read(&mut reader, &mut samples::message)?;
+    let record = match record::read(&mut reader)? {
+        Logged::Record(record) => record,
+        Logged::Message {
+            number,
+            content,
+            targets,
+        } => Record::Message {
+            number,
+            message: message_in(bytes, content)?,
+            targets,
+        },
+        Logged::Carried { .. } => panic!("it was not written"),
+    };
     assert!(reader.is_empty(), "not all was read");
     Ok(record)
+}
+
+/// The message whose content stands in `bytes`. What is known of it without reading it is right.
+fn message_in(bytes: &[u8], content: Found) -> Result<Arc<Message>, Malformed> {
+    let begin = bytes.len() - content.from_end;
+    let content_len = usize::try_from(content.outline.len).unwrap();
+    let message = record::read_content(&bytes[begin..begin + content_len])?;
+    let outline = Outline {
+        len: content.outline.len,
+        payload_len: u32::try_from(message.payload().len()).unwrap(),
+        expires_at: message.expires_at(),
+    };
+    assert_eq!(content.outline, outline);
+    Ok(message)
 }
 
 fn topics() -> impl Strategy<Value = TopicName> {
@@ -64,21 +92,18 @@ fn messages() -> impl Strategy<Value = Arc<Message>> {
         topics(),
         payloads(),
         properties(),
-        keys(),
+        option::of(keys()),
         times,
         qos(),
         any::<bool>(),
     );
     parts.prop_map(
         |(topic, payload, forwarded, publisher, expires_at, qos, retain)| {
-            // At QoS 0 it is recorded only if it is retained, and only content is retained.
-            let is_recorded = qos != QoS::AtMostOnce || (retain && !payload.is_empty());
-            let qos = if is_recorded { qos } else { QoS::AtLeastOnce };
-            samples::message(MessageParts {
+            Message::recorded(MessageParts {
                 topic,
                 payload,
                 forwarded,
-                publisher: Some(publisher),
+                publisher,
                 expires_at,
                 qos,
                 retain,
@@ -232,8 +257,10 @@ proptest! {
     #[test]
     fn bytes_that_are_no_record_are_refused_and_stop_nothing(bytes in vec(any::<u8>(), 0..60)) {
         let mut reader = Reader::new(&bytes);
-        let any = samples::message(parts("dev-1", "a", b""));
-        while record::read(&mut reader, &mut |_| Arc::clone(&any)).is_ok() {}
+        while record::read(&mut reader).is_ok() {}
+        let mut reader = Reader::new(&bytes);
+        while record::read_saved(&mut reader).is_ok() {}
+        let _ = record::read_content(&bytes);
     }
 }
 
@@ -337,7 +364,7 @@ fn the_bytes_of_records_of_deliveries_are_as_described() {
 
 #[test]
 fn the_bytes_of_every_message_are_as_described() {
-    let plain = samples::message(parts("dev-1", "a/b", b"hi"));
+    let plain = Message::recorded(parts("dev-1", "a/b", b"hi"));
     let to = |session| target(session, QoS::AtLeastOnce);
     let shared = Target {
         retain: true,
@@ -354,7 +381,7 @@ fn the_bytes_of_every_message_are_as_described() {
             message: Arc::clone(&plain),
             targets: [to(1), shared.clone()].into_iter().collect(),
         },
-        "09 09  21 03 612f62 02 05 6465762d31 02 6869  02  01 01  02 1d 02 01 8201 \
+        "09 09  96e4ea7b 21 03 612f62 02 05 6465762d31 02 6869  02  01 01  02 1d 02 01 8201 \
          0a 2473686172652f672f61",
     );
     check(
@@ -365,7 +392,7 @@ fn the_bytes_of_every_message_are_as_described() {
         },
         "0a 0a 09 03 01",
     );
-    let full = samples::message(MessageParts {
+    let full = Message::recorded(MessageParts {
         forwarded: forwarded(),
         expires_at: Some(Time::from_millis(1_800_000_000_000)),
         qos: QoS::ExactlyOnce,
@@ -423,21 +450,45 @@ fn a_frame_gives_back_its_turns() {
         (link, Promise::Written, 9)
     );
     let body = &body[..usize::try_from(header.body_len).unwrap()];
-    let mut turns = Turns::new(&header, body);
+    let frame = Frame { header, body };
     let mut kept = Kept::default();
-    let mut records = Vec::new();
-    for turn in 1..=9 {
-        assert!(turns.next(&mut records, &mut samples::message).unwrap());
-        kept.turn(crate::storage::Position(turn), &mut records);
-        records.clear();
-    }
-    assert!(!turns.next(&mut records, &mut samples::message).unwrap());
+    kept.take(&frame, crate::storage::Position(0)).unwrap();
     assert_eq!(kept.check(1), 9);
+    kept.turns.clear();
+    kept.take(&frame, crate::storage::Position(4)).unwrap();
+    assert_eq!(kept.check(5), 9);
+}
+
+#[test]
+fn the_bytes_of_a_carried_message_are_as_described() {
+    let message = Message::recorded(parts("dev-1", "a/b", b"hi"));
+    let recorded = Record::Message {
+        number: number(300),
+        message,
+        targets: [target(1, QoS::AtLeastOnce)].into_iter().collect(),
+    };
+    let mut bytes = Vec::new();
+    let content = record::write(&recorded, &mut bytes).unwrap();
+    let mut carried = Vec::new();
+    let at = record::write_carried(number(300), &bytes[content.clone()], &mut carried);
+    assert_eq!(carried[at], bytes[content]);
+    assert_eq!(
+        hex_of(&carried),
+        "13 ac02  96e4ea7b 21 03 612f62 02 05 6465762d31 02 6869".replace(' ', "")
+    );
+    let mut reader = Reader::new(&carried);
+    let Logged::Carried { content, .. } = record::read(&mut reader).unwrap() else {
+        panic!("it is carried");
+    };
+    assert_eq!(message_in(&carried, content).unwrap().payload(), "hi");
+    carried.pop();
+    carried.push(b'o');
+    assert!(message_in(&carried, content).is_err(), "the check is wrong");
 }
 
 #[test]
 fn records_are_small() {
-    let message = samples::message(parts(
+    let message = Message::recorded(parts(
         "device-000017",
         "devices/device-000017/up",
         &[7; 256],

@@ -56,7 +56,8 @@ impl Life {
 
     fn work(&mut self, appender: &mut Appender) -> Result<(), LogError> {
         let len = self.random.below(3) as u64 + 1;
-        self.reported = appender.commit(&mut batch(self.reported + 1, len))?.0;
+        appender.commit(&mut batch(self.reported + 1, len))?;
+        self.reported = appender.position().0;
         if self.random.below(4) == 0
             && let Some(order) = appender.spares.wanted()
         {
@@ -67,7 +68,12 @@ impl Life {
         if self.settings.durability == Durability::Sync && self.random.below(12) == 0 {
             let covered = self.reported.saturating_sub(self.random.below(6) as u64);
             self.settings.covered = self.settings.covered.max(Position(covered));
-            appender.trim(self.settings.covered)?;
+            while appender
+                .oldest()
+                .is_some_and(|it| it.end <= self.settings.covered.0)
+            {
+                appender.let_go()?;
+            }
         }
         Ok(())
     }

@@ -4,15 +4,16 @@ mod codec;
 mod crash;
 mod damage;
 mod full;
-mod samples;
-mod simulated_disk;
+pub(in crate::storage) mod samples;
+pub(in crate::storage) mod simulated_disk;
 mod threads;
 
-use super::frame::Batch;
-use super::recovery::Found;
-use super::{Durability, LogError, MessageParts, Replay, SegmentBytes, Settings};
+use super::frame::{Batch, Frame, Turns};
+use super::record::Malformed;
+use super::recovery::{Found, Read};
+use super::{Durability, LogError, Replay, SegmentBytes, Settings};
 use super::{record, recovery, shelf::Shelf};
-use crate::engine::{Message, Record};
+use crate::engine::Record;
 use crate::storage::Position;
 use simulated_disk::SimulatedDisk;
 use std::collections::BTreeMap;
@@ -25,17 +26,30 @@ struct Kept {
 }
 
 impl Replay for Kept {
-    fn message(&mut self, parts: MessageParts) -> Arc<Message> {
-        samples::message(parts)
-    }
-
-    fn turn(&mut self, position: Position, records: &mut Vec<Record>) {
-        let before = self.turns.insert(position.0, bytes_of(records));
-        assert_eq!(before, None, "{position:?} twice");
+    fn frame(&mut self, read: &Read<'_>) -> Result<(), Malformed> {
+        self.take(&read.frame, read.covered)
     }
 }
 
 impl Kept {
+    /// Takes the turns of a frame that are not covered.
+    fn take(&mut self, frame: &Frame<'_>, covered: Position) -> Result<(), Malformed> {
+        let mut turns = Turns::new(frame);
+        let mut position = frame.header.link.turns;
+        loop {
+            let begin = frame.body.len() - turns.left();
+            if !turns.next(|_| Ok(()))? {
+                return Ok(());
+            }
+            let bytes = frame.body[begin..frame.body.len() - turns.left()].to_vec();
+            position += 1;
+            if position > covered.0 {
+                let before = self.turns.insert(position, bytes);
+                assert_eq!(before, None, "{position:?} twice");
+            }
+        }
+    }
+
     /// There are all turns from `first` to some last one, each as it was; says which is the last.
     #[track_caller]
     fn check(&self, first: u64) -> u64 {
@@ -63,6 +77,7 @@ fn settings(segment_bytes: u64) -> Settings {
         shard: 3,
         segment_bytes: SegmentBytes(segment_bytes),
         durability: Durability::Sync,
+        disk_bytes_max: u64::MAX,
         covered: Position(0),
         seed: 42,
     }

@@ -14,7 +14,7 @@ const SECTOR_LEN: usize = 512;
 
 /// All clones are one disk.
 #[derive(Clone, Default)]
-pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(in crate::storage) struct SimulatedDisk(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
 struct State {
@@ -30,7 +30,7 @@ type Names = BTreeMap<String, usize>;
 
 /// What goes wrong, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::storage) enum Fault {
     /// Nothing works from here on; the step itself may be half done.
     PowerCut,
     /// If the step is a sync, it fails and forgets.
@@ -55,10 +55,10 @@ struct SimulatedFile {
 }
 
 /// Random numbers from a seed (`SplitMix64`).
-pub(super) struct Random(pub(super) u64);
+pub(in crate::storage) struct Random(pub(in crate::storage) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::storage) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -72,28 +72,28 @@ impl Random {
 
 impl SimulatedDisk {
     /// The fault strikes at this step, counted from now on.
-    pub(super) fn break_at(&self, step: u64, fault: Fault) {
+    pub(in crate::storage) fn break_at(&self, step: u64, fault: Fault) {
         let mut state = self.state();
         state.fault = Some((state.steps + step, fault));
     }
 
     /// No fault strikes any more.
-    pub(super) fn mend(&self) {
+    pub(in crate::storage) fn mend(&self) {
         self.state().fault = None;
     }
 
     /// How many writes, syncs and changes of names there were.
-    pub(super) fn steps(&self) -> u64 {
+    pub(in crate::storage) fn steps(&self) -> u64 {
         self.state().steps
     }
 
-    pub(super) fn fill_up_at(&self, capacity: usize) {
+    pub(in crate::storage) fn fill_up_at(&self, capacity: usize) {
         self.state().capacity = Some(capacity);
     }
 
     /// A disk that the power came back to: what was synced is there, and of the rest what the
     /// seed says.
-    pub(super) fn after_power_cut(&self, seed: u64) -> Self {
+    pub(in crate::storage) fn after_power_cut(&self, seed: u64) -> Self {
         let mut random = Random(seed);
         let state = self.state();
         let names = random.pick(&state.names).clone();
@@ -102,19 +102,23 @@ impl SimulatedDisk {
     }
 
     /// The same with everything in it on the disk.
-    pub(super) fn copy(&self) -> Self {
+    pub(in crate::storage) fn copy(&self) -> Self {
         let state = self.state();
         let mut files = state.files.clone();
         files.iter_mut().for_each(Content::settle);
         Self::of(files, state.current().clone())
     }
 
-    pub(super) fn file_names(&self) -> Vec<String> {
+    pub(in crate::storage) fn file_names(&self) -> Vec<String> {
         self.state().current().keys().cloned().collect()
     }
 
     /// Changes a file as nobody should.
-    pub(super) fn tamper<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    pub(in crate::storage) fn tamper<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> T {
         let mut state = self.state();
         let id = state.current()[name];
         let content = &mut state.files[id];

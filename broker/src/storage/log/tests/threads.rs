@@ -3,9 +3,10 @@
 use super::{Kept, samples, settings};
 use crate::engine::Record;
 use crate::engine::test_world::{World, lasting, qos1};
+use crate::storage::desk::Desk;
 use crate::storage::log::{Disk, Recovered};
-use crate::storage::log::{Durability, Folder, Log, LogError, Progress, SegmentBytes, Settings};
-use crate::storage::{Position, Storage, StorageError};
+use crate::storage::log::{Durability, Folder, Log, LogError, SegmentBytes, Settings};
+use crate::storage::{Position, Progress};
 use protocol::packet::QoS;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,14 +33,13 @@ fn what_is_appended_becomes_durable_in_order_and_is_there_again() {
         let (kept, recovered) = recover(folder.path(), &settings);
         let first = kept.check(1) + 1;
         let (told, hear) = mpsc::channel();
-        let mut log = recovered
-            .start(move |progress| told.send(progress).unwrap())
+        let log = recovered
+            .start(Arc::default(), move |progress| told.send(progress).unwrap())
             .unwrap();
-        assert_eq!(log.durable(), Position(first - 1));
+        assert_eq!(log.pen().durable(), Position(first - 1));
         for turn in first..first + 200 {
-            let mut records = samples::turn(turn);
-            assert_eq!(log.append(&mut records).unwrap(), Position(turn));
-            assert!(records.is_empty());
+            let taken = log.pen().append(&samples::turn(turn)).unwrap();
+            assert_eq!((taken, log.pen().taken()), (Position(turn), taken));
         }
         let mut durable = Position(first - 1);
         while durable < Position(first + 199) {
@@ -48,7 +48,7 @@ fn what_is_appended_becomes_durable_in_order_and_is_there_again() {
             };
             assert!(position > durable);
             durable = position;
-            assert!(log.durable() >= durable);
+            assert!(log.pen().durable() >= durable);
         }
         drop(log);
         let (kept, _) = recover(folder.path(), &settings);
@@ -60,9 +60,9 @@ fn what_is_appended_becomes_durable_in_order_and_is_there_again() {
 fn what_was_appended_when_the_log_is_closed_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (_, recovered) = recover(folder.path(), &settings(16 * 1024));
-    let mut log = recovered.start(|_| {}).unwrap();
+    let log = recovered.start(Arc::default(), |_| {}).unwrap();
     for turn in 1..=20 {
-        log.append(&mut samples::turn(turn)).unwrap();
+        log.pen().append(&samples::turn(turn)).unwrap();
     }
     drop(log);
     let (kept, recovered) = recover(folder.path(), &settings(16 * 1024));
@@ -75,17 +75,27 @@ fn a_trimmed_log_takes_no_more_room() {
     let settings = settings(16 * 1024);
     let (_, recovered) = recover(folder.path(), &settings);
     let (told, hear) = mpsc::channel();
-    let mut log = recovered
-        .start(move |progress| told.send(progress).unwrap_or_default())
+    let desk = Arc::<Desk>::default();
+    desk.with(|ledger| ledger.begin_segment(1, settings.segment_bytes.get()));
+    let log = recovered
+        .start(Arc::clone(&desk), move |progress| {
+            told.send(progress).unwrap_or_default();
+        })
         .unwrap();
     for turn in 1..=1000 {
-        log.append(&mut samples::turn(turn)).unwrap();
+        log.pen().append(&samples::turn(turn)).unwrap();
         if turn % 10 == 0 && turn < 1000 {
             // A checkpoint is taken of what is durable.
-            while log.durable() < Position(turn) {
+            while log.pen().durable() < Position(turn) {
                 hear.recv_timeout(PATIENCE).unwrap();
             }
-            log.trim(Position(turn));
+            desk.wait_for(Position(turn)).unwrap();
+            desk.with(|ledger| {
+                ledger.covered = Position(turn);
+                (1..=turn).for_each(|it| ledger.take_out(samples::number(it)));
+                ledger.sweep();
+            });
+            log.pen().look();
         }
     }
     drop(log);
@@ -110,26 +120,25 @@ fn an_error_is_final_and_everybody_hears_of_it() {
     let mut kept = Kept::default();
     let recovered = Log::recover(Arc::new(disk.clone()), settings(16 * 1024), &mut kept).unwrap();
     let (told, hear) = mpsc::channel();
-    let mut log = recovered
-        .start(move |progress| told.send(progress).unwrap())
+    let log = recovered
+        .start(Arc::default(), move |progress| told.send(progress).unwrap())
         .unwrap();
-    log.append(&mut samples::turn(1)).unwrap();
+    log.pen().append(&samples::turn(1)).unwrap();
     assert!(matches!(
         hear.recv_timeout(PATIENCE).unwrap(),
         Progress::Durable(Position(1))
     ));
     disk.break_at(1, Fault::PowerCut);
-    log.append(&mut samples::turn(2)).unwrap();
+    log.pen().append(&samples::turn(2)).unwrap();
     let Progress::Failed(error) = hear.recv_timeout(PATIENCE).unwrap() else {
         panic!("it cannot be durable");
     };
     assert!(matches!(*error, LogError::Disk { .. }), "{error}");
-    let mut records = samples::turn(3);
     for _ in 0..2 {
-        let refused = log.append(&mut records).unwrap_err();
-        assert!(matches!(&refused, StorageError::Log(it) if Arc::ptr_eq(it, &error)));
+        let refused = log.pen().append(&samples::turn(3)).unwrap_err();
+        assert!(Arc::ptr_eq(&refused, &error));
     }
-    assert_eq!(log.durable(), Position(1));
+    assert_eq!(log.pen().durable(), Position(1));
 }
 
 /// Prints what a message of 256 bytes and its acknowledgement cost. In a build for tests the
@@ -168,13 +177,13 @@ fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: u3
         ..settings(SegmentBytes::default().get())
     };
     let (_, recovered) = recover(folder.path(), &settings);
-    let mut log = recovered.start(|_| {}).unwrap();
+    let log = recovered.start(Arc::default(), |_| {}).unwrap();
     let mut frames = crate::storage::log::frame::Batch::new();
     let records = 200_000_u32;
     let begin = Instant::now();
     for _ in 0..records / turn_len {
-        log.append(&mut vec![record.clone(); turn_len as usize])
-            .unwrap();
+        let turn = vec![record.clone(); turn_len as usize];
+        log.pen().append(&turn).unwrap();
     }
     drop(log);
     let seconds = begin.elapsed().as_secs_f64();
