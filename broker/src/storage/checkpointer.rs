@@ -19,14 +19,9 @@ const CARRIED_LEN_MAX: usize = 256 * 1024;
 const LOOKED_MAX: usize = 64 * 1024;
 
 pub(super) struct Checkpointer {
-    pub(super) shelf: Shelf,
-    pub(super) settings: Settings,
+    pub(super) maker: Maker,
     pub(super) desk: Arc<Desk>,
     pub(super) pen: Pen,
-    /// What ended up to here, recovery has taken out of the ledger.
-    pub(super) recovered: Position,
-    /// The segments for which there was no room for a checkpoint: it is tried again with more.
-    pub(super) tried: Position,
 }
 
 /// What is to be done next.
@@ -50,10 +45,8 @@ impl Checkpointer {
     /// Works until storage is closed or fails.
     pub(super) fn run(mut self, tell: &dyn Fn(Progress)) {
         loop {
-            let (segment_bytes, tried) = (self.settings.segment_bytes.get(), self.tried);
-            let work = self
-                .desk
-                .wait_for_work(|ledger| find_work(ledger, segment_bytes, tried));
+            let maker = &self.maker;
+            let work = self.desk.wait_for_work(|ledger| maker.find_work(ledger));
             let done = match work {
                 Ok(work) => self.work(work),
                 Err(Closed) => return,
@@ -67,7 +60,40 @@ impl Checkpointer {
     }
 
     /// Does what there is to do.
-    pub(super) fn work(&mut self, work: Work) -> Result<(), Stop> {
+    fn work(&mut self, work: Work) -> Result<(), Stop> {
+        let (desk, pen) = (Arc::clone(&self.desk), self.pen.clone());
+        let mut write = |messages: &[_]| {
+            let position = pen.carry(messages).map_err(Stop::Failed)?;
+            desk.wait_for(position).map_err(|Closed| Stop::Closed)
+        };
+        let done = self.maker.work(work, &mut write);
+        self.pen.look();
+        done
+    }
+}
+
+/// What makes checkpoints and finds what is to be carried, by itself on no thread.
+pub(super) struct Maker {
+    pub(super) shelf: Shelf,
+    pub(super) settings: Settings,
+    pub(super) desk: Arc<Desk>,
+    /// What ended up to here, recovery has taken out of the ledger.
+    pub(super) recovered: Position,
+    /// Up to where there was no room for a checkpoint: it is tried again with more.
+    pub(super) tried: Position,
+}
+
+/// Writes messages at the end of the log, and returns once they are there.
+type Write<'w> = &'w mut dyn FnMut(&[(MessageNumber, Vec<u8>)]) -> Result<(), Stop>;
+
+impl Maker {
+    /// What is to be done, if anything.
+    pub(super) fn find_work(&self, ledger: &Ledger) -> Option<Work> {
+        find_work(ledger, self.settings.segment_bytes.get(), self.tried)
+    }
+
+    /// Does what there is to do.
+    pub(super) fn work(&mut self, work: Work, write: Write<'_>) -> Result<(), Stop> {
         match work {
             Work::Checkpoint(segments) => self.checkpoint(&segments).or_else(|error| {
                 self.tried = segments.last().map_or(self.tried, |(_, end)| *end);
@@ -83,7 +109,7 @@ impl Checkpointer {
                     error => Err(Stop::from(error)),
                 }
             }),
-            Work::Carry(segment) => self.carry(segment),
+            Work::Carry(segment) => self.carry(segment, write),
         }
     }
 
@@ -109,12 +135,11 @@ impl Checkpointer {
             }
             ledger.sweep();
         });
-        self.pen.look();
         Ok(())
     }
 
     /// Writes again at the end of the log what is needed of a segment.
-    fn carry(&self, segment: u32) -> Result<(), Stop> {
+    fn carry(&self, segment: u32, write: Write<'_>) -> Result<(), Stop> {
         let mut next = Some(0);
         while let Some(from) = next {
             let (found, behind) = self
@@ -125,30 +150,28 @@ impl Checkpointer {
                 turn.0.push(number);
                 turn.1 += place.len as usize;
                 if turn.1 >= CARRIED_LEN_MAX {
-                    self.carry_some(&std::mem::take(&mut turn).0)?;
+                    self.carry_some(&std::mem::take(&mut turn).0, write)?;
                 }
             }
-            self.carry_some(&turn.0)?;
+            self.carry_some(&turn.0, write)?;
             next = behind;
         }
-        self.pen.look();
         Ok(())
     }
 
     /// Carries some messages, and waits until they are where they are to be.
-    fn carry_some(&self, numbers: &[MessageNumber]) -> Result<(), Stop> {
+    fn carry_some(&self, numbers: &[MessageNumber], write: Write<'_>) -> Result<(), Stop> {
         let read = |placed: &[_]| contents::bytes(&self.shelf, placed);
         let all = contents::of_needed(&self.desk, numbers, read)?;
         if all.is_empty() {
             return Ok(());
         }
-        let position = self.pen.carry(&all).map_err(Stop::Failed)?;
-        self.desk.wait_for(position).map_err(|Closed| Stop::Closed)
+        write(&all)
     }
 }
 
 /// What is to be done, if anything.
-pub(super) fn find_work(ledger: &Ledger, segment_bytes: u64, tried: Position) -> Option<Work> {
+fn find_work(ledger: &Ledger, segment_bytes: u64, tried: Position) -> Option<Work> {
     let complete = || {
         let all = ledger.segments();
         all.filter_map(|(number, segment)| Some((number, segment.end?, segment)))

@@ -3,15 +3,15 @@
 //! Recovery folds the checkpoint and the log behind it; from then on the log is written by one
 //! thread, contents are fetched by another, and a third one makes checkpoints.
 
-use super::checkpoint::{self};
-use super::checkpointer::Checkpointer;
+use super::checkpoint;
+use super::checkpointer::{Checkpointer, Maker};
 use super::desk::Desk;
 use super::ledger::Ledger;
 use super::loader::{self, Job};
 use super::log::segment::name_of;
 use super::log::shelf::Shelf;
 use super::log::{Disk, Log, LogError, Recovered, Settings, Torn};
-use super::state::restore;
+use super::state::{State, restore};
 use super::{Position, Progress, Storage, StorageError, contents};
 use crate::engine::{Load, Record, Restored};
 use std::io;
@@ -44,21 +44,15 @@ impl Durable {
     ///
     /// # Errors
     /// If the disk fails, has no room for the first segment, or holds what is damaged.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        mut settings: Settings,
-    ) -> Result<(Restored, Opened), LogError> {
-        let shelf = Shelf::new(Arc::clone(&disk));
-        let checkpoint = checkpoint::read(&shelf, settings.shard)?;
-        settings.covered = checkpoint.covered;
-        let mut state = checkpoint.state;
-        let mut recovered = Log::recover(disk, settings.clone(), &mut state)?;
-        let ledger = state
-            .ledger()
-            .map_err(|malformed| recovered.senseless(malformed))?;
-        let mut ledger = enter_segments(ledger, &recovered, &shelf)?;
-        ledger.covered = checkpoint.covered;
-        ledger.checkpoint_len = checkpoint.size;
+    pub fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<(Restored, Opened), LogError> {
+        let found = find(disk, settings)?;
+        let Found {
+            state,
+            ledger,
+            mut recovered,
+            shelf,
+            settings,
+        } = found;
         let restored = restore(state, &|placed| contents::messages(&shelf, placed))?;
         let opened = Opened {
             torn: recovered.torn.take(),
@@ -69,6 +63,40 @@ impl Durable {
         };
         Ok((restored, opened))
     }
+}
+
+/// All that is on a disk.
+pub(super) struct Found {
+    pub(super) state: State,
+    pub(super) ledger: Ledger,
+    pub(super) recovered: Recovered,
+    pub(super) shelf: Shelf,
+    pub(super) settings: Settings,
+}
+
+/// Reads the checkpoint and the log behind it.
+///
+/// # Errors
+/// If the disk fails, has no room for the first segment, or holds what is damaged.
+pub(super) fn find(disk: Arc<dyn Disk>, mut settings: Settings) -> Result<Found, LogError> {
+    let shelf = Shelf::new(Arc::clone(&disk));
+    let checkpoint = checkpoint::read(&shelf, settings.shard)?;
+    settings.covered = checkpoint.covered;
+    let mut state = checkpoint.state;
+    let recovered = Log::recover(disk, settings.clone(), &mut state)?;
+    state.left_behind.clear();
+    let ledger = state.ledger();
+    let ledger = ledger.map_err(|malformed| recovered.senseless(malformed))?;
+    let mut ledger = enter_segments(ledger, &recovered, &shelf)?;
+    ledger.covered = checkpoint.covered;
+    ledger.checkpoint_len = checkpoint.size;
+    Ok(Found {
+        state,
+        ledger,
+        recovered,
+        shelf,
+        settings,
+    })
 }
 
 /// Enters the segments that there are. Each that is needed must be among them.
@@ -109,12 +137,15 @@ impl Opened {
                 .start(Arc::clone(&desk), move |it| tell(it))?
         };
         let checkpointer = Checkpointer {
-            shelf: self.shelf.clone(),
-            settings: self.settings,
+            maker: Maker {
+                shelf: self.shelf.clone(),
+                settings: self.settings,
+                desk: Arc::clone(&desk),
+                recovered: position,
+                tried: Position::default(),
+            },
             desk: Arc::clone(&desk),
             pen: log.pen().clone(),
-            recovered: position,
-            tried: Position::default(),
         };
         let (jobs, asked) = mpsc::channel();
         let mut durable = Durable {

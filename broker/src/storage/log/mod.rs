@@ -187,6 +187,17 @@ impl Recovered {
         self.appender.segments()
     }
 
+    /// Lets the log be written without a thread, by `write`.
+    #[cfg(test)]
+    pub(super) fn by_hand<T>(self, desk: &Desk, write: impl FnOnce(writer::Writer<'_>) -> T) -> T {
+        let shared = Shared::new(self.position(), self.frame_len_max);
+        write(writer::Writer::new(
+            &shared,
+            self.appender,
+            (desk, self.watermark),
+        ))
+    }
+
     /// Lets the log be written. `tell` is called by the thread that writes, after each sync.
     ///
     /// # Errors

@@ -362,6 +362,9 @@ fn number_of(segment: &Segment) -> u32 {
     u32::try_from(segment.header.sequence).unwrap_or(u32::MAX)
 }
 
+/// What a part of a segment looks like that was never written.
+static BLANK: [u8; 4096] = [0; 4096];
+
 /// What is behind the last whole frame: a torn tail, or nothing.
 ///
 /// # Errors
@@ -371,7 +374,18 @@ fn judge_tail(segment: &Segment, end: u64, link: Link) -> Result<Option<Torn>, L
     let mut window = Window::new(segment);
     let mut torn_end = window.chunk(end)?.and_then(|it| begun_len(it, salt, link));
     let mut offset = end + ALIGNMENT as u64;
-    while let Some(bytes) = window.chunk(offset)? {
+    loop {
+        // Most of a segment that is new is zeros, and no frame begins with eight of them.
+        let blank_len = BLANK.len() as u64;
+        let is_blank = offset.is_multiple_of(blank_len)
+            && window.bytes(offset, blank_len)? == Some(BLANK.as_slice());
+        if is_blank {
+            offset += blank_len;
+            continue;
+        }
+        let Some(bytes) = window.chunk(offset)? else {
+            break;
+        };
         if let Some(header) = later_frame(bytes, salt, link) {
             if header.promise == Promise::Synced {
                 let turn = link.turns + 1;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// What those who append and the one who writes share.
-pub(super) struct Shared {
+pub(in crate::storage) struct Shared {
     gathering: Mutex<Gathering>,
     /// The writer waits here for something to do.
     work: Condvar,
@@ -162,13 +162,7 @@ pub(super) fn run(
     (desk, watermark): (&Desk, Watermark),
     mut tell: impl FnMut(Progress),
 ) {
-    let mut writer = Writer {
-        shared,
-        appender,
-        desk,
-        watermark,
-        making: None,
-    };
+    let mut writer = Writer::new(shared, appender, (desk, watermark));
     let outcome = catch_unwind(AssertUnwindSafe(|| writer.write_all(&mut tell)));
     // Whoever opens the log next must find nobody at work in it.
     let _ = writer.making.take().map(JoinHandle::join);
@@ -182,7 +176,8 @@ pub(super) fn run(
     tell(Progress::Failed(failure));
 }
 
-struct Writer<'s> {
+/// What writes frames and keeps the ledger, by itself on no thread.
+pub(in crate::storage) struct Writer<'s> {
     shared: &'s Shared,
     appender: Appender,
     desk: &'s Desk,
@@ -194,36 +189,57 @@ struct Writer<'s> {
 /// So many marks are entered before others may look into the ledger.
 const MARKS_AT_ONCE: usize = 4096;
 
-impl Writer<'_> {
+impl<'s> Writer<'s> {
+    pub(super) fn new(
+        shared: &'s Shared,
+        appender: Appender,
+        (desk, watermark): (&'s Desk, Watermark),
+    ) -> Self {
+        Self {
+            shared,
+            appender,
+            desk,
+            watermark,
+            making: None,
+        }
+    }
+
     fn write_all(&mut self, tell: &mut impl FnMut(Progress)) -> Result<(), LogError> {
         let mut batch = Batch::new();
         self.judge_room(tell);
         loop {
             let is_last = self.shared.take(&mut batch);
-            if batch.turns() > 0 {
-                self.take_spare(batch.frame_len());
-                let before = self.appender.segment();
-                let begin = self.appender.commit(&mut batch)?;
-                let position = self.appender.position();
-                self.shared.durable.store(position.0, Ordering::Release);
-                tell(Progress::Durable(position));
-                if self.appender.segment() != before {
-                    self.enter_segment();
-                }
-                self.enter(&batch, begin)?;
-                batch.clear();
-                if self.appender.segment() != before {
-                    self.judge_room(tell);
-                }
-            }
-            if self.let_go()? {
-                self.judge_room(tell);
-            }
+            self.write(&mut batch, tell)?;
             if is_last {
                 return Ok(());
             }
             self.make_spare();
         }
+    }
+
+    /// Writes what has gathered, says so, and lets go of what nobody needs any more.
+    pub(in crate::storage) fn write(
+        &mut self,
+        batch: &mut Batch,
+        tell: &mut impl FnMut(Progress),
+    ) -> Result<(), LogError> {
+        let before = self.appender.segment();
+        if batch.turns() > 0 {
+            self.take_spare(batch.frame_len());
+            let begin = self.appender.commit(batch)?;
+            let position = self.appender.position();
+            self.shared.durable.store(position.0, Ordering::Release);
+            tell(Progress::Durable(position));
+            if self.appender.segment() != before {
+                self.enter_segment();
+            }
+            self.enter(batch, begin)?;
+            batch.clear();
+        }
+        if self.let_go()? || self.appender.segment() != before {
+            self.judge_room(tell);
+        }
+        Ok(())
     }
 
     /// Enters into the ledger that a segment was begun, and that the one before is complete.
