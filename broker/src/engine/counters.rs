@@ -21,6 +21,8 @@ pub struct Counters {
     pub publishes_denied: u64,
     /// PUBLISH packets refused for another reason: levels, retained quota.
     pub publishes_refused: u64,
+    /// PUBLISH packets refused because they were to be recorded and the disk was full.
+    pub publishes_refused_full: u64,
     /// Subscriptions the policy did not permit.
     pub subscriptions_denied: u64,
     /// Subscriptions refused for another reason: levels, quota.

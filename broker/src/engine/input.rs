@@ -59,6 +59,8 @@ pub enum Input {
         /// missing, and only those.
         messages: Vec<(MessageNumber, Arc<Message>)>,
     },
+    /// The disk has become nearly full, or has room again.
+    Storage(Room),
     /// A policy was loaded; it judges everything from here on.
     Policy(Arc<Policy>),
     /// Time has passed: [`Engine::deadline`] is reached.

@@ -106,3 +106,238 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use crate::engine::{ConnectionId, Input, Limits, Restored};
+    use protocol::packet::{Connect, Packet, QoS};
+
+    /// A lasting subscriber to `a` that is away, a publisher, and no room in the cache.
+    fn cold(limit: impl FnOnce(&mut Limits)) -> (World, ConnectionId) {
+        let limit = |limits: &mut Limits| {
+            limits.queue_cache_bytes_max = 0;
+            limit(limits);
+        };
+        let mut world = World::restored(limit, Restored::default());
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        world.lose(subscriber);
+        let publisher = world.enter("dev-2");
+        (world, publisher)
+    }
+
+    fn publish_many(
+        world: &mut World,
+        publisher: ConnectionId,
+        ids: std::ops::RangeInclusive<u16>,
+    ) {
+        for id in ids {
+            world.send(publisher, qos1("a", &id.to_string(), id));
+        }
+    }
+
+    /// The payloads a client has heard, each acknowledged.
+    fn payloads(world: &mut World, client: ConnectionId) -> Vec<u16> {
+        let mut payloads = Vec::new();
+        loop {
+            let heard = world.last_words(client);
+            let publishes = heard.into_iter().filter_map(|heard| match heard {
+                Heard::Packet(Packet::Publish(publish)) => Some(publish),
+                _ => None,
+            });
+            let publishes: Vec<_> = publishes.collect();
+            for publish in &publishes {
+                let payload = std::str::from_utf8(&publish.payload).unwrap();
+                payloads.push(payload.parse().unwrap());
+                world.send(client, puback(publish.packet_id.unwrap().get()));
+            }
+            if publishes.is_empty() {
+                return payloads;
+            }
+        }
+    }
+
+    /// Follows the log of the world from here on.
+    fn with_log(world: &mut World, loads: usize) -> Vec<usize> {
+        (0..loads).map(|_| world.answer_load().len()).collect()
+    }
+
+    #[test]
+    fn what_waits_in_the_log_is_loaded_when_its_client_comes_and_keeps_its_order() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=2500);
+        world.keep_log();
+        assert!(!world.has_loads(), "nobody is there");
+        let subscriber = world.enter_with("dev-1", lasting);
+        // Newcomers go behind, although the client is there.
+        publish_many(&mut world, publisher, 2501..=2502);
+        world.keep_log();
+        let mut all = Vec::new();
+        let mut lens = Vec::new();
+        while world.has_loads() {
+            lens.extend(with_log(&mut world, 1));
+            assert!(lens.last().unwrap() <= &1024);
+            all.extend(payloads(&mut world, subscriber));
+        }
+        assert!(all.iter().copied().eq(1..=2502));
+        assert_eq!(lens.iter().sum::<usize>(), 2502);
+        // Then the next ones are sent at once.
+        publish_many(&mut world, publisher, 2503..=2503);
+        assert_eq!(payloads(&mut world, subscriber), [2503]);
+        assert_eq!(world.engine.cache.used(), 0);
+    }
+
+    #[test]
+    fn what_has_expired_is_not_loaded() {
+        let (mut world, publisher) = cold(|_| {});
+        for (id, seconds) in [(1, Some(10)), (2, None), (3, Some(10))] {
+            let message = publish("a", &id.to_string(), QoS::AtLeastOnce, id);
+            world.send(publisher, Packet::Publish(expiring(message, seconds)));
+        }
+        world.keep_log();
+        world.wait(10);
+        let subscriber = world.enter_with("dev-1", lasting);
+        assert_eq!(world.answer_load(), [2]);
+        assert_eq!(payloads(&mut world, subscriber), [2]);
+        assert_eq!(world.counters().dropped_expired, 2);
+        let settled = world.record_names();
+        assert_eq!(settled.iter().filter(|it| *it == "Settled").count(), 3);
+    }
+
+    #[test]
+    fn a_full_queue_counts_what_is_stored() {
+        let (mut world, publisher) = cold(|limits| limits.queue_len_max = 2);
+        publish_many(&mut world, publisher, 1..=3);
+        assert_eq!(world.counters().dropped_queue_full, 1);
+        let (mut world, publisher) = cold(|limits| limits.queue_bytes_max = 2);
+        publish_many(&mut world, publisher, 1..=3);
+        assert_eq!(world.counters().dropped_queue_full, 1);
+    }
+
+    #[test]
+    fn who_leaves_while_it_is_loading_asks_again() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=3);
+        world.keep_log();
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.lose(subscriber);
+        assert_eq!(world.answer_load(), [1, 2, 3]);
+        assert_eq!(world.engine.cache.used(), 0, "nobody is there");
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.answer_load();
+        assert_eq!(payloads(&mut world, subscriber), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_takeover_while_it_is_loading_has_what_is_loaded() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=3);
+        world.keep_log();
+        world.enter_with("dev-1", lasting);
+        let newer = world.enter_with("dev-1", lasting);
+        world.answer_load();
+        assert!(!world.has_loads(), "it was asked for once");
+        assert_eq!(payloads(&mut world, newer), [1, 2, 3]);
+    }
+
+    #[test]
+    fn who_begins_anew_is_not_given_what_was_loaded_for_the_session_before() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=3);
+        world.keep_log();
+        world.enter_with("dev-1", lasting);
+        let anew = world.enter_with("dev-1", |connect: &mut Connect| {
+            lasting(connect);
+            connect.clean_start = true;
+        });
+        world.answer_load();
+        assert_eq!(world.heard(anew), [""; 0]);
+        assert_eq!(world.counters().dropped_session_end, 3);
+    }
+
+    #[test]
+    fn what_came_by_a_shared_filter_goes_to_another_member_from_the_log_too() {
+        let (mut world, publisher) = cold(|_| {});
+        let member = world.enter_with("dev-1", lasting);
+        world.subscribe(member, "$share/g/s", QoS::AtLeastOnce);
+        world.lose(member);
+        for id in 1..=2 {
+            world.send(publisher, qos1("s", &id.to_string(), id));
+        }
+        let other = world.enter("dev-3");
+        world.subscribe(other, "$share/g/s", QoS::AtLeastOnce);
+        world.wait(3600);
+        assert_eq!(payloads(&mut world, other), [1, 2]);
+    }
+
+    #[test]
+    fn what_waited_in_the_log_is_judged_by_the_policy_in_force() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=1);
+        world.keep_log();
+        world.load_policy(&(OPEN.to_owned() + r#"deny_subscribe = ["a"]"#));
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.answer_load();
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        assert_eq!(world.counters().dropped_withheld, 1);
+    }
+
+    #[test]
+    fn a_session_that_is_to_end_with_its_connection_keeps_its_records_until_then() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=1);
+        world.keep_log();
+        let last = world.enter_with("dev-1", |connect| connect.clean_start = false);
+        assert!(!world.record_names().contains(&"SessionEnded".to_owned()));
+        world.answer_load();
+        assert_eq!(payloads(&mut world, last), [1]);
+        world.lose(publisher);
+        world.lose(last);
+        assert_eq!(world.engine.sessions_len(), 0);
+        assert_eq!(world.record_names().last().unwrap(), "SessionEnded");
+    }
+
+    #[test]
+    fn who_leaves_much_here_leaves_it_to_the_log_where_room_is_scarce() {
+        let limit = |limits: &mut Limits| {
+            limits.queue_cache_bytes_max = 10_000;
+            limits.in_flight_len_max = 1.try_into().unwrap();
+        };
+        let mut world = World::restored(limit, Restored::default());
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        let publisher = world.enter("dev-2");
+        publish_many(&mut world, publisher, 1..=5);
+        world.keep_log();
+        let few = world.engine.cache.used();
+        assert!(few > 0, "there is room");
+        world.lose(subscriber);
+        assert_eq!(world.engine.cache.used(), few, "they may come back soon");
+        let subscriber = world.enter_with("dev-1", lasting);
+        publish_many(&mut world, publisher, 6..=100);
+        world.keep_log();
+        let many = world.engine.cache.used();
+        assert!((10_000..11_000).contains(&many), "{many}");
+        world.lose(subscriber);
+        assert_eq!(world.engine.cache.used(), 0);
+        let subscriber = world.enter_with("dev-1", lasting);
+        let mut all = payloads(&mut world, subscriber);
+        while world.has_loads() {
+            world.answer_load();
+            all.extend(payloads(&mut world, subscriber));
+        }
+        assert!(all.iter().copied().eq(1..=100), "{all:?}");
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_changes_nothing() {
+        let (mut world, publisher) = cold(|_| {});
+        publish_many(&mut world, publisher, 1..=1);
+        let session = world.engine.sessions.iter().next().unwrap().1.number;
+        let messages = Vec::new();
+        world.input(Input::Loaded { session, messages });
+        assert!(!world.has_loads());
+        assert_eq!(world.engine.sessions().next().unwrap().queue_len, 1);
+    }
+}

@@ -22,6 +22,7 @@ mod publish;
 mod record;
 mod restore;
 mod retain;
+mod room;
 mod route;
 mod router;
 mod session;
@@ -90,6 +91,7 @@ pub struct Engine {
     /// The sessions that the log was asked for messages of.
     loading: BTreeMap<SessionNumber, SessionId>,
     beginning: Beginning,
+    room: Room,
     next_session: u64,
     next_message: NonZeroU64,
     effects: Effects,
@@ -117,6 +119,7 @@ impl Engine {
             cache: Cache::unbounded(),
             loading: BTreeMap::new(),
             beginning: Beginning::default(),
+            room: Room::default(),
             next_session: 1,
             next_message: NonZeroU64::MIN,
             effects: Effects::default(),
@@ -141,6 +144,7 @@ impl Engine {
             Input::Drained { connection } => self.drained(connection),
             Input::Forward(forward) => self.take_forward(forward),
             Input::Loaded { session, messages } => self.loaded(session, messages),
+            Input::Storage(room) => self.heed_room(room),
             Input::Policy(policy) => self.change_policy(policy),
             Input::Tick => self.tick(),
             Input::Shutdown => self.shut_down(),

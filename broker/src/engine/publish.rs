@@ -114,6 +114,13 @@ impl Engine {
             retain,
         };
         let message = Message::published(permit, contents, self.now);
+        if self.lacks_room_for(&message, id) {
+            self.counters.publishes_refused_full += 1;
+            return Err(Refusal {
+                topic: message.topic().clone(),
+                reason: ReasonCode::QuotaExceeded,
+            });
+        }
         let after = self.record_accepted(id, packet_id.filter(|_| qos == QoS::ExactlyOnce));
         Ok(self.give_out(message, id, after))
     }

@@ -250,3 +250,271 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test_world::*;
+    use crate::engine::{ConnectionId, Input, Limits, ShardPlace};
+    use protocol::packet::{Connect, Packet};
+
+    /// A lasting subscriber to `a`, and a publisher.
+    fn pair() -> (World, ConnectionId, ConnectionId) {
+        let mut world = World::open();
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+        let publisher = world.enter_with("dev-2", lasting);
+        (world, subscriber, publisher)
+    }
+
+    /// Who comes back hears this, behind its CONNACK.
+    #[track_caller]
+    fn check_hears(world: &mut World, device: &str, expected: &[&str]) -> ConnectionId {
+        let client = world.knock(device, lasting);
+        while world.has_loads() {
+            world.answer_load();
+        }
+        let heard = world.heard(client);
+        assert_eq!(heard[0], "*CONNACK 00 present");
+        assert_eq!(heard[1..], *expected);
+        client
+    }
+
+    #[test]
+    fn who_was_connected_to_the_end_has_left_when_the_next_engine_begins() {
+        let (mut world, ..) = pair();
+        world.die(OPEN);
+        assert!(
+            world.engine.deadline() < Some(world.now),
+            "it is due at once"
+        );
+        world.now = world.now.after_seconds(100);
+        world.input(Input::Tick);
+        assert_eq!(world.record_names(), ["SessionLeft", "SessionLeft"]);
+        assert_eq!(world.engine.deadline(), Some(world.now.after_seconds(3600)));
+        world.wait(3600);
+        assert_eq!(world.engine.sessions_len(), 0);
+    }
+
+    #[test]
+    fn who_was_away_ends_when_its_time_is_over_down_or_not() {
+        for (down, sessions) in [(3599, 1), (3600, 0)] {
+            let (mut world, subscriber, publisher) = pair();
+            world.lose(publisher);
+            world.wait(10_000);
+            world.lose(subscriber);
+            world.die(OPEN);
+            world.now = world.now.after_seconds(down);
+            world.input(Input::Tick);
+            assert_eq!(world.engine.sessions_len(), sessions, "{down}");
+        }
+    }
+
+    #[test]
+    fn a_will_is_published_when_it_was_due_or_as_soon_as_there_is_somebody_to_do_it() {
+        // Seconds of delay, seconds from the loss to the crash, and how long nobody was there.
+        for (delay, away, down, published) in [
+            (0, None, 0, 1),
+            (10, None, 100, 0),
+            (10, Some(5), 4, 0),
+            (10, Some(5), 5, 1),
+            (10, Some(20), 0, 1),
+        ] {
+            let (mut world, _, publisher) = pair();
+            world.lose(publisher);
+            let client = world.enter_with("dev-2", |connect| {
+                lasting(connect);
+                let delay_interval = delay;
+                connect.will = Some(Will {
+                    delay_interval,
+                    ..will("a")
+                });
+            });
+            if let Some(away) = away {
+                world.lose(client);
+                world.wait(away);
+            }
+            world.die(OPEN);
+            world.now = world.now.after_seconds(down);
+            world.input(Input::Tick);
+            let before = u64::from(away > Some(10));
+            assert_eq!(world.counters().wills_published + before, published);
+            let waiting: usize = world.engine.sessions().map(|it| it.queue_len).sum();
+            assert_eq!(waiting as u64, published);
+        }
+    }
+
+    #[test]
+    fn qos_2_goes_on_where_it_was() {
+        let (mut world, subscriber, publisher) = pair();
+        for (id, payload) in [(1, "1"), (2, "2"), (3, "3")] {
+            world.send(publisher, qos2("a", payload, id));
+        }
+        world.send(publisher, pubrel(3));
+        world.send(subscriber, pubrec(2));
+        world.send(publisher, qos1("a", "4", 4));
+        world.die(OPEN);
+        let subscriber = check_hears(
+            &mut world,
+            "dev-1",
+            &[
+                "PUBREL #2 00",
+                "PUBLISH a=1 q2 #1 dup",
+                "PUBLISH a=3 q2 #3 dup",
+                // It was sent before, but at QoS 1 nobody has to know.
+                "PUBLISH a=4 q1 #4",
+            ],
+        );
+        let publisher = check_hears(&mut world, "dev-2", &[]);
+        for id in 1..=3 {
+            world.send(publisher, qos2("a", "new?", id));
+        }
+        assert_eq!(
+            world.heard(publisher),
+            ["*PUBREC #1 00", "*PUBREC #2 00", "*PUBREC #3 00"]
+        );
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=new? q2 #5"]);
+    }
+
+    #[test]
+    fn what_was_queued_and_what_is_retained_is_there() {
+        let (mut world, subscriber, publisher) = pair();
+        world.lose(subscriber);
+        let brief = |seconds| expiring(publish("a", "brief", QoS::AtLeastOnce, 1), Some(seconds));
+        world.send(publisher, Packet::Publish(brief(10)));
+        world.send(publisher, Packet::Publish(brief(60)));
+        world.send(publisher, retained(qos1("a", "kept", 2)));
+        world.send(publisher, retained(Packet::Publish(brief(10))));
+        world.send(publisher, retained(qos1("b", "kept", 2)));
+        world.die(OPEN);
+        world.now = world.now.after_seconds(20);
+        world.input(Input::Tick);
+        assert_eq!(world.engine.retained_len(), 1);
+        let heard = ["PUBLISH a=brief q1 #1 expires[40]", "PUBLISH a=kept q1 #2"];
+        let subscriber = check_hears(&mut world, "dev-1", &heard);
+        assert_eq!(world.counters().dropped_expired, 2);
+        world.subscribe(subscriber, "b", QoS::AtMostOnce);
+        assert_eq!(world.heard(subscriber), ["PUBLISH b=kept q0 retain"]);
+    }
+
+    #[test]
+    fn what_the_policy_no_longer_permits_is_gone() {
+        let rules = OPEN.replace(
+            r##"subscribe = ["#", "$SYS/#"]"##,
+            r#"subscribe = ["a/b", "$SYS/x"]"#,
+        );
+        let mut world = World::open();
+        let subscriber = world.enter_with("dev-1", lasting);
+        for filter in ["a/+", "a/b", "$SYS/#", "$SYS/x", "$share/g/#"] {
+            world.subscribe(subscriber, filter, QoS::AtLeastOnce);
+        }
+        let publisher = world.enter("dev-2");
+        world.lose(subscriber);
+        world.send(publisher, qos1("a/b", "x", 1));
+        world.send(publisher, qos1("a/c", "x", 2));
+        world.die(&rules);
+        world.input(Input::Tick);
+        assert_eq!(world.counters().subscriptions_revoked, 3);
+        assert_eq!(world.engine.subscriptions_len(), 2);
+        let names = world.record_names();
+        assert_eq!(names.iter().filter(|it| *it == "Unsubscribed").count(), 3);
+        check_hears(&mut world, "dev-1", &["PUBLISH a/b=x q1 #1"]);
+        assert_eq!(world.counters().dropped_withheld, 1);
+    }
+
+    #[test]
+    fn a_session_whose_client_id_is_no_longer_permitted_ends_without_its_will() {
+        let mut world = World::open();
+        let strange = world.enter_with("dev-1", |connect| {
+            lasting(connect);
+            connect.client_id = protocol::Text::parse("strange").unwrap();
+            connect.will = Some(will("a"));
+        });
+        world.subscribe(strange, "$SYS/x", QoS::AtMostOnce);
+        world.die(&OPEN.replace("client_ids = \"*\"", ""));
+        world.input(Input::Tick);
+        assert_eq!(world.record_names(), ["WillCleared", "SessionEnded"]);
+        assert_eq!(world.counters().wills_published, 0);
+        assert_eq!(world.engine.sessions_len(), 0);
+        assert_eq!(world.engine.deadline(), None, "nobody watches");
+    }
+
+    #[test]
+    fn a_session_that_was_to_end_with_its_connection_has_ended() {
+        let mut world = World::restored(
+            |limits| limits.queue_cache_bytes_max = 0,
+            Restored::default(),
+        );
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        world.lose(subscriber);
+        let publisher = world.enter("dev-2");
+        world.send(publisher, qos1("a", "x", 1));
+        // It is loaded yet: until then the records are needed.
+        world.enter_with("dev-1", |connect: &mut Connect| connect.clean_start = false);
+        world.die(OPEN);
+        world.input(Input::Tick);
+        assert_eq!(world.record_names(), ["SessionEnded"]);
+        assert_eq!(world.engine.sessions_len(), 0);
+    }
+
+    #[test]
+    fn no_number_is_used_twice() {
+        let (mut world, _, publisher) = pair();
+        world.send(publisher, qos1("a", "x", 1));
+        world.die(OPEN);
+        let publisher = world.enter_with("dev-3", lasting);
+        world.send(publisher, qos1("a", "x", 1));
+        let records = format!("{:?}", world.records());
+        assert!(records.contains("SessionCreated { session: SessionNumber(3)"));
+        assert!(records.contains("Message { number: MessageNumber(2)"));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let restore = |sessions: Vec<RestoredSession>| {
+            let place = ShardPlace { index: 0, count: 1 };
+            let engine = Engine::new(Limits::default(), parse(OPEN), place, 7);
+            let restored = Restored {
+                sessions,
+                ..Restored::default()
+            };
+            engine.restored(restored).err()
+        };
+        let session = |number, pending| RestoredSession {
+            number: SessionNumber(number),
+            key: Arc::new(SessionKey {
+                subject: subject("dev-1"),
+                client_id: protocol::Text::parse("dev-1").unwrap(),
+            }),
+            expiry: 1,
+            left_at: None,
+            subscriptions: Vec::new(),
+            will: None,
+            pending,
+            received: Vec::new(),
+            accepted: Vec::new(),
+        };
+        let number = MessageNumber(NonZeroU64::MIN);
+        let pending = |sent: Option<u16>, share: Option<&str>| RestoredPending {
+            number,
+            sent: sent.and_then(PacketId::new),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            subscription_ids: SubscriptionIds::new(),
+            share: share.map(|filter| Arc::new(TopicFilter::parse(filter).unwrap())),
+            expires_at: None,
+            payload_len: 1,
+            message: None,
+        };
+        assert_eq!(restore(vec![session(1, vec![pending(None, None)])]), None);
+        let missing = Some(NotRestored::ContentMissing(number, SessionNumber(1)));
+        for pending in [pending(Some(1), None), pending(None, Some("$share/g/a"))] {
+            assert_eq!(restore(vec![session(1, vec![pending])]), missing);
+        }
+        assert_eq!(
+            restore(vec![session(1, vec![]), session(2, vec![])]),
+            Some(NotRestored::SessionTwice(SessionNumber(2)))
+        );
+    }
+}

@@ -3,6 +3,7 @@
 //! However many match, a turn sends a bounded number, and the next ones are sent when the socket
 //! has taken these.
 
+use super::input::Room;
 use super::message::Message;
 use super::record::{Record, Target};
 use super::router::{Grant, SearchStep};
@@ -60,10 +61,14 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(id) else {
                 return;
             };
+            let is_lasting = session.is_lasting;
             let Some(run) = session.subscriptions.run_mut() else {
                 return;
             };
             let grant = run.grant;
+            if self.room == Room::Full && is_lasting && grant.qos != QoS::AtMostOnce {
+                return;
+            }
             if is_watching(&run.filter) {
                 run.scan.end();
                 let filter = run.filter.clone();

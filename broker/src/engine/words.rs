@@ -34,7 +34,7 @@ fn in_words(reason: ReasonCode) -> Option<&'static str> {
         ReasonCode::NotAuthorized => {
             Some("no rule of the policy permits this topic to this device")
         }
-        ReasonCode::QuotaExceeded => Some("this device has as much of it as it may have"),
+        ReasonCode::QuotaExceeded => Some("as much of it is kept as may be"),
         ReasonCode::TopicNameInvalid | ReasonCode::TopicFilterInvalid => {
             Some("the topic has more levels than are taken here")
         }

@@ -43,6 +43,11 @@ impl SharedGroup {
         &self.filter
     }
 
+    /// All who could be given a message.
+    pub(in crate::engine) fn members(&self) -> impl Iterator<Item = (SessionId, Grant)> {
+        self.members.iter().map(|(member, grant)| (*member, *grant))
+    }
+
     /// Chooses who takes the next message: of those with the most room, the first behind the
     /// one that had the last. `room` says `None` of a member that cannot take it at all.
     pub(in crate::engine) fn pick(

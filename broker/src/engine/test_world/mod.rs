@@ -20,6 +20,7 @@ use super::{
 use protocol::connection::ClientConnection;
 use protocol::packet::{Connect, Packet, QoS};
 use protocol::wire::PACKET_SIZE_MAX;
+use replay::Replay;
 use std::collections::BTreeMap;
 use words::say;
 
@@ -31,6 +32,7 @@ pub(crate) struct World {
     records: Vec<Record>,
     forwards: Vec<Forward>,
     loads: Vec<Load>,
+    log: Replay,
     connections: u64,
 }
 
@@ -73,6 +75,7 @@ impl World {
             records: Vec::new(),
             forwards: Vec::new(),
             loads: Vec::new(),
+            log: Replay::default(),
             connections: 0,
         }
     }
@@ -82,6 +85,31 @@ impl World {
         let mut world = Self::limited(limit);
         world.crash(OPEN, restored);
         world
+    }
+
+    /// The broker dies, and another one with these rules goes on with all records since they were
+    /// asked for last. Contents stay in the log where they may.
+    pub(crate) fn die(&mut self, rules: &str) {
+        self.keep_log();
+        self.log.trim();
+        self.crash(rules, self.log.restored(0));
+    }
+
+    /// Lets the log take all records since they were asked for last.
+    pub(crate) fn keep_log(&mut self) {
+        for record in self.records() {
+            self.log.apply(record);
+        }
+    }
+
+    /// The log has what it was asked for. What it was.
+    #[track_caller]
+    pub(crate) fn answer_load(&mut self) -> Vec<u64> {
+        let load = self.loads.remove(0);
+        let messages = self.log.load(&load);
+        let session = load.session;
+        self.input(Input::Loaded { session, messages });
+        load.messages.iter().map(|it| it.0.get()).collect()
     }
 
     /// The broker dies, and another one goes on with what the log has.
@@ -266,6 +294,10 @@ impl World {
     /// All that went to other shards since it was asked for last.
     pub(crate) fn forwards(&mut self) -> Vec<Forward> {
         std::mem::take(&mut self.forwards)
+    }
+
+    pub(crate) fn has_loads(&self) -> bool {
+        !self.loads.is_empty()
     }
 
     /// All that the log was asked for since this was asked last.

@@ -9,7 +9,7 @@ use super::replay::Replay;
 use super::*;
 use crate::engine::policy::{Policy, Rights};
 use crate::engine::session::Cache;
-use crate::engine::{CloseReason, ConnectionId, Input, Limits, Load, Restored};
+use crate::engine::{CloseReason, ConnectionId, Input, Limits, Load, Restored, Room};
 use protocol::ReasonCode;
 use protocol::packet::{
     Ack, Connect, Disconnect, Packet, PacketId, Publish, QoS, Subscription, Will,
@@ -160,6 +160,10 @@ impl Sequence {
                 self.world.wait(seconds);
             }
             6 if self.random.below(4) == 0 => self.change_policy(),
+            7 if self.random.below(4) == 0 => {
+                let room = self.random.one_of(&[Room::Full, Room::Enough]);
+                self.world.input(Input::Storage(room));
+            }
             _ => {
                 let packet = self.packet();
                 self.note_acknowledged(connection, device, &packet);
