@@ -53,12 +53,7 @@ impl Waiting {
             Progress::Loaded { session, messages } => {
                 self.tell(Input::Loaded { session, messages });
             }
-            Progress::Room(room) => match room {
-                Room::Full => tracing::warn!(
-                    "the disk is nearly full: what would have to be stored is refused"
-                ),
-                Room::Enough => tracing::info!("there is room on the disk again"),
-            },
+            Progress::Room(room) => self.tell_room(room),
         }
     }
 
@@ -122,6 +117,16 @@ impl Waiting {
 
     pub(super) fn is_failed(&self) -> bool {
         self.failed.borrow().is_some()
+    }
+
+    fn tell_room(&self, room: Room) {
+        match room {
+            Room::Full => {
+                tracing::warn!("the disk is nearly full: what would have to be stored is refused");
+            }
+            Room::Enough => tracing::info!("there is room on the disk again"),
+        }
+        self.tell(Input::Storage(room));
     }
 
     fn tell(&self, input: Input) {

@@ -15,6 +15,8 @@ mod loader;
 pub mod log;
 mod memory;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use directory::{DataDirectory, DirectoryError};
 pub use durable::{Durable, Opened};

@@ -128,6 +128,12 @@ impl SegmentBytes {
         range.contains(&bytes).then_some(Self(bytes))
     }
 
+    /// A length that nobody may set.
+    #[cfg(test)]
+    pub(super) fn of(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// In bytes.
     pub fn get(self) -> u64 {
         self.0
