@@ -6,6 +6,7 @@ mod failure;
 mod logging;
 mod provisioning_commands;
 mod publish;
+mod storage_commands;
 mod subscribe;
 mod up;
 
@@ -45,6 +46,8 @@ enum Command {
     Ca(provisioning_commands::CaCommand),
     #[command(subcommand)]
     Device(provisioning_commands::DeviceCommand),
+    #[command(subcommand)]
+    Storage(storage_commands::StorageCommand),
     Pub(publish::PubArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => provisioning_commands::run_ca(command),
         Command::Device(command) => provisioning_commands::run_device(command),
+        Command::Storage(command) => storage_commands::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Pub(args) => runtime()?.block_on(publish::run(args)),
         Command::Sub(args) => runtime()?.block_on(subscribe::run(args)),

@@ -154,9 +154,9 @@ impl Opened {
             jobs: Some(jobs),
             threads: Vec::new(),
         };
-        let shelf = self.shelf;
+        let files = self.shelf;
         durable.spawn("log-loader", &tell, move |tell| {
-            loader::run(&asked, (&shelf, &desk), tell);
+            loader::run(&asked, (&files, &desk), tell);
         })?;
         durable.spawn("checkpoint", &tell, move |tell| checkpointer.run(tell))?;
         Ok(durable)

@@ -135,6 +135,7 @@ impl Ledger {
     }
 
     /// How many messages are needed.
+    #[cfg(test)]
     pub(super) fn messages_len(&self) -> usize {
         self.messages.len()
     }

@@ -14,6 +14,8 @@ mod ledger;
 mod loader;
 pub mod log;
 mod memory;
+pub mod offline;
+pub mod salvage;
 mod state;
 #[cfg(test)]
 mod tests;

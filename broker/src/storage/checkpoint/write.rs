@@ -3,7 +3,7 @@
 //! A message stands before those who owe it, a session before what it has.
 
 use super::{FORMAT_VERSION, FRAMES_START, Header, NAME};
-use crate::engine::{Record, SessionNumber, SubscriptionIds, Target};
+use crate::engine::{Record, SessionNumber};
 use crate::storage::Position;
 use crate::storage::log::LogError;
 use crate::storage::log::frame::{self, Link, Promise};
@@ -106,33 +106,13 @@ impl Writer {
     }
 
     fn session(&mut self, session: SessionNumber, kept: &Kept) -> Result<(), LogError> {
-        let expiry = kept.expiry;
-        self.record(Record::SessionCreated {
-            session,
-            key: Arc::clone(&kept.key),
-            expiry,
-        })?;
-        if let Some(at) = kept.left_at {
-            self.record(Record::SessionLeft {
-                session,
-                at,
-                expiry,
-            })?;
-        }
-        for (filter, grant) in &kept.subscriptions {
-            self.record(Record::Subscribed {
-                session,
-                filter: filter.clone(),
-                grant: *grant,
-            })?;
-        }
-        if let Some(will) = &kept.will {
-            let will = Arc::clone(will);
-            self.record(Record::WillSet { session, will })?;
-        }
-        for packet_id in kept.accepted.iter().copied() {
-            self.record(Record::Accepted { session, packet_id })?;
-        }
+        let mut outcome = Ok(());
+        kept.records(session, &mut |record| {
+            if outcome.is_ok() {
+                outcome = self.put(&Saved::Record(record));
+            }
+        });
+        outcome?;
         for packet_id in kept.received.iter().copied() {
             self.put(&Saved::AwaitsPubcomp { session, packet_id })?;
         }
@@ -142,23 +122,11 @@ impl Writer {
     }
 
     fn owed(&mut self, session: SessionNumber, owed: &Owed) -> Result<(), LogError> {
-        let extra = owed.extra.as_ref();
         self.put(&Saved::Owed {
             number: owed.number,
             sent: owed.sent,
-            target: Target {
-                session,
-                qos: owed.qos,
-                retain: owed.retain,
-                subscription_ids: extra
-                    .map_or_else(SubscriptionIds::new, |extra| extra.subscription_ids.clone()),
-                share: extra.and_then(|extra| extra.share.clone()),
-            },
+            target: owed.target(session),
         })
-    }
-
-    fn record(&mut self, record: Record) -> Result<(), LogError> {
-        self.put(&Saved::Record(record))
     }
 
     fn put(&mut self, saved: &Saved) -> Result<(), LogError> {

@@ -47,9 +47,11 @@ impl Read<'_> {
         loop {
             position.0 += 1;
             let is_covered = position <= self.covered;
-            let more = turns.next(|logged| match is_covered {
-                true => Ok(()),
-                false => take(position, logged),
+            let more = turns.next(|logged| {
+                if is_covered {
+                    return Ok(());
+                }
+                take(position, logged)
             })?;
             if !more {
                 return Ok(());
@@ -193,6 +195,35 @@ pub(in crate::storage) fn read_complete(
         last = Some((segment, whole));
     }
     Ok(())
+}
+
+/// Reads what is whole from the turn behind the covered one on, up to the first damage.
+///
+/// # Errors
+/// What the damage is.
+pub(in crate::storage) fn read_what_is_whole(
+    shelf: &Shelf,
+    settings: &Settings,
+    replay: &mut dyn Replay,
+) -> Result<(), LogError> {
+    let sequences = list(shelf, settings)?.sequences;
+    // What is covered is not needed, whatever has become of it.
+    let begins = |sequence: &u64| {
+        let segment = Segment::open(shelf, *sequence);
+        segment.is_ok_and(|it| it.header.link.turns <= settings.covered.0)
+    };
+    let first = sequences.iter().rposition(begins).unwrap_or_default();
+    let mut walk = Walk::new(shelf, settings, replay);
+    let mut last = None;
+    for sequence in sequences.into_iter().skip(first) {
+        let segment = walk.open(sequence, last.as_ref())?;
+        let whole = walk.frames(&segment)?;
+        last = Some((segment, whole));
+    }
+    match &last {
+        Some((segment, whole)) => judge_tail(segment, whole.end, walk.link).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// What files there are, by their names.

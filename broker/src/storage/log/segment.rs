@@ -109,7 +109,7 @@ impl Segment {
 }
 
 impl Header {
-    fn write(&self) -> [u8; SECTOR_LEN] {
+    pub(in crate::storage) fn write(&self) -> [u8; SECTOR_LEN] {
         let mut bytes = [0; SECTOR_LEN];
         let mut out = bytes.as_mut_slice();
         out.put_slice(&MAGIC);

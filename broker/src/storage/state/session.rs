@@ -3,7 +3,9 @@
 //! What it owes to its client stands in the order of the records, which is that of the message
 //! numbers.
 
-use crate::engine::{Grant, MessageNumber, SessionKey, SubscriptionIds, Target, Time};
+use crate::engine::{
+    Grant, MessageNumber, Record, SessionKey, SessionNumber, SubscriptionIds, Target, Time,
+};
 use crate::storage::log::Malformed;
 use protocol::packet::{PacketId, QoS, Will};
 use protocol::topic::TopicFilter;
@@ -55,6 +57,37 @@ impl Kept {
             pending: VecDeque::new(),
             received: Vec::new(),
             accepted: Vec::new(),
+        }
+    }
+
+    /// The records that make such a session, without what it owes.
+    pub(in crate::storage) fn records(&self, session: SessionNumber, put: &mut dyn FnMut(Record)) {
+        let expiry = self.expiry;
+        put(Record::SessionCreated {
+            session,
+            key: Arc::clone(&self.key),
+            expiry,
+        });
+        if let Some(at) = self.left_at {
+            put(Record::SessionLeft {
+                session,
+                at,
+                expiry,
+            });
+        }
+        for (filter, grant) in &self.subscriptions {
+            put(Record::Subscribed {
+                session,
+                filter: filter.clone(),
+                grant: *grant,
+            });
+        }
+        if let Some(will) = &self.will {
+            let will = Arc::clone(will);
+            put(Record::WillSet { session, will });
+        }
+        for packet_id in self.accepted.iter().copied() {
+            put(Record::Accepted { session, packet_id });
         }
     }
 
@@ -133,6 +166,21 @@ impl Kept {
     fn place(&self, message: MessageNumber) -> Result<usize, Malformed> {
         let found = self.pending.binary_search_by_key(&message, |it| it.number);
         found.map_err(|_| Malformed("a session does not owe that message"))
+    }
+}
+
+impl Owed {
+    /// As it was recorded.
+    pub(in crate::storage) fn target(&self, session: SessionNumber) -> Target {
+        let extra = self.extra.as_ref();
+        Target {
+            session,
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: extra
+                .map_or_else(SubscriptionIds::new, |it| it.subscription_ids.clone()),
+            share: extra.and_then(|it| it.share.clone()),
+        }
     }
 }
 

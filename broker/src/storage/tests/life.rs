@@ -14,30 +14,41 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Several frames fill a segment.
-pub(super) const SEGMENT_BYTES: u64 = 4096;
+const SEGMENT_BYTES: u64 = 4096;
 
 /// A storage and what it has been told.
 pub(super) struct Life {
     pub(super) settings: Settings,
     pub(super) history: History,
-    /// Up to where it has said that everything is durable.
-    pub(super) reported: Position,
+    /// Up to where it has said that everything is durable, and did before the last frame.
+    pub(super) reported: Reported,
     random: Random,
     /// How often each thing was done.
     pub(super) done: BTreeMap<&'static str, u32>,
 }
 
 /// Writes a batch and notes what is durable then.
-type Write<'w> = &'w dyn Fn(&mut Batch, &mut Position) -> Result<(), LogError>;
+type Write<'w> = &'w dyn Fn(&mut Batch, &mut Reported) -> Result<(), LogError>;
+
+/// Up to where everything is durable, and was before the last frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reported {
+    pub(super) last: Position,
+    pub(super) before: Position,
+}
 
 impl Life {
     pub(super) fn new(seed: u64) -> Self {
-        let segment_bytes = SegmentBytes::of(SEGMENT_BYTES);
+        Self::with_segments(seed, SEGMENT_BYTES)
+    }
+
+    pub(super) fn with_segments(seed: u64, segment_bytes: u64) -> Self {
+        let segment_bytes = SegmentBytes::of(segment_bytes);
         let settings = Settings::new(3, segment_bytes, Durability::Sync, u64::MAX);
         Self {
             settings: settings.seeded(seed * 1000),
             history: History::new(seed),
-            reported: Position(0),
+            reported: Reported::default(),
             random: Random(!seed),
             done: BTreeMap::new(),
         }
@@ -49,33 +60,34 @@ impl Life {
         let found = find(Arc::new(disk.clone()), self.settings.clone())?;
         let position = found.recovered.position();
         self.check(&found, position);
-        self.reported = position;
+        self.reported.last = position;
         self.history.forget_behind(position);
         self.settings.seed += 1;
-        let desk = Arc::new(Desk::new(found.ledger));
+        let books = Arc::new(Desk::new(found.ledger));
         let mut maker = Maker {
             shelf: found.shelf,
             settings: found.settings,
-            desk: Arc::clone(&desk),
+            desk: Arc::clone(&books),
             recovered: position,
             tried: Position(0),
         };
-        found.recovered.by_hand(&desk, |writer| {
+        found.recovered.by_hand(&books, |writer| {
             let writer = RefCell::new(writer);
-            let write = |batch: &mut Batch, reported: &mut Position| {
+            let write = |batch: &mut Batch, reported: &mut Reported| {
                 writer.borrow_mut().write(batch, &mut |progress| {
                     if let Progress::Durable(position) = progress {
-                        *reported = position;
+                        reported.before = reported.last;
+                        reported.last = position;
                     }
                 })
             };
-            while self.reported.0 < until {
+            while self.reported.last.0 < until {
                 let mut batch = Batch::new();
                 for _ in 0..=self.random.below(3) {
                     batch.push(&self.history.turn());
                 }
                 write(&mut batch, &mut self.reported)?;
-                self.make_room(&desk, &mut maker, &write)?;
+                self.make_room(&books, &mut maker, &write)?;
             }
             Ok(())
         })
@@ -119,10 +131,15 @@ impl Life {
     }
 
     /// What is there is what was recorded up to some turn, no earlier than the last one that was
-    /// reported, and every message says what it said.
+    /// reported.
     fn check(&self, found: &Found, position: Position) {
-        let reported = self.reported;
+        let reported = self.reported.last;
         assert!(position >= reported, "{position:?} < {reported:?}");
+        self.check_whole(found, position);
+    }
+
+    /// What is there is the state of this turn, and every message says what it said.
+    pub(super) fn check_whole(&self, found: &Found, position: Position) {
         let expected = self.history.state_at(position);
         assert_eq!(picture(&found.state), picture(&expected), "at {position:?}");
         let all = found.state.messages.from(0);

@@ -2,5 +2,9 @@
 //! that fail between any two steps.
 
 mod crash;
+mod damage;
+mod figures;
+mod format;
 mod history;
 mod life;
+mod threads;
