@@ -271,7 +271,10 @@ impl Session {
                 .outbound
                 .pubrec(packet_id, ReasonCode::UnspecifiedError)
             {
-                Pubrec::Refused(pending) => pending,
+                Pubrec::Refused(pending) => {
+                    self.has_given_up = true;
+                    pending
+                }
                 Pubrec::Received(_) | Pubrec::Repeated | Pubrec::Unknown => return None,
             },
         };

@@ -89,10 +89,10 @@ impl Engine {
                 expiry,
             });
         }
-        self.unload(id);
         self.bring_will_forward(id);
+        self.unload(id);
         if let Some(session) = self.sessions.get_mut(id) {
-            session.forget_rights();
+            session.rest();
         }
     }
 

@@ -166,7 +166,7 @@ impl Engine {
             self.restore_subscription(id, filter, grant);
         }
         if let Some(session) = self.sessions.get_mut(id) {
-            session.forget_rights();
+            session.rest();
         }
         Ok(())
     }
@@ -193,7 +193,7 @@ impl Engine {
         let rights = session.rights(&self.policy);
         let permit = rights.and_then(|rights| rights.permit_subscribe(&filter));
         grant.withholds = permit.as_ref().is_some_and(SubscribePermit::is_partial);
-        session.subscriptions.set(filter.clone(), grant);
+        session.subscriptions.set(&filter, grant);
         self.watch_statistics(&filter);
         match permit {
             Some(permit) => self.router.subscribe(id, &permit, grant),

@@ -57,7 +57,7 @@ impl Engine {
             return rights.denial();
         };
         let grant = Grant::new(subscription, subscription_id, &permit);
-        session.subscriptions.set(filter.clone(), grant);
+        session.subscriptions.set(&filter, grant);
         if wants_retained(subscription, is_new) {
             session.subscriptions.begin_run(filter.clone(), grant);
         }

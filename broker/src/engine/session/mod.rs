@@ -36,6 +36,7 @@ use protocol::Text;
 use protocol::delivery::{Inbound, Outbound};
 use protocol::packet::QoS;
 use std::cell::OnceCell;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 /// A session's place in the shard. Used again once the session has ended and nothing names it.
@@ -68,6 +69,9 @@ pub(super) struct Session {
     pub(super) subscriptions: Subscriptions,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound<Pending>,
+    /// Whether a QoS 2 delivery was ended whose identifier the client may remember yet: a message
+    /// under the same one would be a duplicate to it. The counting goes on then.
+    pub(super) has_given_up: bool,
     /// The payload bytes in `outbound`.
     pub(super) in_flight_bytes: usize,
     pub(super) in_flight_bytes_max: usize,
@@ -95,8 +99,9 @@ impl Session {
             presence: Presence::Away(Time::default()),
             will: None,
             subscriptions: Subscriptions::default(),
-            inbound: Inbound::new(limits.receive_maximum),
+            inbound: Inbound::new(NonZeroU16::MIN),
             outbound: Outbound::new(),
+            has_given_up: false,
             in_flight_bytes: 0,
             in_flight_bytes_max: limits.in_flight_bytes_max,
             queue: Queue::new(limits),
@@ -119,6 +124,19 @@ impl Session {
     pub(super) fn forget_rights(&mut self) {
         self.rights = OnceCell::new();
         self.lane = Lane::default();
+    }
+
+    /// Its client is gone, perhaps for long: what only a client that is there needs is given up.
+    pub(super) fn rest(&mut self) {
+        self.forget_rights();
+        self.subscriptions.shrink();
+        self.queue.shrink();
+        if self.outbound.is_empty() && !self.has_given_up {
+            self.outbound = Outbound::new();
+        }
+        if self.inbound.is_empty() {
+            self.inbound = Inbound::new(NonZeroU16::MIN);
+        }
     }
 
     /// Takes rights by the policy in force.

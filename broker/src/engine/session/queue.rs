@@ -200,7 +200,11 @@ impl Queue {
                 self.stored.push_front(Stored::new(pending, number));
             }
         }
-        self.ready.shrink_to(SPARE_ROOM);
+    }
+
+    /// Gives back what more messages would have taken.
+    pub(in crate::engine) fn shrink(&mut self) {
+        self.ready.shrink_to_fit();
     }
 
     /// The policy has changed: what waits is judged again when its turn comes.

@@ -44,15 +44,19 @@ impl Subscriptions {
         self.held.iter().map(|held| (&held.filter, held.grant))
     }
 
-    /// Adds a subscription, or replaces how it was granted.
-    pub(in crate::engine) fn set(&mut self, filter: TopicFilter, grant: Grant) {
-        match self.place(&filter) {
+    /// Adds a subscription, or replaces how it was granted. The filter is held in memory of its
+    /// own: what is shared takes more.
+    pub(in crate::engine) fn set(&mut self, filter: &TopicFilter, grant: Grant) {
+        match self.place(filter) {
             Ok(place) => {
                 if let Some(held) = self.held.get_mut(place) {
                     held.grant = grant;
                 }
             }
-            Err(place) => self.held.insert(place, Held { filter, grant }),
+            Err(place) => {
+                let filter = filter.detached();
+                self.held.insert(place, Held { filter, grant });
+            }
         }
     }
 
@@ -62,6 +66,12 @@ impl Subscriptions {
         let held = self.held.get_mut(place)?;
         held.grant.withholds = permit.is_partial();
         Some(held.grant)
+    }
+
+    /// Gives back what more subscriptions would have taken.
+    pub(in crate::engine) fn shrink(&mut self) {
+        self.held.shrink_to_fit();
+        self.runs.shrink_to_fit();
     }
 
     /// Removes a subscription. Whether there was one.

@@ -219,10 +219,6 @@ impl Sequence {
         self.loads.clear();
         self.closed
             .extend(self.connections.iter().map(|(id, _)| *id));
-        for in_flight in self.in_flight.values_mut() {
-            // Nobody knows any more under which identifiers these were sent.
-            in_flight.retain(|_, qos| *qos == QoS::ExactlyOnce);
-        }
         self.world.input(Input::Tick);
         self.listen();
         self.replay.check(&self.world.engine);
@@ -320,6 +316,10 @@ impl Sequence {
                 );
                 match heard {
                     Heard::Packet(Packet::Connack(connack)) => {
+                        // A client remembers identifiers of QoS 2 alone.
+                        if let Some(in_flight) = self.in_flight.get_mut(device) {
+                            in_flight.retain(|_, qos| *qos == QoS::ExactlyOnce);
+                        }
                         if !connack.session_present {
                             self.in_flight.remove(device);
                         }
