@@ -164,11 +164,34 @@ impl Sequence {
                 let room = self.random.one_of(&[Room::Full, Room::Enough]);
                 self.world.input(Input::Storage(room));
             }
+            8..12 => self.acknowledge(connection, device),
             _ => {
                 let packet = self.packet();
                 self.note_acknowledged(connection, device, &packet);
                 self.world.send(connection, packet);
             }
+        }
+    }
+
+    /// A client acknowledges what it was sent, or goes on with what it has acknowledged.
+    fn acknowledge(&mut self, connection: ConnectionId, device: &str) {
+        let Some(in_flight) = self.in_flight.get(device) else {
+            return;
+        };
+        let all: Vec<_> = in_flight.iter().map(|(id, qos)| (*id, *qos)).collect();
+        if all.is_empty() {
+            return;
+        }
+        let (packet_id, qos) = self.random.one_of(&all);
+        let ack = Ack::success(packet_id);
+        let packets = match qos {
+            QoS::AtMostOnce | QoS::AtLeastOnce => vec![Packet::Puback(ack)],
+            QoS::ExactlyOnce if self.random.yes() => vec![Packet::Pubrec(ack)],
+            QoS::ExactlyOnce => vec![Packet::Pubrec(ack.clone()), Packet::Pubcomp(ack)],
+        };
+        for packet in packets {
+            self.note_acknowledged(connection, device, &packet);
+            self.world.send(connection, packet);
         }
     }
 
@@ -215,6 +238,7 @@ impl Sequence {
         self.replay.check(&self.world.engine);
         let cold = self.random.below(20).try_into().unwrap();
         let restored = self.replay.restored(cold);
+        self.choose_policy();
         self.world.crash(&self.rules, restored);
         self.loads.clear();
         self.closed
@@ -225,12 +249,16 @@ impl Sequence {
     }
 
     fn change_policy(&mut self) {
+        self.choose_policy();
+        self.world.load_policy(&self.rules);
+    }
+
+    fn choose_policy(&mut self) {
         let narrow = OPEN.to_owned() + "deny_subscribe = [\"secret/#\"]\ndeny_publish = [\"a/b\"]";
         let open = OPEN.to_owned();
         let rules = if self.random.yes() { open } else { narrow };
         self.policy = parse(&rules);
         self.rights.clear();
-        self.world.load_policy(&rules);
         self.rules = rules;
     }
 
