@@ -518,6 +518,23 @@ mod tests {
     }
 
     #[test]
+    fn an_identifier_that_the_client_may_remember_is_not_used_again() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.send(publisher, qos2("a", "1", 1));
+        world.lose(subscriber);
+        world.load_policy(&(OPEN.to_owned() + r#"deny_subscribe = ["a"]"#));
+        // What it has, perhaps, is not sent again; and it need not say anything.
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.lose(subscriber);
+        assert_eq!(world.counters().dropped_withheld, 1);
+        world.load_policy(OPEN);
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+        world.send(publisher, qos2("a", "2", 2));
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=2 q2 #2"]);
+    }
+
+    #[test]
     fn packet_ids_are_counted_from_1_and_not_used_twice_at_once() {
         let (mut world, subscriber, publisher) = pair(|_| {});
         publish_many(&mut world, publisher, 1..=3);

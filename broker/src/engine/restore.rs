@@ -347,33 +347,31 @@ mod tests {
     #[test]
     fn qos_2_goes_on_where_it_was() {
         let (mut world, subscriber, publisher) = pair();
-        for (id, payload) in [(1, "1"), (2, "2"), (3, "3")] {
-            world.send(publisher, qos2("a", payload, id));
+        for id in 1..=4 {
+            world.send(publisher, qos2("a", &id.to_string(), id));
         }
-        world.send(publisher, pubrel(3));
+        world.send(publisher, pubrel(4));
+        // Who completes is asked in the order of its PUBRECs.
+        world.send(subscriber, pubrec(4));
         world.send(subscriber, pubrec(2));
-        world.send(publisher, qos1("a", "4", 4));
+        world.send(publisher, qos1("a", "5", 5));
         world.die(OPEN);
-        let subscriber = check_hears(
-            &mut world,
-            "dev-1",
-            &[
-                "PUBREL #2 00",
-                "PUBLISH a=1 q2 #1 dup",
-                "PUBLISH a=3 q2 #3 dup",
-                // It was sent before, but at QoS 1 nobody has to know.
-                "PUBLISH a=4 q1 #4",
-            ],
-        );
+        let heard = [
+            "PUBREL #4 00",
+            "PUBREL #2 00",
+            "PUBLISH a=1 q2 #1 dup",
+            "PUBLISH a=3 q2 #3 dup",
+            // It was sent before, but at QoS 1 nobody has to know.
+            "PUBLISH a=5 q1 #5",
+        ];
+        let subscriber = check_hears(&mut world, "dev-1", &heard);
         let publisher = check_hears(&mut world, "dev-2", &[]);
-        for id in 1..=3 {
+        for id in 1..=4 {
             world.send(publisher, qos2("a", "new?", id));
         }
-        assert_eq!(
-            world.heard(publisher),
-            ["*PUBREC #1 00", "*PUBREC #2 00", "*PUBREC #3 00"]
-        );
-        assert_eq!(world.heard(subscriber), ["*PUBLISH a=new? q2 #5"]);
+        let heard = world.heard(publisher);
+        assert_eq!(heard, [1, 2, 3, 4].map(|id| format!("*PUBREC #{id} 00")));
+        assert_eq!(world.heard(subscriber), ["*PUBLISH a=new? q2 #6"]);
     }
 
     #[test]
