@@ -6,10 +6,10 @@
 use super::cache::{Cache, Reader};
 use super::pending::{Judged, Pending, Waiting};
 use super::stored::Stored;
+use crate::engine::RestoredPending;
 use crate::engine::limits::Limits;
 use crate::engine::message::Message;
 use crate::engine::record::MessageNumber;
-use crate::engine::restore::RestoredPending;
 use crate::engine::time::Time;
 use protocol::topic::TopicFilter;
 use std::collections::VecDeque;

@@ -4,9 +4,9 @@
 //! content here: another member may be given it at any time.
 
 use super::Pending;
+use crate::engine::RestoredPending;
 use crate::engine::message::{Message, SubscriptionIds};
 use crate::engine::record::MessageNumber;
-use crate::engine::restore::RestoredPending;
 use crate::engine::time::Time;
 use protocol::packet::{QoS, SubscriptionId};
 use protocol::topic::TopicFilter;

@@ -3,14 +3,16 @@
 //! It knows what the one before knew when the last record was written, every connection lost.
 //! What the policy in force no longer permits is judged as after a change of policy.
 
-use super::Engine;
-use super::deadlines::Deadline;
-use super::message::{Message, SubscriptionIds};
-use super::policy::SubscribePermit;
-use super::record::{MessageNumber, SessionNumber};
-use super::router::Grant;
-use super::session::{Cache, Presence, Session, SessionId, SessionKey, SessionWill, Stored};
-use super::time::Time;
+use crate::engine::Engine;
+use crate::engine::deadlines::Deadline;
+use crate::engine::message::{Message, SubscriptionIds};
+use crate::engine::policy::SubscribePermit;
+use crate::engine::record::{MessageNumber, SessionNumber};
+use crate::engine::router::Grant;
+use crate::engine::session::{
+    Cache, Presence, Session, SessionId, SessionKey, SessionWill, Stored,
+};
+use crate::engine::time::Time;
 use protocol::packet::{PacketId, QoS, Will};
 use protocol::topic::TopicFilter;
 use std::num::NonZeroU64;
@@ -92,7 +94,11 @@ impl Default for Restored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRestored {
     /// A message is to be sent again, or given to another member of a group.
-    #[error("the content of message {message} of session {session} is missing", message = .0.0, session = .1.0)]
+    #[error(
+        "the content of message {message} of session {session} is missing",
+        message = .0.0,
+        session = .1.0
+    )]
     ContentMissing(MessageNumber, SessionNumber),
     /// A device has one session with a client id.
     #[error("session {session} has the client id of another one of its device", session = .0.0)]
@@ -101,7 +107,7 @@ pub enum NotRestored {
 
 /// What is to be done as soon as the time is known.
 #[derive(Debug, Default)]
-pub(super) struct Beginning {
+pub(in crate::engine) struct Beginning {
     /// Their client ids are no longer permitted.
     forbidden: Vec<SessionId>,
     /// Subscriptions that are no longer permitted.
@@ -114,7 +120,7 @@ impl Engine {
     /// The engine, new so far, with what outlived the process before. What its log has can be
     /// loaded again. The first input is due at once, [`Input::Tick`] if nothing else.
     ///
-    /// [`Input::Tick`]: super::Input::Tick
+    /// [`Input::Tick`]: crate::engine::Input::Tick
     ///
     /// # Errors
     /// If the parts do not fit together.
@@ -202,7 +208,7 @@ impl Engine {
     }
 
     /// The time is known.
-    pub(super) fn begin(&mut self) {
+    pub(in crate::engine) fn begin(&mut self) {
         self.started = Some(self.now);
         let Beginning {
             forbidden,
@@ -222,7 +228,7 @@ impl Engine {
 }
 
 impl Beginning {
-    pub(super) fn is_due(&self) -> bool {
+    pub(in crate::engine) fn is_due(&self) -> bool {
         !(self.forbidden.is_empty() && self.denied.is_empty() && self.left.is_empty())
     }
 }

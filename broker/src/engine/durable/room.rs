@@ -6,16 +6,16 @@
 //! with its CONNECT, and what another shard has taken. Retained messages that a new subscription
 //! is to have, and that would be recorded for it, wait until there is room.
 
-use super::Engine;
-use super::input::Room;
-use super::message::Message;
-use super::router::Grant;
-use super::session::SessionId;
+use crate::engine::Engine;
+use crate::engine::input::Room;
+use crate::engine::message::Message;
+use crate::engine::router::Grant;
+use crate::engine::session::SessionId;
 use protocol::packet::QoS;
 
 impl Engine {
     /// The disk has become full, or has room again.
-    pub(super) fn heed_room(&mut self, room: Room) {
+    pub(in crate::engine) fn heed_room(&mut self, room: Room) {
         self.room = room;
         if room == Room::Full {
             return;
@@ -28,7 +28,7 @@ impl Engine {
 
     /// Whether a message that a client publishes is refused for want of room.
     #[inline]
-    pub(super) fn lacks_room_for(&mut self, message: &Message, from: SessionId) -> bool {
+    pub(in crate::engine) fn lacks_room_for(&mut self, message: &Message, from: SessionId) -> bool {
         match self.room {
             Room::Enough => false,
             Room::Full => is_kept(message) || self.may_be_recorded(message, from),

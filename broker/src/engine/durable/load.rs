@@ -3,11 +3,11 @@
 //! The order of a session's messages is the same whether they waited here or there: once the
 //! content of one is in the log alone, so is that of all behind it.
 
-use super::Engine;
-use super::effect::Load;
-use super::message::Message;
-use super::record::{MessageNumber, SessionNumber};
-use super::session::{Batch, Full, Pending, Reader, Session, SessionId, Stored};
+use crate::engine::Engine;
+use crate::engine::effect::Load;
+use crate::engine::message::Message;
+use crate::engine::record::{MessageNumber, SessionNumber};
+use crate::engine::session::{Batch, Full, Pending, Reader, Session, SessionId, Stored};
 use std::sync::Arc;
 
 /// What is loaded at once for a session.
@@ -27,7 +27,11 @@ impl Engine {
     ///
     /// # Errors
     /// If the session's queue is full.
-    pub(super) fn let_wait(&mut self, id: SessionId, pending: Pending) -> Result<(), Full> {
+    pub(in crate::engine) fn let_wait(
+        &mut self,
+        id: SessionId,
+        pending: Pending,
+    ) -> Result<(), Full> {
         let Some(session) = self.sessions.get_mut(id) else {
             return Ok(());
         };
@@ -43,7 +47,7 @@ impl Engine {
     }
 
     /// Asks for what a connected session is to be sent next, if little of it is here.
-    pub(super) fn load(&mut self, id: SessionId) {
+    pub(in crate::engine) fn load(&mut self, id: SessionId) {
         let waits = |session: &Session| session.queue.has_stored() && session.is_here();
         if !self.sessions.get(id).is_some_and(waits) {
             return;
@@ -62,7 +66,7 @@ impl Engine {
     }
 
     /// The log has what was asked for.
-    pub(super) fn loaded(
+    pub(in crate::engine) fn loaded(
         &mut self,
         session: SessionNumber,
         mut messages: Vec<(MessageNumber, Arc<Message>)>,
@@ -83,7 +87,7 @@ impl Engine {
     }
 
     /// A client has left: where there is little room, what waits for it waits in the log.
-    pub(super) fn unload(&mut self, id: SessionId) {
+    pub(in crate::engine) fn unload(&mut self, id: SessionId) {
         if self.cache.has_room(Reader::Away) {
             return;
         }

@@ -1,0 +1,11 @@
+//! What outlives the process, on its way back: what an engine begins with, what it has the log
+//! load, and what it refuses while the disk is full.
+//!
+//! What was acknowledged is owed until the records say that it is settled.
+
+mod load;
+mod restore;
+mod room;
+
+pub(super) use restore::Beginning;
+pub use restore::{NotRestored, Restored, RestoredPending, RestoredSession};
