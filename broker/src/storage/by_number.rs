@@ -5,7 +5,7 @@
 
 use super::log::Malformed;
 use crate::engine::MessageNumber;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// So many are in a run at the most.
 const RUN_LEN_MAX: usize = 256;
@@ -13,18 +13,23 @@ const RUN_LEN_MAX: usize = 256;
 /// Values by message number.
 #[derive(Clone, Debug)]
 pub(super) struct ByNumber<T> {
-    /// By the first number that each had.
-    runs: BTreeMap<u64, Run<T>>,
+    /// In order, none empty.
+    runs: VecDeque<Run<T>>,
     len: usize,
 }
 
-/// Each with how much its number is above the first.
-type Run<T> = VecDeque<(u32, T)>;
+#[derive(Clone, Debug)]
+struct Run<T> {
+    /// The first number that it had.
+    first: u64,
+    /// Each with how much its number is above that.
+    values: VecDeque<(u32, T)>,
+}
 
 impl<T> Default for ByNumber<T> {
     fn default() -> Self {
         Self {
-            runs: BTreeMap::new(),
+            runs: VecDeque::new(),
             len: 0,
         }
     }
@@ -41,73 +46,89 @@ impl<T> ByNumber<T> {
     /// If there is one with this number or a higher one.
     pub(super) fn push(&mut self, number: MessageNumber, value: T) -> Result<(), Malformed> {
         let number = number.0.get();
-        if let Some(mut last) = self.runs.last_entry() {
-            let above = number.checked_sub(*last.key()).ok_or(NOT_NEW)?;
-            let run = last.get_mut();
-            if run
-                .back()
-                .is_some_and(|(before, _)| u64::from(*before) >= above)
-            {
-                return Err(NOT_NEW);
-            }
-            if let Ok(above) = u32::try_from(above)
-                && run.len() < RUN_LEN_MAX
-            {
-                self.len += 1;
-                run.push_back((above, value));
-                return Ok(());
-            }
+        let pushed = match self.runs.back_mut() {
+            Some(last) => last.push(number, value)?,
+            None => Some(value),
+        };
+        if let Some(value) = pushed {
+            self.runs.push_back(Run {
+                first: number,
+                values: VecDeque::from([(0, value)]),
+            });
         }
         self.len += 1;
-        self.runs.insert(number, VecDeque::from([(0, value)]));
         Ok(())
     }
 
     pub(super) fn get(&self, number: MessageNumber) -> Option<&T> {
-        let (first, run) = self.runs.range(..=number.0.get()).next_back()?;
-        let (_, value) = run.get(place(run, *first, number)?)?;
+        let run = self.runs.get(self.run_of(number.0.get())?)?;
+        let (_, value) = run.values.get(run.place(number)?)?;
         Some(value)
     }
 
     pub(super) fn get_mut(&mut self, number: MessageNumber) -> Option<&mut T> {
-        let (first, run) = self.runs.range_mut(..=number.0.get()).next_back()?;
-        let place = place(run, *first, number)?;
-        run.get_mut(place).map(|(_, value)| value)
+        let run = self.run_of(number.0.get())?;
+        let run = self.runs.get_mut(run)?;
+        let place = run.place(number)?;
+        run.values.get_mut(place).map(|(_, value)| value)
     }
 
     pub(super) fn remove(&mut self, number: MessageNumber) -> Option<T> {
-        let (first, run) = self.runs.range_mut(..=number.0.get()).next_back()?;
-        let first = *first;
-        let place = place(run, first, number)?;
-        let (_, value) = run.remove(place)?;
+        let at = self.run_of(number.0.get())?;
+        let run = self.runs.get_mut(at)?;
+        let (_, value) = run.values.remove(run.place(number)?)?;
         self.len -= 1;
-        if run.is_empty() {
-            self.runs.remove(&first);
-        } else if run.len() * 4 <= run.capacity() {
-            run.shrink_to(run.len() * 2);
+        let left = run.values.len();
+        if left == 0 {
+            self.runs.remove(at);
+        } else if left * 4 <= run.values.capacity() {
+            run.values.shrink_to(left * 2);
         }
         Some(value)
     }
 
     /// Those from `number` on, in order.
     pub(super) fn from(&self, number: u64) -> impl Iterator<Item = (MessageNumber, &T)> {
-        let begin = self.runs.range(..=number).next_back();
-        let begin = begin.map_or(number, |(first, _)| *first);
-        let all = self.runs.range(begin..).flat_map(|(first, run)| {
-            run.iter()
-                .map(move |(above, value)| (first + u64::from(*above), value))
+        let runs = self.runs.range(self.run_of(number).unwrap_or_default()..);
+        let all = runs.flat_map(|run| {
+            let values = run.values.iter();
+            values.map(|(above, value)| (run.first + u64::from(*above), value))
         });
         all.skip_while(move |(it, _)| *it < number)
             .filter_map(|(number, value)| Some((MessageNumber(number.try_into().ok()?), value)))
     }
+
+    /// The run that has a number if any has.
+    fn run_of(&self, number: u64) -> Option<usize> {
+        let behind = self.runs.partition_point(|run| run.first <= number);
+        behind.checked_sub(1)
+    }
+}
+
+impl<T> Run<T> {
+    /// Adds a value, or gives it back where there is no room for it.
+    fn push(&mut self, number: u64, value: T) -> Result<Option<T>, Malformed> {
+        let above = number.checked_sub(self.first).ok_or(NOT_NEW)?;
+        let last = self.values.back();
+        if last.is_some_and(|(last, _)| u64::from(*last) >= above) {
+            return Err(NOT_NEW);
+        }
+        match u32::try_from(above) {
+            Ok(above) if self.values.len() < RUN_LEN_MAX => {
+                self.values.push_back((above, value));
+                Ok(None)
+            }
+            _ => Ok(Some(value)),
+        }
+    }
+
+    fn place(&self, number: MessageNumber) -> Option<usize> {
+        let above = u32::try_from(number.0.get().checked_sub(self.first)?).ok()?;
+        self.values.binary_search_by_key(&above, |(it, _)| *it).ok()
+    }
 }
 
 const NOT_NEW: Malformed = Malformed("the number of a message is not higher than those before");
-
-fn place<T>(run: &Run<T>, first: u64, number: MessageNumber) -> Option<usize> {
-    let above = u32::try_from(number.0.get().checked_sub(first)?).ok()?;
-    run.binary_search_by_key(&above, |(it, _)| *it).ok()
-}
 
 #[cfg(test)]
 mod tests {

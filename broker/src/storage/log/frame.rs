@@ -18,7 +18,8 @@ pub(in crate::storage) const ALIGNMENT: usize = 8;
 /// How many bytes of the header its check is over.
 const CHECKED_LEN: usize = HEADER_LEN - 4;
 /// So much room is kept for the next turns.
-const KEPT_LEN_MAX: usize = 1 << 20;
+const KEPT_LEN_MAX: usize = 8 << 20;
+const KEPT_MARKS_MAX: usize = 64 * 1024;
 /// The flag of [`Promise::Written`].
 const WRITTEN: u32 = 1;
 
@@ -238,7 +239,7 @@ impl Batch {
         self.bytes.truncate(HEADER_LEN);
         self.bytes.shrink_to(KEPT_LEN_MAX);
         self.marks.clear();
-        self.marks.shrink_to(KEPT_LEN_MAX / size_of::<Mark>());
+        self.marks.shrink_to(KEPT_MARKS_MAX);
         self.turns = 0;
     }
 }

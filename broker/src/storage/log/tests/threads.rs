@@ -180,9 +180,19 @@ fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: u3
     let log = recovered.start(Arc::default(), |_| {}).unwrap();
     let mut frames = crate::storage::log::frame::Batch::new();
     let records = 200_000_u32;
+    let mut numbers = (1..).map(|it| match record.clone() {
+        Record::Message {
+            message, targets, ..
+        } => Record::Message {
+            number: samples::number(it),
+            message,
+            targets,
+        },
+        other => other,
+    });
     let begin = Instant::now();
     for _ in 0..records / turn_len {
-        let turn = vec![record.clone(); turn_len as usize];
+        let turn: Vec<_> = numbers.by_ref().take(turn_len as usize).collect();
         log.pen().append(&turn).unwrap();
     }
     drop(log);
