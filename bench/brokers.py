@@ -87,18 +87,21 @@ class Stage:
             (tools.flashmq, "FlashMQ", self.begin_flashmq),
         ]
         self.kinds = [Kind(name, begin) for tool, name, begin in kinds if tool]
-        self.devices = devices
-        # The first start makes the certificates.
-        with self.start(self.kinds[1]):
+        with self.start(Kind("up", lambda _, log: self.make_certificates(devices, log))):
             pass
 
-    @contextmanager
-    def start(self, kind):
-        """A broker, until the end of the block."""
+    def room(self, name):
+        """A directory for one broker."""
         self.started += 1
-        directory = self.directory / f"{self.started}-{kind.name}"
+        directory = self.directory / f"{self.started}-{name}"
         directory.mkdir()
-        with open(directory / "log", "wb") as log:
+        return directory
+
+    @contextmanager
+    def start(self, kind, directory=None):
+        """A broker, until the end of the block; with what an earlier one left in the directory."""
+        directory = directory or self.room(kind.name)
+        with open(directory / "log", "ab") as log:
             process, address = kind.begin(directory, log)
         try:
             wait_until_it_listens(process, address, kind.name, directory / "log")
@@ -113,9 +116,20 @@ class Stage:
         command = ["bench", "floor", "--identities", self.identities]
         return self.begin_ours(command, log)
 
-    def begin_countersign(self, _directory, log):
-        command = ["up", "--dir", self.identities, "--devices", str(self.devices)]
+    def make_certificates(self, devices, log):
+        command = ["up", "--dir", self.identities, "--devices", str(devices)]
         return self.begin_ours([*command, "--listen", "127.0.0.1:0", "--json"], log)
+
+    def begin_countersign(self, directory, log):
+        """As `countersign up` configures it, with a data directory of its own."""
+        text = pathlib.Path(self.file("broker.toml")).read_text()
+        for name in ("broker/cert.pem", "broker/key.pem", "broker/ca.pem", "policy.toml"):
+            text = text.replace(f'"{name}"', f'"{self.file(name)}"')
+        text = text.replace("127.0.0.1:8883", "127.0.0.1:0")
+        text = text.replace("#queue_len_max = 10000", "queue_len_max = 10000000")
+        text = text.replace('#queue_bytes_max = "16 MiB"', 'queue_bytes_max = "16 GiB"')
+        path = write(directory / "broker.toml", text)
+        return self.begin_ours(["broker", "run", "--config", path, "--json"], log)
 
     def begin_ours(self, command, log):
         """Ours say where they listen, in a line of JSON."""
@@ -126,7 +140,7 @@ class Stage:
             sys.exit(f"compare: {' '.join(command)} said nothing; see {log.name}")
         return process, json.loads(line)["listening"]
 
-    def begin_mosquitto(self, directory, log):
+    def begin_mosquitto(self, directory, log, persistence="persistence false"):
         port = free_port()
         config = f"""
             listener {port} 127.0.0.1
@@ -136,7 +150,7 @@ class Stage:
             require_certificate true
             tls_version tlsv1.3
             allow_anonymous true
-            persistence false
+            {persistence}
             max_inflight_messages 0
             max_queued_messages 0
             set_tcp_nodelay true
@@ -146,6 +160,12 @@ class Stage:
             config += "user root\n"
         path = write(directory / "mosquitto.conf", config)
         return begin([self.tools.mosquitto, "-c", path], log), f"127.0.0.1:{port}"
+
+    def begin_lasting_mosquitto(self, directory, log):
+        """It saves when it is asked to stop, and every half hour."""
+        return self.begin_mosquitto(
+            directory, log, f"persistence true\npersistence_location {directory}/"
+        )
 
     def begin_rumqttd(self, _directory, log):
         address = f"127.0.0.1:{free_port()}"

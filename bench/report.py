@@ -7,6 +7,7 @@ import statistics
 import subprocess
 from datetime import date
 
+import durable
 import plot
 
 BEGIN = "<!-- bench/compare writes from here -->"
@@ -17,12 +18,13 @@ OURS, FLOOR = "Countersign", "floor"
 class Results:
     """Medians of all runs, by load and broker."""
 
-    def __init__(self, scenarios, found, versions, pace, runs):
+    def __init__(self, scenarios, found, versions, pace, runs, kept):
         self.scenarios = scenarios
         self.versions = versions
         self.pace = pace
         self.runs = runs
-        self.brokers = list(next(iter(found.values())))
+        self.kept = {title: medians(runs) for title, runs in kept.items()}
+        self.brokers = list(next(iter(found.values()), {}))
         self.peers = [name for name in self.brokers if name not in (OURS, FLOOR)]
         self.medians = {
             scenario: {name: medians(runs) for name, runs in by.items()}
@@ -44,7 +46,8 @@ class Results:
         return choose(found) if found else (None, None)
 
     def markdown(self):
-        parts = [self.head(), self.ratios(), self.costs(), self.rates(), self.rest(), self.notes()]
+        loads = [self.ratios, self.costs, self.rates, self.rest] if self.scenarios else []
+        parts = [self.head(), *(part() for part in loads), self.durable(), self.notes()]
         return "\n".join(part for part in parts if part)
 
     def head(self):
@@ -118,6 +121,20 @@ class Results:
                 cells = (plain(self.value(scenario, name, figure)) for name in self.brokers)
                 rows.append([f"{title}: {label}", *cells])
         return section("Latency and rest", "", ["", *self.brokers], rows) if rows else ""
+
+    def durable(self):
+        """Messages for a client that is away."""
+        if not self.kept:
+            return ""
+        rows = [
+            [label, *(durable.shown(figures.get(key)) for figures in self.kept.values())]
+            for label, key in durable.ROWS
+        ]
+        text = f"{self.pace.durable_messages:,} messages of {durable.PAYLOAD} bytes at QoS 1 for a"
+        text += " session whose client is away, the broker stopped as the column says, started again,"
+        text += " and drained (`countersign bench durable`). Countersign syncs before it"
+        text += " acknowledges, and is killed; mosquitto writes when it is asked to stop."
+        return section("Messages that wait on the disk", text, ["", *self.kept], rows)
 
     def notes(self):
         if not self.errors:

@@ -13,13 +13,18 @@ class Pace:
     seconds: float
     idle_connections: int
     idle_seconds: float
+    durable_messages: int
     # The same broker processes serve all loads, instead of new ones each.
     keeps_brokers: bool = False
 
 
-FULL = Pace("full", runs=5, warmup=0.5, seconds=2, idle_connections=10_000, idle_seconds=5)
+FULL = Pace(
+    "full", runs=5, warmup=0.5, seconds=2, idle_connections=10_000, idle_seconds=5,
+    durable_messages=1_000_000,
+)
 QUICK = Pace(
     "quick", runs=1, warmup=0.4, seconds=1.2, idle_connections=1_000, idle_seconds=1.5,
+    durable_messages=100_000,
     keeps_brokers=True,
 )
 
