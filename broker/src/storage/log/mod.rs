@@ -1,6 +1,6 @@
 //! The log: what must outlive us, one file behind the other, for one shard.
 //!
-//! What it has told to be durable is found again by [`Log::recover`], whatever happens to the process or to its power, and what is found has no hole. `docs/storage.md` describes every
+//! What it has told to be durable is found again by `Log::recover`, whatever happens to the process or to its power, and what is found has no hole. `docs/storage.md` describes every
 //! byte.
 
 mod appender;
