@@ -2,7 +2,7 @@
 
 use crate::failure::{FAILED, Failure, USAGE};
 use broker::storage::DirectoryError;
-use broker::storage::offline::{self, OfflineError, Report, ShardReport};
+use broker::storage::offline::{self, OfflineError, Report, SegmentReport, ShardReport};
 use broker::storage::salvage::{Salvaged, salvage};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -117,7 +117,8 @@ fn salvaged_words(index: usize, shard: &Salvaged) -> String {
         None => "read to the end".to_owned(),
     };
     format!(
-        "shard {index}: saved {} sessions, {} messages, {} retained; {} messages lost; {lost}",
+        "shard {index}: saved {} sessions, {} messages, {} retained; \
+         {} messages lost; {lost}",
         shard.sessions, shard.messages, shard.retained, shard.messages_lost
     )
 }
@@ -134,12 +135,11 @@ fn print(report: &Report, as_json: bool) {
 }
 
 fn shard_json(shard: &ShardReport) -> serde_json::Value {
-    let segment = |it: &offline::SegmentReport| json!({ "name": it.name, "bytes": it.size, "last_turn": it.end.0 });
     json!({
         "path": shard.path,
         "last_turn": shard.position.0,
         "checkpoint": shard.checkpoint.map(|(of, bytes)| json!({ "turn": of.0, "bytes": bytes })),
-        "segments": shard.segments.iter().map(segment).collect::<Vec<_>>(),
+        "segments": shard.segments.iter().map(segment_json).collect::<Vec<_>>(),
         "torn": shard.torn.as_ref().map(|it| {
             json!({ "path": it.path, "offset": it.offset, "bytes": it.len })
         }),
@@ -149,6 +149,10 @@ fn shard_json(shard: &ShardReport) -> serde_json::Value {
         "payload_bytes": shard.payload_bytes,
         "retained": shard.retained,
     })
+}
+
+fn segment_json(segment: &SegmentReport) -> serde_json::Value {
+    json!({ "name": segment.name, "bytes": segment.size, "last_turn": segment.end.0 })
 }
 
 fn shard_words(shard: &ShardReport) -> String {

@@ -138,7 +138,7 @@ section! {
         queue_len_max: Count<usize, 1, 100_000_000> = Count::new(engine().queue_len_max),
         /// Payload that waits for one session; a message beyond it is dropped.
         queue_bytes_max: Size<usize, 1, { 1 << 40 }> = Size::new(engine().queue_bytes_max),
-        /// Payload that waits in memory for all sessions; beyond it, it waits in the data directory.
+        /// Payload that waits in memory for all sessions; beyond it, in the data directory.
         queue_cache_bytes_max: Size<usize, 0, { 1 << 40 }> =
             Size::new(engine().queue_cache_bytes_max),
         /// Topics with a retained message; one more is refused (0x97).
@@ -148,8 +148,8 @@ section! {
             Count::new(engine().retained_per_device_max),
         /// Payload retained in all; a message beyond it is refused (0x97).
         retained_bytes_max: Size<usize, 0, { 1 << 40 }> = Size::new(engine().retained_bytes_max),
-        /// Size of the data directory. At 90 % of it, or of the disk, what would have to be stored is
-        /// refused (0x97); what is stored stays, and can be read and acknowledged.
+        /// Size of the data directory. At 90 % of it, or of the disk, what would have to be stored
+        /// is refused (0x97); what is stored stays, and can be read and acknowledged.
         disk_bytes_max: Size<u64, { 8 << 20 }, { 1 << 50 }> = Size::new(1 << 40),
         /// Bytes that wait for the socket of one connection; beyond it QoS 0 is dropped.
         outbox_bytes_max: Size<usize, 1, { 1 << 40 }> = Size::new(engine().outbox_bytes_max),

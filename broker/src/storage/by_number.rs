@@ -140,9 +140,15 @@ mod tests {
         MessageNumber(number.try_into().unwrap())
     }
 
+    /// A message is added, so much above the last one, or one that is there is removed.
+    fn steps() -> impl Strategy<Value = Vec<(u64, bool, prop::sample::Index)>> {
+        let step = (1_u64..700, any::<bool>(), any::<prop::sample::Index>());
+        proptest::collection::vec(step, 1..900)
+    }
+
     proptest! {
         #[test]
-        fn it_is_a_map_of_ascending_numbers(steps in proptest::collection::vec((1_u64..700, any::<bool>(), any::<prop::sample::Index>()), 1..900)) {
+        fn it_is_a_map_of_ascending_numbers(steps in steps()) {
             let (mut ours, mut map, mut next) = (ByNumber::default(), BTreeMap::new(), 0);
             for (step, adds, which) in steps {
                 if adds || map.is_empty() {
@@ -158,13 +164,14 @@ mod tests {
                 }
                 prop_assert_eq!(ours.len(), map.len());
             }
-            let all: Vec<_> = ours.from(0).map(|(number, value)| (number.0.get(), *value)).collect();
-            let expected: Vec<_> = map.iter().map(|(number, value)| (*number, *value)).collect();
+            let all: Vec<_> = ours.from(0).map(|(it, value)| (it.0.get(), *value)).collect();
+            let expected: Vec<_> = map.iter().map(|(it, value)| (*it, *value)).collect();
             prop_assert_eq!(&all, &expected);
             if let Some((middle, _)) = expected.get(expected.len() / 2) {
                 let behind: Vec<_> = ours.from(*middle).map(|(it, _)| it.0.get()).collect();
                 prop_assert_eq!(behind.first(), Some(middle));
-                prop_assert_eq!(ours.get_mut(number(*middle)).copied(), map.get(middle).copied());
+                let value = ours.get_mut(number(*middle)).copied();
+                prop_assert_eq!(value, map.get(middle).copied());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The log: what must outlive us, one file behind the other, for one shard.
 //!
-//! What it has told to be durable is found again by `Log::recover`, whatever happens to the process or to its power, and what is found has no hole. `docs/storage.md` describes every
-//! byte.
+//! What it has told to be durable is found again by `Log::recover`, whatever happens to the
+//! process or to its power, and what is found has no hole. `docs/storage.md` describes every byte.
 
 mod appender;
 mod disk;

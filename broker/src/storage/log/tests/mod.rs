@@ -6,6 +6,7 @@ mod damage;
 mod full;
 pub(in crate::storage) mod samples;
 pub(in crate::storage) mod simulated_disk;
+mod strategies;
 mod threads;
 
 use super::frame::{Batch, Frame, Turns};
