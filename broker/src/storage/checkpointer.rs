@@ -185,16 +185,19 @@ fn find_work(ledger: &Ledger, segment_bytes: u64, tried: Position) -> Option<Wor
     if is_due && uncovered.last().is_some_and(|(_, end)| *end > tried) {
         return Some(Work::Checkpoint(uncovered));
     }
-    let (oldest, _, it) = complete()
-        .next()
-        .filter(|(_, end, _)| *end <= ledger.covered)?;
-    let dead: u64 = complete()
+    let covered: Vec<_> = complete()
         .filter(|(_, end, _)| *end <= ledger.covered)
-        .map(|(_, _, segment)| segment.size.saturating_sub(segment.bytes))
-        .sum();
+        .map(|(number, _, segment)| (number, segment))
+        .collect();
+    let (oldest, it) = *covered.first()?;
+    let needed: u64 = covered.iter().map(|(_, segment)| segment.bytes).sum();
+    let dead = covered.iter().map(|(_, it)| it.size).sum::<u64>() - needed;
     let is_mostly_dead = it.bytes < it.size / 4;
-    let is_in_the_way = ledger.is_tight && dead >= segment_bytes * 2;
-    (it.messages > 0 && (is_mostly_dead || is_in_the_way)).then_some(Work::Carry(oldest))
+    // What is dead behind it cannot be let go as long as it is there.
+    let is_in_the_way = dead >= segment_bytes * 4 && dead >= needed * 3;
+    let is_tight = ledger.is_tight && dead >= segment_bytes * 2;
+    let is_carried = is_mostly_dead || is_in_the_way || is_tight;
+    (it.messages > 0 && is_carried).then_some(Work::Carry(oldest))
 }
 
 impl From<LogError> for Stop {

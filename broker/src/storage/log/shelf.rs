@@ -131,12 +131,20 @@ impl NamedFile {
         self.shelf.path(&self.name)
     }
 
+    /// How much room there was for a file that was to have this size.
+    fn free_bytes_for(&self, size: u64) -> Option<u64> {
+        let free = self.shelf.disk.free_bytes().ok()?;
+        // What it has taken before the disk was full was free for it.
+        let taken = self.file.size().ok().filter(|taken| *taken < size);
+        Some(free + taken.unwrap_or_default())
+    }
+
     fn not_written(&self, operation: Operation, size: u64, source: io::Error) -> LogError {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LogError::Full {
                 path: self.path(),
                 size,
-                free: Free(self.shelf.disk.free_bytes().ok()),
+                free: Free(self.free_bytes_for(size)),
                 source,
             },
             _ => self.shelf.failed(operation, &self.name, source),

@@ -235,6 +235,10 @@ impl<'s> Writer<'s> {
             }
             self.enter(batch, begin)?;
             batch.clear();
+            if self.watermark.is_tight() {
+                // What was acknowledged may have made a segment worth to be emptied.
+                self.desk.tell_of_segments();
+            }
         }
         if self.let_go()? || self.appender.segment() != before {
             self.judge_room(tell);

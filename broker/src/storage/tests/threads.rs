@@ -1,6 +1,6 @@
 //! Storage as it is used: with its threads, in a folder of the operating system.
 
-use crate::engine::{Load, Message, MessageNumber, Record, SessionNumber};
+use crate::engine::{Load, Message, MessageNumber, Record, Restored, SessionNumber};
 use crate::storage::log::tests::samples::{key, number, parts, target};
 use crate::storage::log::{Disk, Durability, Folder, SegmentBytes, Settings};
 use crate::storage::salvage::salvage;
@@ -15,9 +15,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const MESSAGES: u64 = 4000;
 const SESSION: SessionNumber = SessionNumber(1);
 
-fn open(folder: &Path) -> (crate::engine::Restored, Opened) {
+fn open(folder: &Path, segment_bytes: u64) -> (Restored, Opened) {
     let disk = Arc::new(Folder::open(folder.join("shard-0")).unwrap());
-    let settings = Settings::new(0, SegmentBytes::of(64 << 10), Durability::Sync, u64::MAX);
+    let settings = Settings::new(
+        0,
+        SegmentBytes::of(segment_bytes),
+        Durability::Sync,
+        u64::MAX,
+    );
     Durable::open(disk, settings.seeded(7)).unwrap()
 }
 
@@ -46,7 +51,7 @@ fn wait_for(hear: &Receiver<Progress>, position: Position) {
 }
 
 /// A session with messages that wait, of which each tenth is not acknowledged.
-fn fill(storage: &mut Durable) -> Position {
+fn fill(storage: &mut Durable, hear: &Receiver<Progress>) {
     let session = SESSION;
     say(
         storage,
@@ -62,13 +67,17 @@ fn fill(storage: &mut Durable) -> Position {
             message: message(it),
             targets: [target(1, QoS::AtLeastOnce)].into_iter().collect(),
         };
-        say(storage, queued);
+        let position = say(storage, queued);
+        if it % 100 == 0 {
+            wait_for(hear, position);
+        }
         if it % 10 != 0 {
             let message = number(it);
             say(storage, Record::Settled { session, message });
         }
     }
-    say(storage, Record::SessionResumed { session, expiry: 1 })
+    let last = say(storage, Record::SessionResumed { session, expiry: 1 });
+    wait_for(hear, last);
 }
 
 fn numbers() -> Vec<MessageNumber> {
@@ -79,24 +88,24 @@ fn numbers() -> Vec<MessageNumber> {
 fn what_waits_is_loaded_wherever_it_was_carried_and_segments_are_let_go() {
     let folder = tempfile::tempdir().unwrap();
     let taken = DataDirectory::take(folder.path(), 1).unwrap();
-    let (_, opened) = open(folder.path());
+    let (_, opened) = open(folder.path(), 64 << 10);
     let (mut storage, hear) = start(opened);
-    let last = fill(&mut storage);
+    fill(&mut storage, &hear);
     let load = Load {
         session: SESSION,
         messages: numbers(),
     };
     storage.load(&mut vec![load]);
-    wait_for(&hear, last);
     check_loaded(&hear);
     drop(storage);
 
-    let (restored, opened) = open(folder.path());
+    let (restored, opened) = open(folder.path(), 64 << 10);
     let pending = restored.sessions[0].pending.iter();
     assert_eq!(pending.map(|it| it.number).collect::<Vec<_>>(), numbers());
     assert_eq!(restored.sessions[0].pending[0].payload_len, 200);
     let (mut storage, hear) = start(opened);
-    // What waits is much less than what was written: most segments are let go.
+    // What waits takes less than two segments. Dead may be four and a half of those covered; three
+    // more are not covered or not complete.
     let disk = Folder::open(folder.path().join("shard-0")).unwrap();
     let logs = || {
         disk.names()
@@ -105,7 +114,7 @@ fn what_waits_is_loaded_wherever_it_was_carried_and_segments_are_let_go() {
             .filter(|it| it.starts_with("000"))
             .count()
     };
-    while logs() > 8 {
+    while logs() > 10 {
         std::thread::yield_now();
     }
     let load = Load {
@@ -144,18 +153,16 @@ fn what_is_whole_is_salvaged_and_what_is_not_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
     let taken = DataDirectory::take(&path, 1).unwrap();
-    let (_, opened) = open(&path);
+    let (_, opened) = open(&path, 1 << 20);
     let (mut storage, hear) = start(opened);
-    let last = fill(&mut storage);
-    wait_for(&hear, last);
+    fill(&mut storage, &hear);
     drop(storage);
     drop(taken);
     let before = offline::verify(&path).unwrap();
-    let segments = &before.shards[0].segments;
-    let segment = &segments[segments.len() / 2];
+    let segment = &before.shards[0].segments[0];
     let damaged = path.join("shard-0").join(&segment.name);
     let mut bytes = std::fs::read(&damaged).unwrap();
-    bytes[560] ^= 1;
+    bytes[500_000] ^= 1;
     std::fs::write(&damaged, bytes).unwrap();
 
     let error = offline::verify(&path).unwrap_err().to_string();
@@ -169,16 +176,11 @@ fn what_is_whole_is_salvaged_and_what_is_not_is_named() {
     assert_eq!(there.shards[0].messages, salvaged[0].messages);
     assert_eq!(there.shards[0].sessions, 1);
     assert!(salvaged[0].messages > 0, "{salvaged:?}");
-    // What a checkpoint covers is not missed, unless a message in it is.
-    let is_covered = before.shards[0]
-        .checkpoint
-        .is_some_and(|(of, _)| of >= segment.end);
-    assert!(is_covered || salvaged[0].damage.is_some(), "{salvaged:?}");
-    let kept = salvaged[0].messages + salvaged[0].messages_lost;
     assert!(
-        !is_covered || kept == before.shards[0].messages,
+        salvaged[0].messages < before.shards[0].messages,
         "{salvaged:?}"
     );
+    assert!(salvaged[0].damage.is_some(), "{salvaged:?}");
     assert!(salvage(&path, &out, 1).is_err(), "OUT is there already");
     let (restored, _) = {
         let disk = Arc::new(Folder::open(out.join("shard-0")).unwrap());
