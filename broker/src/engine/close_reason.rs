@@ -6,6 +6,7 @@ use super::policy::ClientIdRefused;
 use protocol::packet::Disconnect;
 use protocol::topic::TopicName;
 use protocol::{ProtocolError, ReasonCode, Text};
+use std::time::Duration;
 
 /// Why a connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,9 @@ pub enum ConnectRefusal {
     /// The will's topic has too many levels.
     #[error("the will's topic has too many levels")]
     WillLevels,
+    /// A 3.1.1 client that was closed for what it published comes again and again.
+    #[error("closed for what it published, a 3.1.1 client is to stay away for {0:?} yet")]
+    TooSoon(Duration),
     /// The device has as many sessions as it may.
     #[error("the device has too many sessions")]
     TooManySessions,
@@ -93,6 +97,7 @@ impl ConnectRefusal {
             Self::ClientId { .. } => ReasonCode::ClientIdentifierNotValid,
             Self::WillDenied(_) => ReasonCode::NotAuthorized,
             Self::WillLevels => ReasonCode::TopicNameInvalid,
+            Self::TooSoon(_) => ReasonCode::ServerUnavailable,
             Self::TooManySessions => ReasonCode::QuotaExceeded,
         }
     }

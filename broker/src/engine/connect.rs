@@ -84,6 +84,10 @@ impl Engine {
             ..
         } = arrival;
         let subject = device.subject();
+        let rest = self.pauses.rest(subject, self.now);
+        if let (Version::V311, Some(rest)) = (connect.version, rest) {
+            return Err(ConnectRefusal::TooSoon(rest));
+        }
         if connect.properties.authentication.is_some() {
             return Err(ConnectRefusal::AuthenticationMethod);
         }

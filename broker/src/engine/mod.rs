@@ -54,7 +54,7 @@ use protocol::ProtocolError;
 use protocol::packet::Packet;
 use route::Scratch;
 use router::{Retained, Router};
-use session::{Cache, Session, SessionId, Sessions};
+use session::{Cache, Pauses, Session, SessionId, Sessions};
 use statistics::Statistics;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -82,6 +82,7 @@ pub struct Engine {
     sessions: Sessions,
     router: Router,
     retained: Retained,
+    pauses: Pauses,
     deadlines: Deadlines,
     statistics: Statistics,
     counters: Counters,
@@ -105,7 +106,8 @@ impl Engine {
         Self {
             sessions: Sessions::new(hasher.clone()),
             router: Router::new(hasher.clone()),
-            retained: Retained::new(&limits, hasher),
+            retained: Retained::new(&limits, hasher.clone()),
+            pauses: Pauses::new(hasher),
             limits,
             policy,
             shard,

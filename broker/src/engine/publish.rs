@@ -253,6 +253,9 @@ impl Engine {
             ReasonCode::NotAuthorized => CloseReason::PublishDenied(topic),
             _ => CloseReason::PublishRefused { topic, reason },
         };
+        if let Some(session) = self.sessions.get(id) {
+            self.pauses.closed(&session.key.subject, self.now);
+        }
         self.close(id, why);
     }
 }
@@ -265,7 +268,7 @@ pub(super) fn has_too_many_levels(topic: &TopicName, max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::engine::test_world::*;
-    use protocol::packet::{Packet, Publish, QoS};
+    use protocol::packet::{Connect, Packet, Publish, QoS, Version};
 
     /// Devices publish and subscribe under their own name, and one app reads and commands.
     const APPS: &str = r#"
@@ -502,5 +505,23 @@ mod tests {
         world.send(publisher, qos2("a", "x", 1));
         assert_eq!(world.heard(subscriber), ["*PUBLISH a=x q0"]);
         assert_eq!(world.heard(publisher), ["*PUBREC #1 00"]);
+    }
+
+    #[test]
+    fn a_3_1_1_client_that_is_closed_again_and_again_comes_once_in_a_while() {
+        let mut world = World::open();
+        let v311 = |connect: &mut Connect| connect.version = Version::V311;
+        let too_deep = ["a"; 200].join("/");
+        for _ in 0..3 {
+            let client = world.enter_with("dev-1", v311);
+            world.send(client, qos1(&too_deep, "x", 1));
+            assert_eq!(world.heard(client).concat(), "CLOSE 90");
+        }
+        let refused = world.knock("dev-1", v311);
+        assert!(world.heard(refused).join(" ").contains("CONNACK 88"));
+        world.enter("dev-1");
+        world.enter_with("dev-2", v311);
+        world.wait(10);
+        world.enter_with("dev-1", v311);
     }
 }

@@ -80,7 +80,7 @@ fn cve_2021_34432_an_alias_of_a_refused_publish_leads_nowhere() {
 fn cve_2018_12543_topics_and_wills_below_a_dollar() {
     let cage = Cage::new();
     let stage = Stage::on(cage.world.clone());
-    for topic in [
+    for (number, topic) in [
         "$x",
         "$",
         "$/",
@@ -88,7 +88,10 @@ fn cve_2018_12543_topics_and_wills_below_a_dollar() {
         "$share/a/b",
         "$share",
         "$share/",
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut client = stage.client(V5, "a");
         client.send_publish(&Publish::new(topic, "x").retain().qos(1).id(1));
         match client.raw.expect_packet() {
@@ -97,7 +100,8 @@ fn cve_2018_12543_topics_and_wills_below_a_dollar() {
             }
             frame => assert!(Disconnected::read(&frame).code >= 0x80, "{frame:?}"),
         }
-        let mut old = stage.client(V311, "a");
+        // Each is another one: who is closed again and again has to stay away for a while.
+        let mut old = stage.client(V311, &format!("old-{number}"));
         old.send_publish(&Publish::new(topic, "x"));
         old.raw.expect_closed();
         let mut raw = stage.raw("a");
