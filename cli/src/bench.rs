@@ -53,8 +53,8 @@ pub(crate) enum BenchCommand {
     /// Devices publish for an application that is away; then it comes back and takes everything.
     ///
     /// How fast and at what cost messages are acknowledged that must outlive the process, and are
-    /// handed over: 100,000 of them, or as `--count` says. The broker must let so many wait for one session: `limits.queue_len_max` and
-    /// `queue_bytes_max`.
+    /// handed over: 100,000 of them, or as `--count` says. The broker must let so many wait for one
+    /// session: `limits.queue_len_max` and `queue_bytes_max`.
     #[command(after_help = "Examples:\n  \
         countersign bench durable --pid PID --count 100000 --payload 256\n  \
         countersign bench durable --half store; kill -9 PID; # start it again, and then\n  \
