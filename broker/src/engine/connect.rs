@@ -171,7 +171,11 @@ impl Engine {
             None => self.create(key, expiry),
         };
         self.set_up(id, rights, connect);
-        let after = after.max(After::record(self.lasting(id)));
+        let after = match resumed {
+            Some(_) => after.max(After::record(self.lasting(id))),
+            // One that ended a moment ago must not be there again after a crash.
+            None => After::Sync,
+        };
         Opened {
             id,
             session_present: resumed.is_some(),
@@ -299,7 +303,7 @@ fn assign(subject: &Subject, nonce: u64) -> Option<Text> {
 mod tests {
     use crate::engine::test_world::*;
     use crate::engine::{Limits, Record};
-    use protocol::packet::{Authentication, Connack, Connect, Packet, QoS, Will};
+    use protocol::packet::{Authentication, Connack, Connect, Disconnect, Packet, QoS, Will};
     use protocol::{ReasonCode, Text};
 
     fn text(text: &str) -> Text {
@@ -314,6 +318,19 @@ mod tests {
             Heard::Packet(Packet::Connack(connack)) => *connack,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_client_is_told_of_a_new_session_once_the_end_of_the_one_before_is_recorded() {
+        let mut world = World::open();
+        let first = world.enter_with("dev-1", lasting);
+        let mut goodbye = Disconnect::new(ReasonCode::Success);
+        goodbye.session_expiry_interval = Some(0);
+        world.send(first, Packet::Disconnect(Box::new(goodbye)));
+        assert!(world.record_names().contains(&"SessionEnded".to_owned()));
+        // After a crash the one before would be there again.
+        let second = world.knock("dev-1", |_| {});
+        assert_eq!(world.heard(second), ["*CONNACK 00"]);
     }
 
     #[test]
@@ -420,7 +437,7 @@ mod tests {
             connect.username = Some(text("root"));
             connect.password = Some("toor".into());
         });
-        assert_eq!(world.heard(connection), ["CONNACK 00"]);
+        assert_eq!(world.heard(connection), ["*CONNACK 00"]);
     }
 
     #[test]
@@ -517,7 +534,7 @@ mod tests {
         world.subscribe(old, "a", QoS::AtMostOnce);
         let new = world.knock("dev-1", |connect| connect.clean_start = false);
         assert_eq!(world.heard(old), ["CLOSE 8e"]);
-        assert_eq!(world.heard(new), ["CONNACK 00"]);
+        assert_eq!(world.heard(new), ["*CONNACK 00"]);
         assert_eq!(world.engine.subscriptions_len(), 0);
     }
 
