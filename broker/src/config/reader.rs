@@ -161,6 +161,8 @@ impl From<&file::Limits> for Limits {
             retained_per_device_max: file.retained_per_device_max.value,
             retained_bytes_max: file.retained_bytes_max.value,
             outbox_bytes_max: file.outbox_bytes_max.value,
+            // There are no settings for more shards before there is more than one.
+            ..Self::default()
         }
     }
 }

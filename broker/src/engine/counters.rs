@@ -23,6 +23,10 @@ pub struct Counters {
     pub publishes_refused: u64,
     /// PUBLISH packets refused because they were to be recorded and the disk was full.
     pub publishes_refused_full: u64,
+    /// PUBLISH packets refused because the other shards had too many to take yet.
+    pub publishes_refused_behind: u64,
+    /// Forwarded messages that had to wait because the disk was full.
+    pub forwards_postponed: u64,
     /// Subscriptions the policy did not permit.
     pub subscriptions_denied: u64,
     /// Subscriptions refused for another reason: levels, quota.

@@ -2,7 +2,7 @@
 //!
 //! A new kind of thing that happens is a new variant here, and a new verb file that decides.
 
-use super::effect::Forward;
+use super::effect::{Forward, ForwardsTaken};
 use super::message::Message;
 use super::policy::Policy;
 use super::record::{MessageNumber, SessionNumber};
@@ -49,6 +49,8 @@ pub enum Input {
     },
     /// Another shard has a message for our sessions.
     Forward(Forward),
+    /// Another shard has taken what we forwarded, and will never lose it.
+    ForwardsTaken(ForwardsTaken),
     /// The log has what was asked for by [`Effects::loads`].
     ///
     /// [`Effects::loads`]: super::Effects::loads
@@ -71,14 +73,16 @@ pub enum Input {
     Shutdown,
 }
 
-/// How much room the log has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How much room the log has. The greater, the less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
     /// For everything.
     #[default]
     Enough,
-    /// For what is owed already.
+    /// For what is owed already, in the reserve.
     Full,
+    /// For what makes room again: the reserve is nearly used up.
+    Exhausted,
 }
 
 /// A device at the door.

@@ -34,6 +34,10 @@ pub struct Limits {
     /// How many bytes the messages that wait may take in memory, of all sessions together; then
     /// they wait in the log. No limit where there is no log to load them from.
     pub queue_cache_bytes_max: usize,
+    /// How many messages may be on their way to other shards; then new ones are refused (0x97).
+    pub forwards_len_max: usize,
+    /// How many payload bytes may be on their way to other shards (0x97).
+    pub forwards_bytes_max: usize,
     /// How many topics may hold a retained message; then new ones are refused (0x97).
     pub retained_len_max: usize,
     /// How many topics one device may hold retained messages on (0x97).
@@ -68,6 +72,8 @@ impl Default for Limits {
             queue_len_max: 10_000,
             queue_bytes_max: 16 << 20,
             queue_cache_bytes_max: 64 << 20,
+            forwards_len_max: 64 * 1024,
+            forwards_bytes_max: 64 << 20,
             retained_len_max: 1_000_000,
             retained_per_device_max: 10_000,
             retained_bytes_max: 256 << 20,

@@ -37,18 +37,18 @@ mod words;
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
 pub use durable::{NotRestored, Restored, RestoredPending, RestoredSession};
-pub use effect::{After, Effects, Forward, Greeting, Load, Speech};
+pub use effect::{After, Effects, Forward, ForwardsTaken, Greeting, Load, Speech};
 pub use input::{Arrival, ConnectionId, Input, Room};
 pub use limits::Limits;
 pub use message::{Message, MessageParts, SubscriptionIds};
-pub use record::{MessageNumber, Record, SessionNumber, Target};
+pub use record::{MessageNumber, Reach, Record, SessionNumber, Target};
 pub use router::Grant;
 pub use session::{SessionKey, SessionView};
 pub use time::Time;
 
 use ahash::RandomState;
 use deadlines::Deadlines;
-use durable::Beginning;
+use durable::{Beginning, Forwards};
 use policy::Policy;
 use protocol::ProtocolError;
 use protocol::packet::Packet;
@@ -89,6 +89,7 @@ pub struct Engine {
     cache: Cache,
     /// The sessions that the log was asked for messages of.
     loading: BTreeMap<SessionNumber, SessionId>,
+    forwards: Forwards,
     beginning: Beginning,
     room: Room,
     next_session: u64,
@@ -118,6 +119,7 @@ impl Engine {
             counters: Counters::default(),
             cache: Cache::unbounded(),
             loading: BTreeMap::new(),
+            forwards: Forwards::default(),
             beginning: Beginning::default(),
             room: Room::default(),
             next_session: 1,
@@ -143,6 +145,7 @@ impl Engine {
             Input::Lost { connection } => self.lost(connection),
             Input::Drained { connection } => self.drained(connection),
             Input::Forward(forward) => self.take_forward(forward),
+            Input::ForwardsTaken(taken) => self.forwards_taken(taken),
             Input::Loaded { session, messages } => self.loaded(session, messages),
             Input::Storage(room) => self.heed_room(room),
             Input::Policy(policy) => self.change_policy(policy),
@@ -159,7 +162,8 @@ impl Engine {
 
     /// When [`Input::Tick`] is due, if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
-        let begin = self.beginning.is_due().then(Time::default);
+        let begins = self.beginning.is_due() || self.forwards.has_repeated();
+        let begin = begins.then(Time::default);
         [begin, self.deadlines.next(), self.retained.deadline()]
             .into_iter()
             .flatten()

@@ -6,10 +6,10 @@
 use super::close_reason::CloseReason;
 use super::message::{Contents, Message};
 use super::policy::PublishPermit;
-use super::record::Record;
-use super::route::{Scratch, not_before};
+use super::record::{Reach, Record};
+use super::route::{Scratch, is_owed};
 use super::session::SessionId;
-use super::{After, Engine, Forward};
+use super::{After, Engine};
 use protocol::ReasonCode;
 use protocol::delivery::Received;
 use protocol::packet::{Ack, Packet, PacketId, Publish, QoS, Version};
@@ -115,7 +115,6 @@ impl Engine {
         };
         let message = Message::published(permit, contents, self.now);
         if self.lacks_room_for(&message, id) {
-            self.counters.publishes_refused_full += 1;
             return Err(Refusal {
                 topic: message.topic().clone(),
                 reason: ReasonCode::QuotaExceeded,
@@ -184,8 +183,7 @@ impl Engine {
     /// `from` is the session that published it.
     fn give_out(&mut self, message: Message, from: SessionId, after: After) -> Taken {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let may_be_kept = message.qos() != QoS::AtMostOnce || message.retain();
-        let (matched, after) = if may_be_kept || self.shard.count > 1 {
+        let (matched, after) = if is_owed(&message) || self.shard.count > 1 {
             let matched = self.find_receivers(&message, Some(from), &mut scratch);
             let message = match self.sessions.get(from) {
                 Some(publisher) => message.by(&publisher.key).kept(),
@@ -218,14 +216,12 @@ impl Engine {
         } else {
             after
         };
-        let after = self.give(message, scratch, after);
-        if self.shard.count > 1 {
-            self.effects.forwards.push(Forward {
-                message: Arc::clone(message),
-                after: not_before(message, after),
-            });
-        }
-        after
+        let reach = if self.shard.count > 1 {
+            Reach::Everywhere
+        } else {
+            Reach::Here
+        };
+        self.give((message, reach), scratch, after)
     }
 
     /// Publishes what nobody waits to have acknowledged: a will.

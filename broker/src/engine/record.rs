@@ -91,6 +91,8 @@ pub enum Record {
         message: Arc<Message>,
         /// Who is to get it.
         targets: SmallVec<[Target; 1]>,
+        /// Whether the other shards are to get it, too.
+        reach: Reach,
     },
     /// A message recorded before awaits delivery to one more session, or to one of its receivers
     /// once more: as a message of its own with the same content.
@@ -158,6 +160,27 @@ pub enum Record {
         /// Which topic.
         topic: TopicName,
     },
+    /// Messages of another shard were taken: the same again are repetitions.
+    ForwardsTaken {
+        /// Which shard.
+        from: u32,
+        /// All up to this one, by the number it has there.
+        up_to: MessageNumber,
+    },
+    /// All other shards have taken messages of ours: for them these are needed no more.
+    ForwardsDone {
+        /// All up to this one.
+        up_to: MessageNumber,
+    },
+}
+
+/// Whose sessions are to get a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of this shard.
+    Here,
+    /// Those of all shards: it is forwarded to each of the others.
+    Everywhere,
 }
 
 /// Who is to get a message, and how.

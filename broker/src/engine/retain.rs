@@ -66,7 +66,7 @@ impl Engine {
                 return;
             };
             let grant = run.grant;
-            if self.room == Room::Full && is_lasting && grant.qos != QoS::AtMostOnce {
+            if self.room != Room::Enough && is_lasting && grant.qos != QoS::AtMostOnce {
                 return;
             }
             if is_watching(&run.filter) {

@@ -5,7 +5,7 @@
 
 use super::message::{Delivery, Message, SubscriptionIds};
 use super::policy::Policy;
-use super::record::{MessageNumber, Record, Target};
+use super::record::{MessageNumber, Reach, Record, Target};
 use super::router::{Grant, Room};
 use super::session::{Pending, Session, SessionId};
 use super::time::Time;
@@ -56,7 +56,7 @@ impl Engine {
     pub(super) fn route(&mut self, message: &Arc<Message>, after: After) {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.find_receivers(message, None, &mut scratch);
-        self.give(message, &mut scratch, after);
+        self.give((message, Reach::Here), &mut scratch, after);
         self.scratch = scratch;
     }
 
@@ -83,18 +83,23 @@ impl Engine {
         matched
     }
 
-    /// Gives a message to the receivers that were found. `after` is what its acknowledgement
-    /// waits for already; returned is what it waits for now.
+    /// Gives a message to the receivers that were found, and where it is to go everywhere, to the
+    /// other shards. `after` is what its acknowledgement waits for already; returned is what it
+    /// waits for now.
     pub(super) fn give(
         &mut self,
-        message: &Arc<Message>,
+        (message, reach): (&Arc<Message>, Reach),
         scratch: &mut Scratch,
         after: After,
     ) -> After {
-        let after = after.max(self.record_receivers(message, &mut scratch.receivers));
+        let recorded = self.record_receivers((message, reach), &mut scratch.receivers);
+        let after = after.max(After::record(recorded));
         let deliver = not_before(message, after);
         for mut receiver in scratch.receivers.drain(..) {
             self.offer(receiver.session, receiver.pending(message), deliver);
+        }
+        if reach == Reach::Everywhere {
+            self.forward(message, recorded, deliver);
         }
         after
     }
@@ -233,16 +238,21 @@ impl Engine {
         room.is_some()
     }
 
-    /// Records a message for those of its receivers whose sessions last. What depends on it waits
-    /// for its record.
-    fn record_receivers(&mut self, message: &Arc<Message>, receivers: &mut [Receiver]) -> After {
+    /// Records a message for those of its receivers whose sessions last, and for other shards.
+    /// What depends on it waits for its record: the number it has there, if it has one.
+    fn record_receivers(
+        &mut self,
+        (message, reach): (&Arc<Message>, Reach),
+        receivers: &mut [Receiver],
+    ) -> Option<MessageNumber> {
         let targets: SmallVec<[Target; 1]> = receivers
             .iter()
             .filter(|receiver| receiver.share.is_none())
             .filter_map(|receiver| self.target(receiver))
             .collect();
         let mut first = None;
-        if !targets.is_empty() {
+        let is_forwarded = reach == Reach::Everywhere && is_owed(message);
+        if is_forwarded || !targets.is_empty() {
             let number = self.number_message();
             first = Some(number);
             for receiver in receivers
@@ -256,6 +266,7 @@ impl Engine {
                 number,
                 message,
                 targets,
+                reach: if is_forwarded { reach } else { Reach::Here },
             });
         }
         // The same session may get another copy: each has a number of its own.
@@ -267,7 +278,7 @@ impl Engine {
             first.get_or_insert(number);
             receiver.number = Some(number);
         }
-        After::record(first)
+        first
     }
 
     /// Records a copy of a message for one session: `of` is one recorded before.
@@ -284,6 +295,7 @@ impl Engine {
                 number,
                 message: Arc::clone(message),
                 targets: smallvec![target],
+                reach: Reach::Here,
             },
         });
         number
@@ -387,6 +399,12 @@ impl Session {
         let rights = self.rights(policy).zip(filter);
         rights.is_some_and(|(rights, filter)| rights.permit_subscribe(&filter).is_some())
     }
+}
+
+/// Whether somebody may wait for a message to be durable: it is acknowledged, or kept.
+#[inline]
+pub(super) fn is_owed(message: &Message) -> bool {
+    message.qos() != QoS::AtMostOnce || message.retain()
 }
 
 /// What the delivery of a message waits for whose acknowledgement waits for `after`: at QoS 2

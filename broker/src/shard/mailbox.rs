@@ -50,6 +50,13 @@ impl Mailbox {
         inner.inputs.push(input);
     }
 
+    /// The same with all of several.
+    pub(super) fn leave_all(&self, mut inputs: Vec<Input>) {
+        let mut inner = self.lock();
+        inner.len += inputs.iter().map(weight).sum::<usize>();
+        inner.inputs.append(&mut inputs);
+    }
+
     /// Takes all that waits, and lets those who waited for room try again. `into` must be empty.
     pub(super) fn take(&self, into: &mut Vec<Input>) {
         let waiting = {

@@ -7,6 +7,7 @@
 mod clock;
 mod mailbox;
 mod outbox;
+mod outgoing;
 mod shards;
 mod speech;
 #[cfg(test)]
@@ -19,12 +20,13 @@ pub(crate) use shards::Shards;
 pub(crate) use timer::keep_time;
 pub(crate) use waiting::Waiting;
 
-use crate::engine::{ConnectionId, Counters, Effects, Engine, Forward, Input, Time};
+use crate::engine::{ConnectionId, Counters, Effects, Engine, Input, Time};
 use crate::storage::{Storage, StorageError};
 use clock::Clock;
 use mailbox::Mailbox;
+use outgoing::{Other, Outgoing};
 use speech::{Held, Outboxes};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::watch;
 
@@ -42,7 +44,7 @@ pub(crate) struct Shard {
     waiting: Arc<Waiting>,
     core: Mutex<Core>,
     deadline: watch::Sender<Option<Time>>,
-    others: OnceLock<Vec<Weak<Self>>>,
+    others: OnceLock<Vec<Other>>,
 }
 
 /// What only the thread that has the turn may touch.
@@ -53,6 +55,7 @@ struct Core {
     inputs: Vec<Input>,
     effects: Effects,
     held: Held,
+    outgoing: Outgoing,
 }
 
 /// What became of a turn.
@@ -80,6 +83,7 @@ impl Shard {
             inputs: Vec::new(),
             effects: Effects::default(),
             held: Held::default(),
+            outgoing: Outgoing::default(),
         };
         Self {
             mailbox: Mailbox::new(MAILBOX_LEN_MAX),
@@ -195,23 +199,18 @@ impl Shard {
             *known = deadline;
             changed
         });
-        match outcome {
-            Ok(forwards) => self.forward(&forwards),
-            Err(error) => self.waiting.fail(error),
+        if let Err(error) = outcome {
+            self.waiting.fail(error);
         }
         Turn::Taken
     }
 
-    fn forward(&self, forwards: &[Forward]) {
-        if forwards.is_empty() {
-            return;
-        }
-        let others = self.others.get().into_iter().flatten();
-        for other in others.filter_map(Weak::upgrade) {
-            for forward in forwards {
-                other.mailbox.leave(Input::Forward(forward.clone()));
-            }
-            other.take_turns();
+    /// Takes what another shard has for this one, in a turn of its own: two that wait for each
+    /// other's turns would not come to an end.
+    fn leave_all(&self, inputs: Vec<Input>) {
+        if !inputs.is_empty() {
+            self.mailbox.leave_all(inputs);
+            self.waiting.ask_turn();
         }
     }
 
@@ -228,7 +227,7 @@ impl Shard {
 
 impl Core {
     /// Decides all that waits, persists what must last, and speaks.
-    fn turn(&mut self, shard: &Shard) -> Result<Vec<Forward>, StorageError> {
+    fn turn(&mut self, shard: &Shard) -> Result<(), StorageError> {
         shard.mailbox.take(&mut self.inputs);
         let now = self.clock.now();
         for input in self.inputs.drain(..) {
@@ -239,6 +238,7 @@ impl Core {
             records,
             speech,
             forwards,
+            forwards_taken,
             loads,
         } = &mut self.effects;
         if !records.is_empty() {
@@ -250,6 +250,11 @@ impl Core {
         let waiting = &shard.waiting;
         waiting.reach(self.storage.durable());
         self.held.speak(speech, waiting, &shard.outboxes);
-        Ok(self.held.forward(forwards, waiting))
+        if let Some(others) = shard.others.get() {
+            let position = self.held.position();
+            self.outgoing.add(forwards, forwards_taken, position);
+            self.outgoing.hand_over(waiting, others);
+        }
+        Ok(())
     }
 }

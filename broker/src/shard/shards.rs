@@ -4,6 +4,7 @@
 //! within one engine.
 
 use super::Shard;
+use super::outgoing::Other;
 use crate::engine::Input;
 use crate::storage::StorageError;
 use certs::Subject;
@@ -25,9 +26,13 @@ impl Shards {
             others: others.into_iter().map(Arc::new).collect(),
         };
         for shard in shards.all() {
-            let others = shards.all().filter(|other| !Arc::ptr_eq(other, shard));
+            let others = shards.all().zip(0..).map(|(shard, index)| Other {
+                index,
+                shard: Arc::downgrade(shard),
+            });
+            let is_other = |other: &Other| !std::ptr::eq(other.shard.as_ptr(), Arc::as_ptr(shard));
             // Set here and nowhere else.
-            let _ = shard.others.set(others.map(Arc::downgrade).collect());
+            let _ = shard.others.set(others.filter(is_other).collect());
         }
         shards
     }

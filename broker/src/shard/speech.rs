@@ -2,10 +2,10 @@
 
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use crate::engine::{After, ConnectionId, Forward, Speech};
+use crate::engine::{ConnectionId, Speech};
 use crate::storage::Position;
 use ahash::RandomState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -52,8 +52,6 @@ impl Outboxes {
 /// What waits for the log. Touched only by whoever has the turn.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// What goes to the other shards, in the order in which it was decided.
-    forwards: VecDeque<(Position, Forward)>,
     /// What the latest turn with records depends on.
     position: Position,
     /// Kept for their room.
@@ -65,6 +63,11 @@ impl Held {
     /// The log has taken records: what waits, waits for these too.
     pub(super) fn wait_for(&mut self, position: Position) {
         self.position = position;
+    }
+
+    /// What the latest turn with records depends on.
+    pub(super) fn position(&self) -> Position {
+        self.position
     }
 
     /// Hands what is said to those whom it concerns, and sees to it that they are woken when they
@@ -94,34 +97,5 @@ impl Held {
         }
         self.wakers.drain(..).for_each(Waker::wake);
         waiting.wake_at(self.position, &mut self.listeners);
-    }
-
-    /// Those of `new`, and of what was held, that the other shards may have now.
-    pub(super) fn forward(&mut self, new: &mut Vec<Forward>, waiting: &Waiting) -> Vec<Forward> {
-        self.forwards
-            .extend(new.drain(..).map(|forward| match forward.after {
-                After::Sync => (self.position, forward),
-                After::Nothing => (Position::default(), forward),
-            }));
-        let mut free = self.take_free(waiting);
-        if !self.forwards.is_empty() {
-            waiting.want_turn();
-            // There may have been progress before that was said.
-            free.append(&mut self.take_free(waiting));
-        }
-        free
-    }
-
-    /// In their order, whatever each waits for: messages of one publisher keep theirs.
-    fn take_free(&mut self, waiting: &Waiting) -> Vec<Forward> {
-        let durable = waiting.durable().position();
-        let mut free = Vec::new();
-        while let Some((_, forward)) = self
-            .forwards
-            .pop_front_if(|(position, _)| *position <= durable)
-        {
-            free.push(forward);
-        }
-        free
     }
 }

@@ -1,6 +1,6 @@
 //! A shard with a log that is slow or broken, and with many who bring inputs at once.
 
-use super::{Failed, MAILBOX_LEN_MAX, Outbox, Said, Shard, Waiting};
+use super::{Failed, MAILBOX_LEN_MAX, Outbox, Said, Shard, Shards, Waiting};
 use crate::engine::test_world::{OPEN, connect, lasting, parse, qos1, verified};
 use crate::engine::{Arrival, ConnectionId, Engine, Input, Limits, Load, Record, ShardPlace};
 use crate::storage::{Position, Progress, Storage, StorageError};
@@ -71,10 +71,14 @@ impl Storage for Broken {
 }
 
 fn shard(storage: impl Storage + 'static) -> Arc<Shard> {
-    let place = ShardPlace { index: 0, count: 1 };
+    Arc::new(one_of(1, 0, storage))
+}
+
+fn one_of(count: u32, index: u32, storage: impl Storage + 'static) -> Shard {
+    let place = ShardPlace { index, count };
     let engine = Engine::new(Limits::default(), parse(OPEN), place, 7);
     let waiting = Arc::new(Waiting::new());
-    Arc::new(Shard::new(engine, Box::new(storage), waiting))
+    Shard::new(engine, Box::new(storage), waiting)
 }
 
 /// Hands over without waiting for room.
@@ -239,4 +243,35 @@ fn a_full_mailbox_takes_nothing_until_the_next_turn() {
     drop(turn);
     shard.tell(Input::Tick);
     assert!(hand_over(&shard, Input::Tick).is_ready());
+}
+
+#[tokio::test]
+async fn a_forward_is_taken_by_the_other_shard_and_the_first_one_hears_so_once_it_is_durable() {
+    let logs = [Slow::default(), Slow::default()];
+    let [first, second] = [0, 1].map(|index| one_of(2, index, logs[index as usize].clone()));
+    let shards = Shards::new(first, vec![second]);
+    let [here, there] = [0, 1].map(|place| Arc::clone(shards.all().nth(place).unwrap()));
+    let following = [&here, &there].map(|it| tokio::spawn(Arc::clone(it).follow()));
+    let (connection, outbox) = enter(&here, "dev-1", 1);
+    for id in 1..=3 {
+        assert!(hand_over(&here, published(connection, id)).is_ready());
+    }
+    assert!(said(&here, &outbox).is_empty(), "nothing is durable");
+    logs[0].finish(&here);
+    assert_eq!(said(&here, &outbox), [CONNACK, PUBACK, PUBACK, PUBACK]);
+    let turns = |log: &Slow| log.taken.load(Ordering::SeqCst);
+    while turns(&logs[1]) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let before = turns(&logs[0]);
+    // It may take them in several turns; while none is durable, it says nothing of them.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(turns(&logs[0]), before);
+    while turns(&logs[0]) == before {
+        logs[1].finish(&there);
+        tokio::task::yield_now().await;
+    }
+    following.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -91,6 +91,11 @@ impl Waiting {
         self.wants_turn.store(true, Ordering::SeqCst);
     }
 
+    /// A turn is to be taken: something was left in the mailbox.
+    pub(super) fn ask_turn(&self) {
+        self.turn.notify_one();
+    }
+
     /// Resolves when a turn is to be taken.
     pub(super) async fn turn_wanted(&self) {
         self.turn.notified().await;
@@ -123,6 +128,9 @@ impl Waiting {
         match room {
             Room::Full => {
                 tracing::warn!("the disk is nearly full: what would have to be stored is refused");
+            }
+            Room::Exhausted => {
+                tracing::warn!("the reserve is nearly used up: no session is made that lasts");
             }
             Room::Enough => tracing::info!("there is room on the disk again"),
         }

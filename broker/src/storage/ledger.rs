@@ -7,8 +7,8 @@
 use super::Position;
 use super::by_number::ByNumber;
 use super::log::{Mark, Marked};
-use crate::engine::MessageNumber;
-use std::collections::BTreeMap;
+use crate::engine::{MessageNumber, Reach};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Where the content of a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +23,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 struct Needed {
     place: Place,
-    /// How many sessions are still to get it.
+    /// How many sessions are still to get it; the other shards together count as one.
     receivers: u32,
 }
 
@@ -34,6 +34,8 @@ pub(super) struct Ledger {
     /// Messages that nobody needs any more: gone once the frame is entered, for until the end of a
     /// turn others may get their content.
     unneeded: Vec<MessageNumber>,
+    /// Those that other shards are still to get, in the order of their numbers.
+    pub(super) forwards: VecDeque<MessageNumber>,
     segments: BTreeMap<u32, Segment>,
     /// Up to which turn it has seen what became durable.
     pub(super) position: Position,
@@ -96,7 +98,13 @@ impl Ledger {
                     number,
                     content,
                     receivers,
-                } => self.add(*number, place(content), *receivers)?,
+                    reach,
+                } => {
+                    let is_forwarded = *reach == Reach::Everywhere;
+                    let receivers = receivers.saturating_add(is_forwarded.into());
+                    self.add(*number, place(content), receivers)?;
+                    self.forwards.extend(is_forwarded.then_some(*number));
+                }
                 Mark::Carried { number, content } => self.carry(*number, place(content)),
                 Mark::Copy { number, of } => {
                     if let Some(place) = self.place(*of) {
@@ -104,6 +112,11 @@ impl Ledger {
                     }
                 }
                 Mark::Out(number) => self.take_out(*number),
+                Mark::Forwarded(up_to) => {
+                    while let Some(number) = self.forwards.pop_front_if(|it| *it <= *up_to) {
+                        self.take_out(number);
+                    }
+                }
             }
         }
         Ok(())
@@ -247,7 +260,8 @@ mod tests {
             Mark::Message {
                 number: number(1),
                 content: content(5),
-                receivers: 2,
+                receivers: 1,
+                reach: Reach::Everywhere,
             },
             Mark::Copy {
                 number: number(2),
@@ -274,10 +288,12 @@ mod tests {
         let marks = [Mark::Out(number(1)), carried];
         ledger.take((2, 512), &marks).unwrap();
         ledger.sweep();
-        assert!(!ledger.is_free(1), "one receiver is left");
+        assert!(!ledger.is_free(1), "other shards are to get it");
         assert_eq!(ledger.in_segment(1, 0, 9), (vec![(number(1), place)], None));
         assert_eq!(ledger.in_segment(2, 0, 1), (vec![], Some(2)));
-        ledger.take((2, 600), &[Mark::Out(number(1))]).unwrap();
+        ledger
+            .take((2, 600), &[Mark::Forwarded(number(2))])
+            .unwrap();
         ledger.sweep();
         assert!(ledger.is_free(1));
         assert_eq!(ledger.messages_len(), 1);

@@ -12,7 +12,7 @@ use super::offline::OfflineError;
 use super::state::{Kept, Owed, State};
 use super::{Position, checkpoint, contents};
 use crate::engine::{
-    Message, MessageNumber, MessageParts, Record, SessionNumber, SubscriptionIds, Target,
+    Message, MessageNumber, MessageParts, Reach, Record, SessionNumber, SubscriptionIds, Target,
 };
 use bytes::Bytes;
 use protocol::packet::{ForwardedProperties, PacketId, QoS};
@@ -142,11 +142,21 @@ impl Copy<'_> {
                     .push(owed.target(*number));
             }
         }
+        for (from, up_to) in &state.forwards_taken {
+            let (from, up_to) = (*from, *up_to);
+            self.turn(&[Record::ForwardsTaken { from, up_to }])?;
+        }
         for (number, message) in messages {
+            let is_forwarded = state.forwards.binary_search(number).is_ok();
             self.turn(&[Record::Message {
                 number: *number,
                 message: Arc::clone(message),
                 targets: targets.remove(number).unwrap_or_default(),
+                reach: if is_forwarded {
+                    Reach::Everywhere
+                } else {
+                    Reach::Here
+                },
             }])?;
         }
         for (session, kept) in &state.sessions {
@@ -203,6 +213,7 @@ impl Copy<'_> {
                 number: message,
                 message: Message::recorded(nothing),
                 targets: smallvec![target],
+                reach: Reach::Here,
             },
             Record::Sent {
                 session,

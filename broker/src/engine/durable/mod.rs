@@ -3,9 +3,11 @@
 //!
 //! What was acknowledged is owed until the records say that it is settled.
 
+mod forwards;
 mod load;
 mod restore;
 mod room;
 
+pub(super) use forwards::Forwards;
 pub(super) use restore::Beginning;
 pub use restore::{NotRestored, Restored, RestoredPending, RestoredSession};

@@ -3,6 +3,7 @@
 //! It knows what the one before knew when the last record was written, every connection lost.
 //! What the policy in force no longer permits is judged as after a change of policy.
 
+use super::Forwards;
 use crate::engine::Engine;
 use crate::engine::deadlines::Deadline;
 use crate::engine::message::{Message, SubscriptionIds};
@@ -15,6 +16,7 @@ use crate::engine::session::{
 use crate::engine::time::Time;
 use protocol::packet::{PacketId, QoS, Will};
 use protocol::topic::TopicFilter;
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -25,6 +27,10 @@ pub struct Restored {
     pub sessions: Vec<RestoredSession>,
     /// The last one of each topic.
     pub retained: Vec<Arc<Message>>,
+    /// What was forwarded and not taken by all other shards, in the order of the records.
+    pub forwards: Vec<(MessageNumber, Arc<Message>)>,
+    /// Up to which message what each other shard forwarded was taken.
+    pub forwards_taken: BTreeMap<u32, MessageNumber>,
     /// Greater than the number of every session there was.
     pub next_session: u64,
     /// Greater than the number of every message there was.
@@ -84,8 +90,25 @@ impl Default for Restored {
         Self {
             sessions: Vec::new(),
             retained: Vec::new(),
+            forwards: Vec::new(),
+            forwards_taken: BTreeMap::new(),
             next_session: 1,
             next_message: NonZeroU64::MIN,
+        }
+    }
+}
+
+impl Restored {
+    /// Lets the shards of a broker, by their place, begin together. One may have taken what the
+    /// log of another has lost: nobody was told that it was durable there. Its number is not given
+    /// to another message, which would be taken for a repetition.
+    pub fn begin_together(all: &mut [Self]) {
+        let taken = all.iter().flat_map(|it| it.forwards_taken.clone());
+        for (from, up_to) in taken.collect::<Vec<_>>() {
+            let origin = usize::try_from(from).ok().and_then(|it| all.get_mut(it));
+            if let Some(origin) = origin {
+                origin.next_message = origin.next_message.max(up_to.0.saturating_add(1));
+            }
         }
     }
 }
@@ -128,9 +151,12 @@ impl Engine {
         let Restored {
             sessions,
             retained,
+            forwards,
+            forwards_taken,
             next_session,
             next_message,
         } = restored;
+        self.forwards = Forwards::restored(forwards, forwards_taken);
         self.cache = Cache::new(self.limits.queue_cache_bytes_max);
         self.next_session = next_session;
         self.next_message = next_message;
@@ -210,6 +236,7 @@ impl Engine {
     /// The time is known.
     pub(in crate::engine) fn begin(&mut self) {
         self.started = Some(self.now);
+        self.repeat_forwards();
         let Beginning {
             forbidden,
             denied,

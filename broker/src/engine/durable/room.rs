@@ -9,6 +9,7 @@
 use crate::engine::Engine;
 use crate::engine::input::Room;
 use crate::engine::message::Message;
+use crate::engine::route::is_owed;
 use crate::engine::router::Grant;
 use crate::engine::session::SessionId;
 use protocol::packet::QoS;
@@ -17,7 +18,10 @@ impl Engine {
     /// The disk has become full, or has room again.
     pub(in crate::engine) fn heed_room(&mut self, room: Room) {
         self.room = room;
-        if room == Room::Full {
+        if room != Room::Exhausted {
+            self.take_postponed();
+        }
+        if room != Room::Enough {
             return;
         }
         let connected: Vec<SessionId> = self.sessions.connected().collect();
@@ -26,18 +30,25 @@ impl Engine {
         }
     }
 
-    /// Whether a message that a client publishes is refused for want of room.
+    /// Whether a message that a client publishes is refused for want of room, and counted so.
     #[inline]
     pub(in crate::engine) fn lacks_room_for(&mut self, message: &Message, from: SessionId) -> bool {
-        match self.room {
+        let is_behind = self.lacks_room_to_forward(message);
+        let is_full = match self.room {
             Room::Enough => false,
-            Room::Full => is_kept(message) || self.may_be_recorded(message, from),
-        }
+            Room::Full | Room::Exhausted => self.may_be_recorded(message, from),
+        };
+        self.counters.publishes_refused_full += u64::from(is_full);
+        self.counters.publishes_refused_behind += u64::from(is_behind && !is_full);
+        is_full || is_behind
     }
 
-    /// Whether a message may be recorded for a receiver. It is for a shared subscription if one of
-    /// its members lasts, whoever's turn it is.
+    /// Whether a message may be recorded: because it is kept, for the other shards, or for a
+    /// receiver. It is for a shared subscription if one of its members lasts, whoever's turn it is.
     fn may_be_recorded(&mut self, message: &Message, from: SessionId) -> bool {
+        if is_kept(message) || (self.shard.count > 1 && is_owed(message)) {
+            return true;
+        }
         let sessions = &self.sessions;
         let lasts = |id: SessionId, grant: Grant| {
             let is_own = grant.no_local && id == from;

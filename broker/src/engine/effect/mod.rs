@@ -20,6 +20,9 @@ pub struct Effects {
     pub speech: Vec<Speech>,
     /// To be handed to every other shard, in their order. Only where there is more than one.
     pub forwards: Vec<Forward>,
+    /// To be told to the shards they came from once the records of this turn are durable, at most
+    /// one to each.
+    pub forwards_taken: Vec<ForwardsTaken>,
     /// To be read from the log, records of this turn included.
     pub loads: Vec<Load>,
 }
@@ -48,8 +51,35 @@ pub enum After {
 /// A message on its way to the sessions of the other shards.
 #[derive(Clone, Debug)]
 pub struct Forward {
+    /// The shard it came to.
+    pub from: u32,
+    /// What the records of that shard call it; at QoS 0, unless it is retained, it has none. Those
+    /// of a shard rise.
+    pub number: Option<MessageNumber>,
     /// The message, its permit given by the shard it came to.
     pub message: Arc<Message>,
     /// When it may be handed over.
     pub after: After,
+}
+
+impl Effects {
+    /// Another shard is told that its forwards were taken.
+    pub(super) fn acknowledge(&mut self, taken: ForwardsTaken) {
+        let known = self.forwards_taken.iter_mut();
+        match known.into_iter().find(|known| known.from == taken.from) {
+            Some(known) => known.up_to = known.up_to.max(taken.up_to),
+            None => self.forwards_taken.push(taken),
+        }
+    }
+}
+
+/// That a shard has taken forwards, and that the shard they came from need not keep them for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardsTaken {
+    /// Who has.
+    pub by: u32,
+    /// Where they came from: whom to tell.
+    pub from: u32,
+    /// All up to this one.
+    pub up_to: MessageNumber,
 }

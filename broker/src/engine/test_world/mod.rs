@@ -8,14 +8,15 @@ mod packets;
 mod picture;
 mod replay;
 mod sequences;
+mod shards;
 mod words;
 
 pub(crate) use identity::{OPEN, message, parse, permit, subject, verified};
 pub(crate) use packets::*;
 
 use super::{
-    After, Arrival, CloseReason, ConnectionId, Counters, Effects, Engine, Forward, Input, Limits,
-    Load, Record, Restored, ShardPlace, Speech, Time,
+    After, Arrival, CloseReason, ConnectionId, Counters, Effects, Engine, Forward, ForwardsTaken,
+    Input, Limits, Load, Record, Restored, ShardPlace, Speech, Time,
 };
 use protocol::connection::ClientConnection;
 use protocol::packet::{Connect, Packet, QoS};
@@ -31,6 +32,7 @@ pub(crate) struct World {
     heard: BTreeMap<ConnectionId, Vec<(After, Heard)>>,
     records: Vec<Record>,
     forwards: Vec<Forward>,
+    taken: Vec<ForwardsTaken>,
     loads: Vec<Load>,
     log: Replay,
     connections: u64,
@@ -74,6 +76,7 @@ impl World {
             heard: BTreeMap::new(),
             records: Vec::new(),
             forwards: Vec::new(),
+            taken: Vec::new(),
             loads: Vec::new(),
             log: Replay::default(),
             connections: 0,
@@ -90,9 +93,15 @@ impl World {
     /// The broker dies, and another one with these rules goes on with all records since they were
     /// asked for last. Contents stay in the log where they may.
     pub(crate) fn die(&mut self, rules: &str) {
+        let restored = self.restored_of_log();
+        self.crash(rules, restored);
+    }
+
+    /// What a log that has taken all records since they were asked for last gives back.
+    pub(crate) fn restored_of_log(&mut self) -> Restored {
         self.keep_log();
         self.log.trim();
-        self.crash(rules, self.log.restored(0));
+        self.log.restored(0)
     }
 
     /// Lets the log take all records since they were asked for last.
@@ -119,6 +128,8 @@ impl World {
         self.engine = engine.restored(restored).unwrap();
         self.heard.clear();
         self.loads.clear();
+        self.forwards.clear();
+        self.taken.clear();
     }
 
     /// A device connects with 5.0, its id as client id, and a clean start.
@@ -210,6 +221,7 @@ impl World {
         self.engine.take_effects(&mut effects);
         self.records.append(&mut effects.records);
         self.forwards.append(&mut effects.forwards);
+        self.taken.append(&mut effects.forwards_taken);
         self.loads.append(&mut effects.loads);
         for speech in effects.speech {
             self.hear(speech);
@@ -294,6 +306,11 @@ impl World {
     /// All that went to other shards since it was asked for last.
     pub(crate) fn forwards(&mut self) -> Vec<Forward> {
         std::mem::take(&mut self.forwards)
+    }
+
+    /// All that other shards are to be told to have been taken since it was asked for last.
+    pub(crate) fn taken(&mut self) -> Vec<ForwardsTaken> {
+        std::mem::take(&mut self.taken)
     }
 
     pub(crate) fn has_loads(&self) -> bool {

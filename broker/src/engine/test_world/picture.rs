@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 pub(super) fn of_records(replay: &Replay) -> Vec<String> {
     let sessions = replay.sessions.values().flat_map(of_session);
+    let forwards: Vec<_> = replay.forwards.iter().collect();
     sessions
         .chain(of_retained(replay.retained.values()))
+        .chain([format!("{forwards:?} {:?}", replay.forwards_taken)])
         .collect()
 }
 
@@ -29,6 +31,8 @@ pub(super) fn of_engine(engine: &Engine) -> Vec<String> {
         .flat_map(|(_, it)| of_session(&as_recorded(it)));
     let mut lines: Vec<_> = sessions.collect();
     lines.extend(of_retained(engine.retained.iter()));
+    let (forwards, taken) = engine.forwards.as_recorded();
+    lines.push(format!("{forwards:?} {taken:?}"));
     lines
 }
 

@@ -5,8 +5,8 @@
 
 use super::picture::{of_engine, of_records};
 use crate::engine::{
-    Engine, Load, Message, MessageNumber, Record, Restored, RestoredPending, RestoredSession,
-    SessionNumber, Target,
+    Engine, Load, Message, MessageNumber, Reach, Record, Restored, RestoredPending,
+    RestoredSession, SessionNumber, Target,
 };
 use protocol::packet::PacketId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,9 @@ pub(super) struct Replay {
     /// What they have said of contents, while anybody needs it.
     messages: BTreeMap<MessageNumber, Arc<Message>>,
     pub(super) retained: BTreeMap<String, Arc<Message>>,
+    /// What the other shards are to get.
+    pub(super) forwards: BTreeSet<MessageNumber>,
+    pub(super) forwards_taken: BTreeMap<u32, MessageNumber>,
     last_session: u64,
     last_message: u64,
 }
@@ -93,6 +96,11 @@ impl Replay {
                     .remove(topic.as_str())
                     .expect("it was retained");
             }
+            Record::ForwardsTaken { from, up_to } => {
+                let known = self.forwards_taken.insert(from, up_to);
+                assert!(known < Some(up_to), "{up_to:?} of {from} was taken");
+            }
+            Record::ForwardsDone { up_to } => self.forwards.retain(|it| *it > up_to),
             other => self.apply_delivery(other),
         }
     }
@@ -103,8 +111,12 @@ impl Replay {
                 number,
                 message,
                 targets,
+                reach,
             } => {
                 self.keep(number, message);
+                if reach == Reach::Everywhere {
+                    self.forwards.insert(number);
+                }
                 targets
                     .into_iter()
                     .for_each(|target| self.owe(number, target));
@@ -151,9 +163,10 @@ impl Replay {
     /// Forgets the messages that no session is to get any more, as a storage does after a turn.
     pub(super) fn trim(&mut self) {
         let kept = self.sessions.values();
-        let needed: BTreeSet<_> = kept
+        let mut needed: BTreeSet<_> = kept
             .flat_map(|kept| kept.pending.iter().map(|it| it.number))
             .collect();
+        needed.extend(&self.forwards);
         self.messages.retain(|number, _| needed.contains(number));
     }
 
@@ -179,6 +192,12 @@ impl Replay {
         Restored {
             sessions: sessions.collect(),
             retained: self.retained.values().cloned().collect(),
+            forwards: self
+                .forwards
+                .iter()
+                .map(|number| (*number, Arc::clone(&self.messages[number])))
+                .collect(),
+            forwards_taken: self.forwards_taken.clone(),
             next_session: next(self.last_session).get(),
             next_message: next(self.last_message),
         }

@@ -95,6 +95,13 @@ impl Writer {
                 outline,
             })?;
         }
+        for number in state.forwards.iter().copied() {
+            self.put(&Saved::Forwarded { number })?;
+        }
+        for (from, up_to) in &state.forwards_taken {
+            let (from, up_to) = (*from, *up_to);
+            self.put(&Saved::Record(Record::ForwardsTaken { from, up_to }))?;
+        }
         for (number, kept) in &state.sessions {
             self.session(*number, kept)?;
         }

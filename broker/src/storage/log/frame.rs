@@ -7,7 +7,7 @@
 
 use super::record::coding::{Malformed, Reader, write_number};
 use super::record::{self, Logged};
-use crate::engine::{MessageNumber, Record};
+use crate::engine::{MessageNumber, Reach, Record};
 use bytes::{Buf, BufMut};
 use std::ops::Range;
 
@@ -139,11 +139,12 @@ fn aligned(len: u64) -> u64 {
 /// What the ledger has to know of a frame, in the order of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum Mark {
-    /// A message and how many sessions are to get it.
+    /// A message, how many sessions are to get it, and whether other shards are.
     Message {
         number: MessageNumber,
         content: Marked,
         receivers: u32,
+        reach: Reach,
     },
     /// The content of a message is here from now on.
     Carried {
@@ -157,6 +158,8 @@ pub(in crate::storage) enum Mark {
     },
     /// One session needs it no more.
     Out(MessageNumber),
+    /// No other shard needs those up to this one any more.
+    Forwarded(MessageNumber),
 }
 
 /// Where the content of a message is within its frame.
@@ -268,9 +271,13 @@ pub(in crate::storage) fn seal(
 fn mark(record: &Record, content: Option<&Range<usize>>) -> Option<Mark> {
     match record {
         Record::Message {
-            number, targets, ..
+            number,
+            targets,
+            reach,
+            ..
         } => Some(Mark::Message {
             number: *number,
+            reach: *reach,
             content: marked(content?),
             receivers: u32::try_from(targets.len()).unwrap_or(u32::MAX),
         }),
@@ -281,6 +288,7 @@ fn mark(record: &Record, content: Option<&Range<usize>>) -> Option<Mark> {
         Record::Settled { message, .. } | Record::Received { message, .. } => {
             Some(Mark::Out(*message))
         }
+        Record::ForwardsDone { up_to } => Some(Mark::Forwarded(*up_to)),
         Record::SessionCreated { .. }
         | Record::SessionResumed { .. }
         | Record::SessionLeft { .. }
@@ -294,7 +302,8 @@ fn mark(record: &Record, content: Option<&Range<usize>>) -> Option<Mark> {
         | Record::Accepted { .. }
         | Record::Released { .. }
         | Record::Retained { .. }
-        | Record::RetainedCleared { .. } => None,
+        | Record::RetainedCleared { .. }
+        | Record::ForwardsTaken { .. } => None,
     }
 }
 

@@ -33,11 +33,18 @@ impl Watermark {
         // A checkpoint is written beside the one before, and the log goes on meanwhile.
         let reserve = (self.segment_bytes * 2).saturating_add(ledger.checkpoint_len);
         let full = (whole / 10 * 9).min(whole.saturating_sub(reserve));
+        // The next segment must have its place.
+        let last = whole.saturating_sub(self.segment_bytes);
+        let exhausted = (whole - whole / 100 * 3).min(last).max(full);
         self.is_tight = used >= full / 10 * 8;
-        let room = match self.room {
-            _ if used >= full => Room::Full,
-            Room::Full if used >= full / 90 * 85 => Room::Full,
-            Room::Full | Room::Enough => Room::Enough,
+        let is_over =
+            |mark: u64, below: u64, room| used >= if self.room >= room { below } else { mark };
+        let room = if is_over(exhausted, exhausted / 97 * 95, Room::Exhausted) {
+            Room::Exhausted
+        } else if is_over(full, full / 90 * 85, Room::Full) {
+            Room::Full
+        } else {
+            Room::Enough
         };
         let is_news = room != self.room;
         self.room = room;
@@ -55,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_nine_tenths_it_is_full_and_below_85_percent_there_is_room_again() {
+    fn at_nine_tenths_it_is_full_and_at_97_percent_exhausted_until_there_is_room_again() {
         let mut watermark = Watermark::new(1000, 10);
         let mut judge = |used, free| {
             let mut ledger = Ledger::default();
@@ -66,10 +73,16 @@ mod tests {
         assert_eq!(judge(720, 9999), (None, true));
         assert_eq!(judge(899, 9999), (None, true));
         assert_eq!(judge(900, 9999), (Some(Room::Full), true));
+        assert_eq!(judge(969, 9999), (None, true));
+        assert_eq!(judge(970, 9999), (Some(Room::Exhausted), true));
+        assert_eq!(judge(950, 9999), (None, true));
+        assert_eq!(judge(949, 9999), (Some(Room::Full), true));
         assert_eq!(judge(850, 9999), (None, true));
         assert_eq!(judge(849, 9999), (Some(Room::Enough), true));
         // The disk has less than may be taken, and two segments are kept back.
         assert_eq!(judge(100, 20), (Some(Room::Full), true));
+        // The next one has no place.
+        assert_eq!(judge(100, 9), (Some(Room::Exhausted), true));
         assert_eq!(judge(100, 9999), (Some(Room::Enough), false));
     }
 }

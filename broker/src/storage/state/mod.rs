@@ -16,10 +16,10 @@ use super::ledger::{Ledger, Place};
 use super::log::Malformed;
 use super::log::record::{Logged, Outline, Saved};
 use super::log::recovery::{Read, Replay};
-use crate::engine::{Message, MessageNumber, Record, SessionKey, SessionNumber, Target};
+use crate::engine::{Message, MessageNumber, Reach, Record, SessionKey, SessionNumber, Target};
 use protocol::topic::TopicName;
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -29,6 +29,10 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<SessionNumber, Kept>,
     pub(super) messages: ByNumber<Waiting>,
     pub(super) retained: BTreeMap<TopicName, Arc<Message>>,
+    /// Messages that not all other shards have taken, by number.
+    pub(super) forwards: VecDeque<MessageNumber>,
+    /// Up to which message those of each other shard were taken.
+    pub(super) forwards_taken: BTreeMap<u32, MessageNumber>,
     /// Higher than all before.
     pub(super) next_session: u64,
     pub(super) next_message: NonZeroU64,
@@ -53,6 +57,8 @@ impl Default for State {
             sessions: BTreeMap::new(),
             messages: ByNumber::default(),
             retained: BTreeMap::new(),
+            forwards: VecDeque::new(),
+            forwards_taken: BTreeMap::new(),
             next_session: 1,
             next_message: NonZeroU64::MIN,
             unneeded: Vec::new(),
@@ -69,8 +75,14 @@ impl Replay for State {
                 number,
                 content,
                 targets,
-            } if !targets.is_empty() => {
-                self.message(number, (read.place(&content)?, content.outline), targets)
+                reach,
+            } if !targets.is_empty() || reach == Reach::Everywhere => {
+                let place = read.place(&content)?;
+                self.message(number, (place, content.outline), targets)?;
+                match reach {
+                    Reach::Here => Ok(()),
+                    Reach::Everywhere => self.forward(number),
+                }
             }
             // Nobody is to get it.
             Logged::Message { .. } => Ok(()),
@@ -110,6 +122,7 @@ impl State {
             Saved::AwaitsPubcomp { session, packet_id } => {
                 self.of(session)?.await_pubcomp(packet_id)
             }
+            Saved::Forwarded { number } => self.forward(number),
             Saved::Next { session, message } => {
                 self.next_session = self.next_session.max(session);
                 self.next_message = self.next_message.max(message);
@@ -125,6 +138,7 @@ impl State {
         for (number, waiting) in self.messages.from(0) {
             ledger.add(number, waiting.place, waiting.receivers)?;
         }
+        ledger.forwards.clone_from(&self.forwards);
         Ok(ledger)
     }
 
@@ -175,6 +189,17 @@ impl State {
             Record::RetainedCleared { topic } => {
                 let removed = self.retained.remove(&topic);
                 removed.map(drop).ok_or(Malformed("nothing was retained"))
+            }
+            Record::ForwardsTaken { from, up_to } => {
+                let known = self.forwards_taken.insert(from, up_to);
+                let is_new = known.is_none_or(|known| known < up_to);
+                is_new.then_some(()).ok_or(Malformed("it was taken before"))
+            }
+            Record::ForwardsDone { up_to } => {
+                while let Some(number) = self.forwards.pop_front_if(|it| *it <= up_to) {
+                    self.let_go(number)?;
+                }
+                Ok(())
             }
             delivery => self.deliver(delivery),
         }
@@ -255,7 +280,14 @@ impl State {
         Ok(())
     }
 
-    /// One session needs a message no more.
+    /// The other shards are to get a message.
+    fn forward(&mut self, number: MessageNumber) -> Result<(), Malformed> {
+        self.messages.get_mut(number).ok_or(NO_MESSAGE)?.receivers += 1;
+        self.forwards.push_back(number);
+        Ok(())
+    }
+
+    /// One session needs a message no more, or all other shards.
     fn let_go(&mut self, message: MessageNumber) -> Result<(), Malformed> {
         let waiting = self.messages.get_mut(message).ok_or(NO_MESSAGE)?;
         waiting.receivers = waiting.receivers.checked_sub(1).ok_or(NO_MESSAGE)?;

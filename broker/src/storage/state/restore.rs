@@ -1,7 +1,7 @@
 //! From the state to what a new engine begins with.
 //!
-//! Only what an engine needs at once is read from the log: what was sent under an identifier, and
-//! what another member of a shared subscription may be given.
+//! Only what an engine needs at once is read from the log: what was sent under an identifier, what
+//! another member of a shared subscription may be given, and what other shards are to get.
 
 use super::{Kept, Owed, State};
 use crate::engine::{
@@ -35,6 +35,12 @@ pub(in crate::storage) fn restore(
             .map(|(number, kept)| session(number, kept, (messages, &contents)))
             .collect(),
         retained: state.retained.into_values().collect(),
+        forwards: state
+            .forwards
+            .into_iter()
+            .filter_map(|number| Some((number, Arc::clone(contents.get(&number)?))))
+            .collect(),
+        forwards_taken: state.forwards_taken,
         next_session: state.next_session,
         next_message: state.next_message,
     })
@@ -46,6 +52,7 @@ fn needed(state: &State) -> Vec<(MessageNumber, Place)> {
     let mut numbers: Vec<_> = owed
         .filter(|owed| owed.needs_content())
         .map(|owed| owed.number)
+        .chain(state.forwards.iter().copied())
         .collect();
     numbers.sort_unstable();
     numbers.dedup();

@@ -1,6 +1,6 @@
 //! What storage costs: figures to be printed, from a build for release.
 
-use crate::engine::{Grant, Message, Record, SessionNumber};
+use crate::engine::{Grant, Message, Reach, Record, SessionNumber};
 use crate::storage::log::tests::samples::{key, number, parts, target};
 use crate::storage::log::{Durability, SegmentBytes};
 use crate::storage::log::{Folder, Settings};
@@ -86,6 +86,7 @@ fn long_how_long_a_million_messages_take() {
         number: number(it),
         message: Arc::clone(&message),
         targets: [target(1, QoS::AtLeastOnce)].into_iter().collect(),
+        reach: Reach::Here,
     });
     write(folder.path(), std::iter::once(created).chain(messages));
     recover(folder.path(), "queued");

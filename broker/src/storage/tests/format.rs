@@ -84,6 +84,11 @@ fn state() -> State {
             place,
             outline,
         },
+        Saved::Forwarded { number: number(9) },
+        Saved::Record(Record::ForwardsTaken {
+            from: 2,
+            up_to: number(8),
+        }),
         Saved::Record(Record::SessionCreated {
             session,
             key: Arc::new(key("dev-1", "dev-1")),
@@ -140,12 +145,14 @@ fn the_bytes_of_a_checkpoint_are_as_described_and_read_again() {
         body,
         "23 ad02 0a \
          20 09 02 e807 9602 8002 01 80a0f1c2b134 \
+         25 09 \
+         15 02 08 \
          01 ac02 901c 02 05 6465762d31 \
          0f ac02 05 \
          22 ac02 06 \
          21 09 07 ac02 12 0a 2473686172652f672f61 \
          11 25 03 612f62 02 05 6465762d31 02 6869 \
-         24 07",
+         24 09",
     );
     let read = checkpoint::read(&shelf, 3).unwrap();
     assert_eq!((read.covered, read.size), (Position(41), size));

@@ -1,6 +1,6 @@
 //! A history of records that fit together, as an engine would write them, from a seed.
 
-use crate::engine::{Grant, Message, MessageParts, Record, SessionNumber, Target, Time};
+use crate::engine::{Grant, Message, MessageParts, Reach, Record, SessionNumber, Target, Time};
 use crate::storage::Position;
 use crate::storage::log::Replay;
 use crate::storage::log::frame::{self, Batch, Frame, Link, Promise};
@@ -20,6 +20,9 @@ pub(super) struct History {
     next_session: u64,
     next_message: u64,
     retained: BTreeSet<String>,
+    /// What other shards are to get, and how much was taken of them.
+    forwards: Vec<u64>,
+    taken: u64,
     turns: Vec<Vec<Record>>,
 }
 
@@ -44,6 +47,8 @@ impl History {
             next_session: 1,
             next_message: 1,
             retained: BTreeSet::new(),
+            forwards: Vec::new(),
+            taken: 0,
             turns: Vec::new(),
         }
     }
@@ -70,6 +75,7 @@ impl History {
         self.next_session = state.next_session;
         self.next_message = state.next_message.get();
         self.retained = state.retained.keys().map(ToString::to_string).collect();
+        self.forwards = state.forwards.iter().map(|it| it.0.get()).collect();
         let first_id = 100 * u16::try_from(position.0 + 1).unwrap();
         let sessions = state.sessions.iter();
         self.sessions = sessions
@@ -109,12 +115,14 @@ impl History {
             return self.create(records);
         }
         let session = numbers[self.random.below(numbers.len())];
-        match self.random.below(20) {
+        match self.random.below(21) {
+            20 => self.take_forwards(records),
             0 => self.create(records),
             1..=7 => self.publish(records),
             8..=12 => {
                 let everybody = numbers.iter().cycle().take(numbers.len() * 2);
                 everybody.for_each(|session| self.acknowledge(*session, records));
+                self.end_forwards(records);
             }
             13 => self.subscribe(session, records),
             14 => self.change_will(session, records),
@@ -160,10 +168,17 @@ impl History {
         for target in &targets {
             self.of(target.session.0).pending.push((message, None));
         }
+        let reach = if self.random.below(3) == 0 {
+            self.forwards.push(message);
+            Reach::Everywhere
+        } else {
+            Reach::Here
+        };
         records.push(Record::Message {
             number: number(message),
             message: content(message),
             targets: targets.into_iter().collect(),
+            reach,
         });
         if let Some(mut target) = copied {
             let copy = self.number();
@@ -175,6 +190,25 @@ impl History {
                 target,
             });
         }
+    }
+
+    /// The other shards have taken some.
+    fn end_forwards(&mut self, records: &mut Vec<Record>) {
+        if self.forwards.is_empty() {
+            return;
+        }
+        let place = self.random.below(self.forwards.len());
+        let done = self.forwards.drain(..=place);
+        let up_to = number(done.max().unwrap());
+        records.push(Record::ForwardsDone { up_to });
+    }
+
+    fn take_forwards(&mut self, records: &mut Vec<Record>) {
+        self.taken += 1;
+        records.push(Record::ForwardsTaken {
+            from: 1,
+            up_to: number(self.taken),
+        });
     }
 
     fn target(&mut self, session: u64) -> Target {
@@ -366,5 +400,6 @@ pub(super) fn picture(state: &State) -> String {
     let retained: Vec<_> = state.retained.values().collect();
     let next = (state.next_session, state.next_message);
     let sessions = &state.sessions;
-    format!("{sessions:?}\n{messages:?}\n{retained:?}\n{next:?}")
+    let forwards = (&state.forwards, &state.forwards_taken);
+    format!("{sessions:?}\n{messages:?}\n{retained:?}\n{next:?}\n{forwards:?}")
 }

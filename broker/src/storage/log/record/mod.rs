@@ -11,7 +11,7 @@ pub use coding::Malformed;
 pub(in crate::storage) use message::{Outline, checked, read_content};
 pub(in crate::storage) use saved::{Saved, read_saved, write_saved};
 
-use crate::engine::{MessageNumber, Record, SessionNumber, Target, Time};
+use crate::engine::{MessageNumber, Reach, Record, SessionNumber, Target, Time};
 use coding::{Reader, write_bytes, write_number};
 use message::{
     read_message, read_topic, read_will, skim_content, write_content, write_message, write_will,
@@ -45,6 +45,9 @@ const RELEASED: u8 = 16;
 const RETAINED: u8 = 17;
 const RETAINED_CLEARED: u8 = 18;
 const CARRIED: u8 = 19;
+const MESSAGE_EVERYWHERE: u8 = 20;
+const FORWARDS_TAKEN: u8 = 21;
+const FORWARDS_DONE: u8 = 22;
 
 /// What stands in a log: what the engine has recorded, its messages left where they are, and
 /// what storage does with them.
@@ -57,6 +60,7 @@ pub(in crate::storage) enum Logged {
         number: MessageNumber,
         content: Found,
         targets: SmallVec<[Target; 1]>,
+        reach: Reach,
     },
     /// The content of a message, written again so that the segment it was in can be let go.
     Carried {
@@ -116,7 +120,10 @@ fn write_numbers(record: &Record, out: &mut Vec<u8>) {
         Record::Unsubscribed { session, .. } => put(UNSUBSCRIBED, &[session.0]),
         Record::WillSet { session, .. } => put(WILL_SET, &[session.0]),
         Record::WillCleared { session } => put(WILL_CLEARED, &[session.0]),
-        Record::Message { number, .. } => put(MESSAGE, &[number.0.get()]),
+        Record::Message { number, reach, .. } => match reach {
+            Reach::Here => put(MESSAGE, &[number.0.get()]),
+            Reach::Everywhere => put(MESSAGE_EVERYWHERE, &[number.0.get()]),
+        },
         Record::Copy { number, of, .. } => put(COPY, &[number.0.get(), of.0.get()]),
         Record::Settled { session, message } => put(SETTLED, &[session.0, message.0.get()]),
         Record::Sent {
@@ -143,6 +150,10 @@ fn write_numbers(record: &Record, out: &mut Vec<u8>) {
         }
         Record::Retained { .. } => put(RETAINED, &[]),
         Record::RetainedCleared { .. } => put(RETAINED_CLEARED, &[]),
+        Record::ForwardsTaken { from, up_to } => {
+            put(FORWARDS_TAKEN, &[(*from).into(), up_to.0.get()]);
+        }
+        Record::ForwardsDone { up_to } => put(FORWARDS_DONE, &[up_to.0.get()]),
     }
 }
 
@@ -175,7 +186,9 @@ fn write_rest(record: &Record, out: &mut Vec<u8>) -> Option<Range<usize>> {
         | Record::Received { .. }
         | Record::Completed { .. }
         | Record::Accepted { .. }
-        | Record::Released { .. } => {}
+        | Record::Released { .. }
+        | Record::ForwardsTaken { .. }
+        | Record::ForwardsDone { .. } => {}
     }
     None
 }
@@ -184,17 +197,23 @@ fn write_rest(record: &Record, out: &mut Vec<u8>) -> Option<Range<usize>> {
 pub(in crate::storage) fn read(reader: &mut Reader<'_>) -> Result<Logged, Malformed> {
     let tag = reader.byte()?;
     match tag {
-        MESSAGE => Ok(Logged::Message {
-            number: message_number(reader)?,
-            content: found(reader)?,
-            targets: read_targets(reader)?,
-        }),
+        MESSAGE => read_logged_message(Reach::Here, reader),
+        MESSAGE_EVERYWHERE => read_logged_message(Reach::Everywhere, reader),
         CARRIED => Ok(Logged::Carried {
             number: message_number(reader)?,
             content: found(reader)?,
         }),
         _ => read_record(tag, reader).map(Logged::Record),
     }
+}
+
+fn read_logged_message(reach: Reach, reader: &mut Reader<'_>) -> Result<Logged, Malformed> {
+    Ok(Logged::Message {
+        number: message_number(reader)?,
+        content: found(reader)?,
+        targets: read_targets(reader)?,
+        reach,
+    })
 }
 
 fn found(reader: &mut Reader<'_>) -> Result<Found, Malformed> {
@@ -216,6 +235,13 @@ fn read_record(tag: u8, reader: &mut Reader<'_>) -> Result<Record, Malformed> {
         }),
         RETAINED_CLEARED => Ok(Record::RetainedCleared {
             topic: read_topic(reader)?,
+        }),
+        FORWARDS_TAKEN => Ok(Record::ForwardsTaken {
+            from: reader.small()?,
+            up_to: message_number(reader)?,
+        }),
+        FORWARDS_DONE => Ok(Record::ForwardsDone {
+            up_to: message_number(reader)?,
         }),
         _ => {
             let session = SessionNumber(reader.number()?);

@@ -16,6 +16,7 @@ const OWED: u8 = 33;
 const AWAITS_PUBCOMP: u8 = 34;
 const NEXT: u8 = 35;
 const END: u8 = 36;
+const FORWARDED: u8 = 37;
 
 /// Of a place: the message expires.
 const EXPIRES: u8 = 1;
@@ -23,7 +24,8 @@ const EXPIRES: u8 = 1;
 /// What stands in a checkpoint.
 #[derive(Debug)]
 pub(in crate::storage) enum Saved {
-    /// A session, what it subscribes to, its will, what it accepted, or a retained message.
+    /// A session, what it subscribes to, its will, what it accepted, a retained message, or what
+    /// was taken of another shard.
     Record(Record),
     /// A message is in the log. Its receivers follow.
     Placed {
@@ -42,6 +44,8 @@ pub(in crate::storage) enum Saved {
         session: SessionNumber,
         packet_id: PacketId,
     },
+    /// The other shards are to get a message.
+    Forwarded { number: MessageNumber },
     /// The numbers of the next session and the next message.
     Next { session: u64, message: NonZeroU64 },
     /// Nothing follows; so many stood before.
@@ -80,6 +84,7 @@ pub(in crate::storage) fn write_saved(saved: &Saved, out: &mut Vec<u8>) {
         Saved::AwaitsPubcomp { session, packet_id } => {
             put(AWAITS_PUBCOMP, &[session.0, packet_id.get().into()]);
         }
+        Saved::Forwarded { number } => put(FORWARDED, &[number.0.get()]),
         Saved::Next { session, message } => put(NEXT, &[*session, message.get()]),
         Saved::End { len } => put(END, &[*len]),
     }
@@ -106,6 +111,9 @@ pub(in crate::storage) fn read_saved(reader: &mut Reader<'_>) -> Result<Saved, M
         AWAITS_PUBCOMP => Saved::AwaitsPubcomp {
             session: SessionNumber(reader.number()?),
             packet_id: packet_id(reader)?,
+        },
+        FORWARDED => Saved::Forwarded {
+            number: message_number(reader)?,
         },
         NEXT => Saved::Next {
             session: reader.number()?,

@@ -2,8 +2,8 @@
 
 use crate::engine::test_world::subject;
 use crate::engine::{
-    Message, MessageNumber, MessageParts, Record, SessionKey, SessionNumber, SubscriptionIds,
-    Target,
+    Message, MessageNumber, MessageParts, Reach, Record, SessionKey, SessionNumber,
+    SubscriptionIds, Target,
 };
 use bytes::Bytes;
 use protocol::Text;
@@ -86,6 +86,7 @@ fn bulk(position: u64, len: usize) -> Record {
         number: number(position),
         message: Message::recorded(parts("dev-1", "a/b", &vec![b'x'; len])),
         targets: [target(position, QoS::ExactlyOnce)].into_iter().collect(),
+        reach: Reach::Here,
     }
 }
 

@@ -182,11 +182,15 @@ fn measure(durability: Durability, (name, record): (&str, &Record), turn_len: u3
     let records = 200_000_u32;
     let mut numbers = (1..).map(|it| match record.clone() {
         Record::Message {
-            message, targets, ..
+            message,
+            targets,
+            reach,
+            ..
         } => Record::Message {
             number: samples::number(it),
             message,
             targets,
+            reach,
         },
         other => other,
     });
