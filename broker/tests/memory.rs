@@ -136,6 +136,7 @@ fn restored() -> Engine {
             pending: Vec::new(),
             received: Vec::new(),
             accepted: Vec::new(),
+            last_sent: None,
         }
     });
     let restored = Restored {

@@ -112,9 +112,12 @@ impl Engine {
             subject: subject.clone(),
             client_id,
         };
-        let is_new = self.sessions.find(&key).is_none();
-        if is_new && self.sessions.len_of(subject) >= self.limits.sessions_per_device_max {
+        let known = self.sessions.find(&key);
+        if known.is_none() && self.sessions.len_of(subject) >= self.limits.sessions_per_device_max {
             return Err(ConnectRefusal::TooManySessions);
+        }
+        if self.lacks_room_for_session(known, connect) {
+            return Err(ConnectRefusal::DiskFull);
         }
         Ok(Admitted {
             key,
@@ -138,6 +141,8 @@ impl Engine {
 
     fn refuse(&mut self, arrival: &Arrival, refusal: ConnectRefusal) {
         self.counters.connects_refused += 1;
+        let is_full = matches!(refusal, ConnectRefusal::DiskFull);
+        self.counters.connects_refused_full += u64::from(is_full);
         let mut connack = Connack::refused(refusal.reason_code());
         if arrival.connect.properties.request_problem_information {
             connack.properties.reason_string = Text::parse(&refusal.to_string()).ok();
@@ -162,10 +167,7 @@ impl Engine {
             self.take_over(id, connect.clean_start);
         }
         let resumed = self.sessions.find(&key);
-        let expiry = connect
-            .properties
-            .session_expiry_interval
-            .min(self.limits.session_expiry_max);
+        let expiry = self.expiry_of(connect);
         let id = match resumed {
             Some(id) => self.resume(id, expiry),
             None => self.create(key, expiry),
@@ -181,6 +183,12 @@ impl Engine {
             session_present: resumed.is_some(),
             after,
         }
+    }
+
+    /// How long the session of a CONNECT outlives its connection, in seconds.
+    pub(super) fn expiry_of(&self, connect: &Connect) -> u32 {
+        let wish = connect.properties.session_expiry_interval;
+        wish.min(self.limits.session_expiry_max)
     }
 
     /// Takes a session from the connection it has, and ends it where the client begins anew.

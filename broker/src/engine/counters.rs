@@ -9,6 +9,8 @@ pub struct Counters {
     pub connects_accepted: u64,
     /// Connections that were refused one.
     pub connects_refused: u64,
+    /// Of these, because a session or a will was to be recorded and the disk was full.
+    pub connects_refused_full: u64,
     /// Sessions taken over by a newer connection of the same device.
     pub takeovers: u64,
     /// Sessions that ended because their time was over.
@@ -31,6 +33,8 @@ pub struct Counters {
     pub subscriptions_denied: u64,
     /// Subscriptions refused for another reason: levels, quota.
     pub subscriptions_refused: u64,
+    /// Subscriptions refused because they were to be recorded and the disk was full.
+    pub subscriptions_refused_full: u64,
     /// Subscriptions taken away by a new policy.
     pub subscriptions_revoked: u64,
     /// Messages dropped because a session's queue was full.

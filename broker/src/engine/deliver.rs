@@ -535,6 +535,30 @@ mod tests {
     }
 
     #[test]
+    fn nor_is_it_by_the_next_process() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.send(publisher, qos2("a", "1", 1));
+        world.send(publisher, qos1("a", "not remembered", 2));
+        world.lose(subscriber);
+        world.load_policy(&(OPEN.to_owned() + r#"deny_subscribe = ["a"]"#));
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.lose(subscriber);
+        assert_eq!(world.counters().dropped_withheld, 2);
+        for id in 2..=3 {
+            world.die(OPEN);
+            let publisher = world.enter("dev-2");
+            // What the client does not remember may come again.
+            let subscriber = world.enter_with("dev-1", lasting);
+            world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+            world.send(publisher, qos2("a", "2", 1));
+            let expected = format!("*PUBLISH a=2 q2 #{id}");
+            assert_eq!(world.heard(subscriber), [expected]);
+            world.send(subscriber, pubrec(id));
+            world.send(subscriber, pubcomp(id));
+        }
+    }
+
+    #[test]
     fn packet_ids_are_counted_from_1_and_not_used_twice_at_once() {
         let (mut world, subscriber, publisher) = pair(|_| {});
         publish_many(&mut world, publisher, 1..=3);

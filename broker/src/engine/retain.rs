@@ -1,7 +1,8 @@
 //! Retained messages: kept at PUBLISH, sent after SUBSCRIBE a few at a time.
 //!
 //! However many match, a turn sends a bounded number, and the next ones are sent when the socket
-//! has taken these.
+//! has taken these. How far that has come outlives a connection but not the process
+//! (`docs/storage.md`, *What is promised*).
 
 use super::input::Room;
 use super::message::Message;

@@ -48,6 +48,13 @@ impl Engine {
             self.counters.subscriptions_refused += 1;
             return ReasonCode::QuotaExceeded;
         }
+        if is_new && self.lacks_room_for_subscription(id) {
+            self.counters.subscriptions_refused_full += 1;
+            return ReasonCode::QuotaExceeded;
+        }
+        let Some(session) = self.sessions.get_mut(id) else {
+            return ReasonCode::UnspecifiedError;
+        };
         let filter = subscription.filter.detached();
         let Some(rights) = session.rights(&self.policy) else {
             return ReasonCode::NotAuthorized;

@@ -167,7 +167,19 @@ impl Copy<'_> {
             let sent = sent.filter_map(|owed| sent_record(*session, owed));
             self.turn(&sent.collect::<Vec<_>>())?;
             for packet_id in &kept.received {
-                let records = self.received(*session, *packet_id);
+                let (session, packet_id) = (*session, *packet_id);
+                // It needs no more than PUBREL, whatever it was.
+                let records = self.sent(session, packet_id, |message| Record::Received {
+                    session,
+                    message,
+                    packet_id,
+                });
+                self.turn(&records)?;
+            }
+            if let Some(packet_id) = kept.last_sent {
+                let session = *session;
+                let settled = |message| Record::Settled { session, message };
+                let records = self.sent(session, packet_id, settled);
                 self.turn(&records)?;
             }
         }
@@ -182,8 +194,13 @@ impl Copy<'_> {
         self.log.pen().append(records).map(drop)
     }
 
-    /// That a client has a message, whatever that was: it needs no more than PUBREL.
-    fn received(&mut self, session: SessionNumber, packet_id: PacketId) -> Vec<Record> {
+    /// That something was sent under an identifier, and how that has ended.
+    fn sent(
+        &mut self,
+        session: SessionNumber,
+        packet_id: PacketId,
+        end: impl Fn(MessageNumber) -> Record,
+    ) -> Vec<Record> {
         let (Some(number), Ok(topic)) = (
             std::num::NonZeroU64::new(self.next_message),
             TopicName::parse("salvaged"),
@@ -220,11 +237,7 @@ impl Copy<'_> {
                 message,
                 packet_id,
             },
-            Record::Received {
-                session,
-                message,
-                packet_id,
-            },
+            end(message),
         ]
     }
 }

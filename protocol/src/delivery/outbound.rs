@@ -222,6 +222,11 @@ impl<M> Outbound<M> {
             .filter_map(|delivery| delivery.stage.message())
     }
 
+    /// The next identifier is the one behind `last`, as if that had been the last to be sent.
+    pub fn count_from(&mut self, last: PacketId) {
+        self.ids.count_from(last);
+    }
+
     /// Takes up a delivery that storage kept, behind those taken up before.
     pub fn restore_publish(&mut self, id: PacketId, qos: QoS, message: M) {
         self.insert(id, Stage::Published { qos, message }, false);

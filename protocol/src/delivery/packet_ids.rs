@@ -32,6 +32,11 @@ impl PacketIds {
         }
     }
 
+    /// The next one is looked for behind this.
+    pub(super) fn count_from(&mut self, last: PacketId) {
+        self.next = after(last);
+    }
+
     /// The next one that is not in use: 1, 2, 3, … 65,535, 1, … `None` if all are.
     pub(super) fn take(
         &mut self,

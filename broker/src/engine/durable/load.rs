@@ -335,6 +335,72 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_after_the_end_of_its_session_is_not_taken_for_another_one() {
+        let (mut world, publisher) = cold(|it| it.in_flight_len_max = 1.try_into().unwrap());
+        publish_many(&mut world, publisher, 1..=3);
+        world.keep_log();
+        world.enter_with("dev-1", lasting);
+        // The new session has the place of the one that has ended.
+        let anew = world.enter_with("dev-1", |connect: &mut Connect| {
+            lasting(connect);
+            connect.clean_start = true;
+        });
+        world.subscribe(anew, "a", QoS::AtLeastOnce);
+        publish_many(&mut world, publisher, 4..=6);
+        world.keep_log();
+        assert_eq!(world.loads_len(), 2);
+        world.answer_load();
+        assert_eq!(world.loads_len(), 1, "it has asked already");
+        let mut all = Vec::new();
+        while world.has_loads() {
+            world.answer_load();
+            all.extend(payloads(&mut world, anew));
+        }
+        assert_eq!(all, [4, 5, 6]);
+        assert!(world.engine.loading.is_empty());
+    }
+
+    #[test]
+    fn what_is_loaded_is_given_to_its_message_though_others_were_taken_out_meanwhile() {
+        let (mut world, publisher) = cold(|it| it.queue_len_max = 3);
+        for (id, seconds) in [(1, Some(10)), (2, None), (3, None)] {
+            let message = publish("a", &id.to_string(), QoS::AtLeastOnce, id);
+            world.send(publisher, Packet::Publish(expiring(message, seconds)));
+        }
+        world.keep_log();
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.now = world.now.after_seconds(10);
+        // Who has no room looks for what has expired.
+        publish_many(&mut world, publisher, 4..=4);
+        assert_eq!(world.counters().dropped_expired, 1);
+        assert_eq!(world.answer_load(), [1, 2, 3]);
+        world.keep_log();
+        let mut all = payloads(&mut world, subscriber);
+        while world.has_loads() {
+            world.answer_load();
+            all.extend(payloads(&mut world, subscriber));
+        }
+        assert_eq!(all, [2, 3, 4]);
+    }
+
+    #[test]
+    fn a_policy_that_changes_concerns_what_is_stored_behind_what_is_taken_out() {
+        let (mut world, publisher) = cold(|it| it.in_flight_len_max = 1.try_into().unwrap());
+        for (id, seconds) in [(1, Some(10)), (2, None), (3, None)] {
+            let message = publish("a", &id.to_string(), QoS::AtLeastOnce, id);
+            world.send(publisher, Packet::Publish(expiring(message, seconds)));
+        }
+        world.load_policy(&(OPEN.to_owned() + r#"deny_subscribe = ["a"]"#));
+        world.keep_log();
+        world.wait(10);
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.answer_load();
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        assert_eq!(world.counters().dropped_expired, 1);
+        assert_eq!(world.counters().dropped_withheld, 2);
+    }
+
+    #[test]
     fn an_answer_that_nobody_waits_for_changes_nothing() {
         let (mut world, publisher) = cold(|_| {});
         publish_many(&mut world, publisher, 1..=1);

@@ -58,6 +58,9 @@ pub struct RestoredSession {
     pub received: Vec<PacketId>,
     /// QoS 2 messages that came in and were not yet released.
     pub accepted: Vec<PacketId>,
+    /// The last identifier under which a QoS 2 message was sent. The counting goes on behind it:
+    /// the client may remember one whose delivery was given up.
+    pub last_sent: Option<PacketId>,
 }
 
 /// A message that a session owes to its client.
@@ -183,6 +186,10 @@ impl Engine {
         }
         for packet_id in restored.accepted {
             session.inbound.restore(packet_id);
+        }
+        if let Some(last) = restored.last_sent {
+            session.outbound.count_from(last);
+            session.has_given_up = true;
         }
         for pending in restored.pending {
             session.restore_pending(pending, &mut self.cache)?;
@@ -408,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_flight_takes_its_room_in_the_window_until_it_is_acknowledged() {
+        let mut world = World::limited(|limits| limits.in_flight_bytes_max = 4);
+        let subscriber = world.enter_with("dev-1", lasting);
+        world.subscribe(subscriber, "a", QoS::ExactlyOnce);
+        let publisher = world.enter("dev-2");
+        world.send(publisher, qos2("a", "1234", 1));
+        world.die(OPEN);
+        let publisher = world.enter("dev-2");
+        let subscriber = check_hears(&mut world, "dev-1", &["PUBLISH a=1234 q2 #1 dup"]);
+        world.send(publisher, qos1("a", "5", 2));
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        world.send(subscriber, pubrec(1));
+        let heard = ["*PUBREL #1 00", "PUBLISH a=5 q1 #2"];
+        assert_eq!(world.heard(subscriber), heard);
+    }
+
+    #[test]
     fn what_was_queued_and_what_is_retained_is_there() {
         let (mut world, subscriber, publisher) = pair();
         world.lose(subscriber);
@@ -525,6 +549,7 @@ mod tests {
             pending,
             received: Vec::new(),
             accepted: Vec::new(),
+            last_sent: None,
         };
         let number = MessageNumber(NonZeroU64::MIN);
         let pending = |sent: Option<u16>, share: Option<&str>| RestoredPending {

@@ -5,6 +5,10 @@
 //! needs no record goes on. So does what somebody was promised before: a will, which was taken
 //! with its CONNECT, and what another shard has taken. Retained messages that a new subscription
 //! is to have, and that would be recorded for it, wait until there is room.
+//!
+//! These take from the reserve. When that is nearly used up, no session is made that lasts, no will
+//! is taken that might be recorded, lasting sessions subscribe to nothing new, and what other
+//! shards have taken waits there. The rest is for acknowledgements, which make room again.
 
 use crate::engine::Engine;
 use crate::engine::input::Room;
@@ -12,7 +16,7 @@ use crate::engine::message::Message;
 use crate::engine::route::is_owed;
 use crate::engine::router::Grant;
 use crate::engine::session::SessionId;
-use protocol::packet::QoS;
+use protocol::packet::{Connect, QoS};
 
 impl Engine {
     /// The disk has become full, or has room again.
@@ -41,6 +45,31 @@ impl Engine {
         self.counters.publishes_refused_full += u64::from(is_full);
         self.counters.publishes_refused_behind += u64::from(is_behind && !is_full);
         is_full || is_behind
+    }
+
+    /// Whether a CONNECT is refused for want of room, whose session, if there is one, is `known`:
+    /// one that goes on without a will needs none.
+    pub(in crate::engine) fn lacks_room_for_session(
+        &self,
+        known: Option<SessionId>,
+        connect: &Connect,
+    ) -> bool {
+        if self.room != Room::Exhausted {
+            return false;
+        }
+        let lasts = match known.filter(|_| !connect.clean_start) {
+            Some(id) => self.lasting(id).is_some(),
+            None => self.expiry_of(connect) > 0,
+        };
+        let is_made = connect.clean_start || known.is_none();
+        let will = connect.will.as_ref();
+        let is_will_kept = will.is_some_and(|it| lasts || it.qos != QoS::AtMostOnce || it.retain);
+        (is_made && lasts) || is_will_kept
+    }
+
+    /// Whether a session is refused a new subscription for want of room.
+    pub(in crate::engine) fn lacks_room_for_subscription(&self, id: SessionId) -> bool {
+        self.room == Room::Exhausted && self.lasting(id).is_some()
     }
 
     /// Whether a message may be recorded: because it is kept, for the other shards, or for a
@@ -75,7 +104,7 @@ fn is_kept(message: &Message) -> bool {
 mod tests {
     use crate::engine::test_world::*;
     use crate::engine::{ConnectionId, Input, Room};
-    use protocol::packet::{Connect, QoS};
+    use protocol::packet::{Connect, QoS, Will};
 
     /// A world with a subscriber to `a` that lasts, one to `b` that does not, and a full disk.
     fn full() -> (World, ConnectionId, ConnectionId) {
@@ -194,5 +223,92 @@ mod tests {
         assert_eq!(world.heard(lasts), [""; 0]);
         world.input(Input::Storage(Room::Enough));
         assert_eq!(world.heard(lasts), ["PUBLISH c=x q1 #1 retain"]);
+    }
+
+    type Change = fn(&mut Connect);
+
+    fn exhausted() -> (World, ConnectionId) {
+        let (mut world, lasts, _) = full();
+        world.input(Input::Storage(Room::Exhausted));
+        (world, lasts)
+    }
+
+    #[test]
+    fn with_the_reserve_used_up_no_session_is_made_that_lasts_and_no_will_taken() {
+        let anew = |connect: &mut Connect| {
+            lasting(connect);
+            connect.clean_start = true;
+        };
+        let wills = |connect: &mut Connect| connect.will = Some(will("b"));
+        let of_little_worth = |connect: &mut Connect| {
+            connect.will = Some(Will {
+                qos: QoS::AtMostOnce,
+                ..will("b")
+            });
+        };
+        let goes_on_with_will = |connect: &mut Connect| {
+            lasting(connect);
+            connect.will = Some(Will {
+                qos: QoS::AtMostOnce,
+                ..will("b")
+            });
+        };
+        let cases: [(&str, Change, &str); 8] = [
+            ("dev-3", lasting, "CONNACK 97 refused"),
+            ("dev-1", anew, "CONNACK 97 refused"),
+            ("dev-3", wills, "CONNACK 97 refused"),
+            ("dev-1", goes_on_with_will, "CONNACK 97 refused"),
+            ("dev-3", of_little_worth, "CONNACK 00"),
+            ("dev-3", |_| {}, "CONNACK 00"),
+            ("dev-1", lasting, "*CONNACK 00 present"),
+            ("dev-1", |it| it.clean_start = true, "*CONNACK 00"),
+        ];
+        for (device, change, expected) in cases {
+            let (mut world, lasts) = exhausted();
+            world.lose(lasts);
+            world.records();
+            let client = world.knock(device, change);
+            assert_eq!(world.heard(client).join(" "), expected);
+            let is_refused = expected.ends_with("refused");
+            let counters = world.counters();
+            assert_eq!(counters.connects_refused_full, is_refused.into());
+            assert!(!is_refused || world.records().is_empty());
+            world.input(Input::Storage(Room::Full));
+            let client = world.knock(device, change);
+            assert!(world.heard(client).join(" ").contains("CONNACK 00"));
+        }
+    }
+
+    #[test]
+    fn with_the_reserve_used_up_who_lasts_subscribes_to_nothing_new() {
+        let (mut world, lasts) = exhausted();
+        let [at_0, at_2] = [QoS::AtMostOnce, QoS::ExactlyOnce];
+        world.send(lasts, subscribe(&[("a", at_0), ("new", at_2)]));
+        assert_eq!(world.heard(lasts), ["*SUBACK [00 97]"]);
+        assert_eq!(world.record_names(), ["Subscribed"]);
+        assert_eq!(world.counters().subscriptions_refused_full, 1);
+        let passes = world.enter("dev-3");
+        world.subscribe(passes, "new", QoS::AtLeastOnce);
+        world.send(lasts, unsubscribe(&["a"]));
+        assert_eq!(world.heard(lasts), ["*UNSUBACK [00]"]);
+    }
+
+    #[test]
+    fn with_the_reserve_used_up_what_was_taken_is_delivered_and_acknowledged() {
+        let (mut world, lasts, _) = full();
+        world.input(Input::Storage(Room::Enough));
+        world.lose(lasts);
+        let publisher = world.enter("dev-3");
+        world.send(publisher, qos2("a", "x", 1));
+        world.input(Input::Storage(Room::Exhausted));
+        world.records();
+        let lasts = world.enter_with("dev-1", lasting);
+        assert_eq!(world.heard(lasts), ["PUBLISH a=x q2 #1"]);
+        world.send(lasts, pubrec(1));
+        world.send(lasts, pubcomp(1));
+        world.send(publisher, qos1("a", "y", 2));
+        assert_eq!(world.heard(publisher), ["*PUBREC #1 00", "PUBACK #2 97"]);
+        let names = ["SessionResumed", "Sent", "Received", "Completed"];
+        assert_eq!(world.record_names(), names);
     }
 }

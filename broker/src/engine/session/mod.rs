@@ -71,7 +71,7 @@ pub(super) struct Session {
     pub(super) subscriptions: Subscriptions,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound<Pending>,
-    /// Whether a QoS 2 delivery was ended whose identifier the client may remember yet: a message
+    /// Whether a QoS 2 delivery was, or may have been, ended whose identifier the client may remember yet: a message
     /// under the same one would be a duplicate to it. The counting goes on then.
     pub(super) has_given_up: bool,
     /// The payload bytes in `outbound`.

@@ -313,6 +313,10 @@ impl World {
         std::mem::take(&mut self.taken)
     }
 
+    pub(crate) fn loads_len(&self) -> usize {
+        self.loads.len()
+    }
+
     pub(crate) fn has_loads(&self) -> bool {
         !self.loads.is_empty()
     }

@@ -66,6 +66,7 @@ fn of_session(session: &RestoredSession) -> Vec<String> {
         pending,
         received,
         accepted,
+        last_sent: _,
     } = session;
     let ends_at = left_at.map(|at| at.after_seconds(*expiry));
     let (subject, client_id) = (&key.subject, &key.client_id);
@@ -131,6 +132,7 @@ fn as_recorded(session: &Session) -> RestoredSession {
         pending: Vec::new(),
         received: Vec::new(),
         accepted: session.inbound.unreleased().collect(),
+        last_sent: None,
     };
     for delivery in session.outbound.in_flight() {
         match delivery {

@@ -51,6 +51,7 @@ impl Replay {
                     pending: Vec::new(),
                     received: Vec::new(),
                     accepted: Vec::new(),
+                    last_sent: None,
                 };
                 self.sessions.insert(session, created);
             }
@@ -96,11 +97,6 @@ impl Replay {
                     .remove(topic.as_str())
                     .expect("it was retained");
             }
-            Record::ForwardsTaken { from, up_to } => {
-                let known = self.forwards_taken.insert(from, up_to);
-                assert!(known < Some(up_to), "{up_to:?} of {from} was taken");
-            }
-            Record::ForwardsDone { up_to } => self.forwards.retain(|it| *it > up_to),
             other => self.apply_delivery(other),
         }
     }
@@ -134,8 +130,9 @@ impl Replay {
                 message,
                 packet_id,
             } => {
-                let pending = &mut self.of(session).pending;
-                let owed = pending.iter_mut().find(|it| it.number == message);
+                let session = self.of(session);
+                session.last_sent = Some(packet_id);
+                let owed = session.pending.iter_mut().find(|it| it.number == message);
                 owed.expect("it is owed").sent = Some(packet_id);
             }
             Record::Received {
@@ -156,6 +153,11 @@ impl Replay {
             Record::Released { session, packet_id } => {
                 take(&mut self.of(session).accepted, packet_id);
             }
+            Record::ForwardsTaken { from, up_to } => {
+                let known = self.forwards_taken.insert(from, up_to);
+                assert!(known < Some(up_to), "{up_to:?} of {from} was taken");
+            }
+            Record::ForwardsDone { up_to } => self.forwards.retain(|it| *it > up_to),
             other => unreachable!("{other:?}"),
         }
     }

@@ -161,7 +161,9 @@ impl Sequence {
             }
             6 if self.random.below(4) == 0 => self.change_policy(),
             7 if self.random.below(4) == 0 => {
-                let room = self.random.one_of(&[Room::Full, Room::Enough]);
+                let room = self
+                    .random
+                    .one_of(&[Room::Full, Room::Exhausted, Room::Enough]);
                 self.world.input(Input::Storage(room));
             }
             8..12 => self.acknowledge(connection, device),

@@ -123,6 +123,9 @@ impl Writer {
         for packet_id in kept.received.iter().copied() {
             self.put(&Saved::AwaitsPubcomp { session, packet_id })?;
         }
+        if let Some(packet_id) = kept.last_sent {
+            self.put(&Saved::LastSent { session, packet_id })?;
+        }
         kept.pending
             .iter()
             .try_for_each(|owed| self.owed(session, owed))

@@ -206,6 +206,8 @@ impl<'s> Writer<'s> {
 
     fn write_all(&mut self, tell: &mut impl FnMut(Progress)) -> Result<(), LogError> {
         let mut batch = Batch::new();
+        // The process before may have ended before it let them go.
+        self.let_go()?;
         self.judge_room(tell);
         loop {
             let is_last = self.shared.take(&mut batch);

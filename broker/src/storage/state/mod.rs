@@ -122,6 +122,10 @@ impl State {
             Saved::AwaitsPubcomp { session, packet_id } => {
                 self.of(session)?.await_pubcomp(packet_id)
             }
+            Saved::LastSent { session, packet_id } => {
+                self.of(session)?.last_sent = Some(packet_id);
+                Ok(())
+            }
             Saved::Forwarded { number } => self.forward(number),
             Saved::Next { session, message } => {
                 self.next_session = self.next_session.max(session);

@@ -80,6 +80,7 @@ fn session(number: SessionNumber, kept: Kept, known: Known<'_>) -> RestoredSessi
             .collect(),
         received: kept.received,
         accepted: kept.accepted,
+        last_sent: kept.last_sent,
     }
 }
 

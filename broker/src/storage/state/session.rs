@@ -26,6 +26,8 @@ pub(in crate::storage) struct Kept {
     pub(in crate::storage) received: Vec<PacketId>,
     /// QoS 2 messages taken and not yet released.
     pub(in crate::storage) accepted: Vec<PacketId>,
+    /// The last identifier of a QoS 2 delivery, ended or not.
+    pub(in crate::storage) last_sent: Option<PacketId>,
 }
 
 /// A message that a session owes to its client.
@@ -57,6 +59,7 @@ impl Kept {
             pending: VecDeque::new(),
             received: Vec::new(),
             accepted: Vec::new(),
+            last_sent: None,
         }
     }
 
@@ -144,6 +147,7 @@ impl Kept {
         if let Some(owed) = self.pending.get_mut(place) {
             owed.sent = Some(packet_id);
         }
+        self.last_sent = Some(packet_id);
         Ok(())
     }
 

@@ -102,6 +102,10 @@ fn state() -> State {
             session,
             packet_id: packet_id(6),
         },
+        Saved::LastSent {
+            session,
+            packet_id: packet_id(8),
+        },
         Saved::Owed {
             number: number(9),
             target: shared,
@@ -150,9 +154,10 @@ fn the_bytes_of_a_checkpoint_are_as_described_and_read_again() {
          01 ac02 901c 02 05 6465762d31 \
          0f ac02 05 \
          22 ac02 06 \
+         26 ac02 08 \
          21 09 07 ac02 12 0a 2473686172652f672f61 \
          11 25 03 612f62 02 05 6465762d31 02 6869 \
-         24 09",
+         24 0a",
     );
     let read = checkpoint::read(&shelf, 3).unwrap();
     assert_eq!((read.covered, read.size), (Position(41), size));

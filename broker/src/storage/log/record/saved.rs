@@ -17,6 +17,7 @@ const AWAITS_PUBCOMP: u8 = 34;
 const NEXT: u8 = 35;
 const END: u8 = 36;
 const FORWARDED: u8 = 37;
+const LAST_SENT: u8 = 38;
 
 /// Of a place: the message expires.
 const EXPIRES: u8 = 1;
@@ -41,6 +42,11 @@ pub(in crate::storage) enum Saved {
     },
     /// The client has a QoS 2 message, and its identifier is in use until PUBCOMP.
     AwaitsPubcomp {
+        session: SessionNumber,
+        packet_id: PacketId,
+    },
+    /// The last identifier a session has sent a QoS 2 message under, ended or not.
+    LastSent {
         session: SessionNumber,
         packet_id: PacketId,
     },
@@ -84,6 +90,9 @@ pub(in crate::storage) fn write_saved(saved: &Saved, out: &mut Vec<u8>) {
         Saved::AwaitsPubcomp { session, packet_id } => {
             put(AWAITS_PUBCOMP, &[session.0, packet_id.get().into()]);
         }
+        Saved::LastSent { session, packet_id } => {
+            put(LAST_SENT, &[session.0, packet_id.get().into()]);
+        }
         Saved::Forwarded { number } => put(FORWARDED, &[number.0.get()]),
         Saved::Next { session, message } => put(NEXT, &[*session, message.get()]),
         Saved::End { len } => put(END, &[*len]),
@@ -109,6 +118,10 @@ pub(in crate::storage) fn read_saved(reader: &mut Reader<'_>) -> Result<Saved, M
             target: read_target(reader)?,
         },
         AWAITS_PUBCOMP => Saved::AwaitsPubcomp {
+            session: SessionNumber(reader.number()?),
+            packet_id: packet_id(reader)?,
+        },
+        LAST_SENT => Saved::LastSent {
             session: SessionNumber(reader.number()?),
             packet_id: packet_id(reader)?,
         },
