@@ -68,6 +68,9 @@ pub enum ConnectRefusal {
     /// A session or a will would have to be recorded, and the disk is full.
     #[error("the disk is full: no session and no will is taken that would have to be stored")]
     DiskFull,
+    /// A 3.1.1 client that was closed for what it published comes again and again.
+    #[error("closed for what it published, a 3.1.1 client is to stay away for {0:?} yet")]
+    TooSoon(Duration),
     /// The device has as many sessions as it may.
     #[error("the device has too many sessions")]
     TooManySessions,
@@ -97,6 +100,7 @@ impl ConnectRefusal {
             Self::ClientId { .. } => ReasonCode::ClientIdentifierNotValid,
             Self::WillDenied(_) => ReasonCode::NotAuthorized,
             Self::WillLevels => ReasonCode::TopicNameInvalid,
+            Self::TooSoon(_) => ReasonCode::ServerUnavailable,
             Self::DiskFull | Self::TooManySessions => ReasonCode::QuotaExceeded,
         }
     }

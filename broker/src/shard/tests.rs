@@ -260,10 +260,10 @@ async fn a_forward_is_taken_by_the_other_shard_and_the_first_one_hears_so_once_i
     logs[0].finish(&here);
     assert_eq!(said(&here, &outbox), [CONNACK, PUBACK, PUBACK, PUBACK]);
     let turns = |log: &Slow| log.taken.load(Ordering::SeqCst);
+    let before = turns(&logs[0]);
     while turns(&logs[1]) == 0 {
         tokio::task::yield_now().await;
     }
-    let before = turns(&logs[0]);
     // It may take them in several turns; while none is durable, it says nothing of them.
     for _ in 0..100 {
         tokio::task::yield_now().await;

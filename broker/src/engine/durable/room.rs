@@ -258,8 +258,8 @@ mod tests {
             ("dev-1", anew, "CONNACK 97 refused"),
             ("dev-3", wills, "CONNACK 97 refused"),
             ("dev-1", goes_on_with_will, "CONNACK 97 refused"),
-            ("dev-3", of_little_worth, "CONNACK 00"),
-            ("dev-3", |_| {}, "CONNACK 00"),
+            ("dev-3", of_little_worth, "*CONNACK 00"),
+            ("dev-3", |_| {}, "*CONNACK 00"),
             ("dev-1", lasting, "*CONNACK 00 present"),
             ("dev-1", |it| it.clean_start = true, "*CONNACK 00"),
         ];

@@ -71,8 +71,9 @@ pub(super) struct Session {
     pub(super) subscriptions: Subscriptions,
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound<Pending>,
-    /// Whether a QoS 2 delivery was, or may have been, ended whose identifier the client may remember yet: a message
-    /// under the same one would be a duplicate to it. The counting goes on then.
+    /// Whether a QoS 2 delivery was ended, or may have been, whose identifier the client may
+    /// remember yet: a message under the same one would be a duplicate to it. The counting goes
+    /// on then.
     pub(super) has_given_up: bool,
     /// The payload bytes in `outbound`.
     pub(super) in_flight_bytes: usize,

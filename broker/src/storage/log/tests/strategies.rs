@@ -2,7 +2,7 @@
 
 use super::samples::{forwarded, key, number, target};
 use crate::engine::{
-    Grant, Message, MessageParts, Record, SessionKey, SessionNumber, Target, Time,
+    Grant, Message, MessageParts, Reach, Record, SessionKey, SessionNumber, Target, Time,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -125,7 +125,7 @@ fn wills() -> impl Strategy<Value = Will> {
 
 fn of_numbers() -> impl Strategy<Value = Record> {
     let numbers = (any::<u64>(), any::<u32>(), 1_u64.., 1_u16..);
-    (numbers, 0..10).prop_map(|((session, expiry, message, id), which)| {
+    (numbers, 0..12).prop_map(|((session, expiry, message, id), which)| {
         let session = SessionNumber(session);
         let at = Time::from_millis(message);
         let message = number(message);
@@ -152,6 +152,11 @@ fn of_numbers() -> impl Strategy<Value = Record> {
             },
             7 => Record::Completed { session, packet_id },
             8 => Record::Accepted { session, packet_id },
+            9 => Record::ForwardsTaken {
+                from: expiry,
+                up_to: message,
+            },
+            10 => Record::ForwardsDone { up_to: message },
             _ => Record::Released { session, packet_id },
         }
     })
@@ -182,16 +187,23 @@ fn of_sessions() -> impl Strategy<Value = Record> {
     ]
 }
 
+fn reaches() -> impl Strategy<Value = Reach> {
+    prop_oneof![Just(Reach::Here), Just(Reach::Everywhere)]
+}
+
 fn of_messages() -> impl Strategy<Value = Record> {
     let numbers = || (1_u64..).prop_map(number);
     prop_oneof![
-        (numbers(), messages(), vec(targets(), 0..4)).prop_map(|(number, message, targets)| {
-            Record::Message {
-                number,
-                message,
-                targets: targets.into(),
+        (numbers(), messages(), vec(targets(), 0..4), reaches()).prop_map(
+            |(number, message, targets, reach)| {
+                Record::Message {
+                    number,
+                    message,
+                    targets: targets.into(),
+                    reach,
+                }
             }
-        }),
+        ),
         (numbers(), numbers(), targets()).prop_map(|(number, of, target)| Record::Copy {
             number,
             of,
