@@ -14,4 +14,4 @@ mod storing;
 mod trust;
 
 pub use server::{Plan, Running, start};
-pub use storing::OpenError;
+pub use storing::{OpenDisk, OpenError};

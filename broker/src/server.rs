@@ -8,7 +8,7 @@ use crate::engine::{self, Input};
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
 use crate::shard::{Shards, keep_time};
 use crate::storage::{DataDirectory, StorageError};
-use crate::storing::{self, OpenError};
+use crate::storing::{self, OpenDisk, OpenError};
 use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::SupportedKxGroup;
@@ -33,6 +33,7 @@ pub struct Plan {
     config: Config,
     policy: Arc<Policy>,
     listeners: Vec<(Listener, Generation)>,
+    disk: OpenDisk,
 }
 
 /// Something the operator can put right before the broker starts.
@@ -86,6 +87,12 @@ impl Plan {
         self
     }
 
+    /// Keeps the files of each shard where `disk` says, in place of the folder it is given.
+    #[must_use]
+    pub fn on_disk(self, disk: OpenDisk) -> Self {
+        Self { disk, ..self }
+    }
+
     /// Reads the configuration at `path` and all files that it names.
     ///
     /// # Errors
@@ -116,6 +123,7 @@ impl Plan {
                 config,
                 policy: Arc::new(policy),
                 listeners,
+                disk: storing::open_folder,
             }),
             _ => Err(errors),
         }
@@ -223,8 +231,9 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
         config,
         policy,
         listeners,
+        disk,
     } = plan;
-    let opened = storing::open(&config, policy).await?;
+    let opened = storing::open(&config, policy, disk).await?;
     let sockets = bind(listeners).await?;
     let mut running = Running {
         addresses: sockets.iter().map(|(_, local, _)| *local).collect(),

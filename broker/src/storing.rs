@@ -6,7 +6,7 @@ use crate::config::{Config, Durability};
 use crate::engine::policy::Policy;
 use crate::engine::{Engine, NotRestored, Restored, ShardPlace};
 use crate::shard::{Shard, Shards, Waiting};
-use crate::storage::log::{self, Folder, LogError, SegmentBytes};
+use crate::storage::log::{self, Disk, Folder, LogError, SegmentBytes};
 use crate::storage::{DataDirectory, DirectoryError, Durable, Memory, Opened, Storage};
 use crate::trust::draw_nonce;
 use std::io;
@@ -47,6 +47,14 @@ pub enum OpenError {
     },
 }
 
+/// Opens what has the files of a shard, by the path of its folder.
+pub type OpenDisk = fn(PathBuf) -> io::Result<Arc<dyn Disk>>;
+
+/// The folder itself.
+pub(crate) fn open_folder(path: PathBuf) -> io::Result<Arc<dyn Disk>> {
+    Ok(Arc::new(Folder::open(path)?))
+}
+
 /// Shards with their storage.
 pub(crate) struct Stored {
     pub(crate) shards: Shards,
@@ -58,7 +66,11 @@ pub(crate) struct Stored {
 const PLACE: ShardPlace = ShardPlace { index: 0, count: 1 };
 
 /// Builds the shards.
-pub(crate) async fn open(config: &Config, policy: Arc<Policy>) -> Result<Stored, OpenError> {
+pub(crate) async fn open(
+    config: &Config,
+    policy: Arc<Policy>,
+    disk: OpenDisk,
+) -> Result<Stored, OpenError> {
     let limits = config.limits.clone();
     let engine = Engine::new(limits, policy, PLACE, draw_nonce());
     let waiting = Arc::new(Waiting::new());
@@ -78,6 +90,7 @@ pub(crate) async fn open(config: &Config, policy: Arc<Policy>) -> Result<Stored,
     let opening = Opening {
         path: path.clone(),
         settings,
+        disk,
     };
     // It reads for as long as there is something to be read.
     let opened = spawn_blocking(move || opening.open(engine)).await;
@@ -111,6 +124,7 @@ fn settings(config: &Config) -> log::Settings {
 struct Opening {
     path: PathBuf,
     settings: log::Settings,
+    disk: OpenDisk,
 }
 
 impl Opening {
@@ -119,13 +133,13 @@ impl Opening {
         let begun = Instant::now();
         let directory = DataDirectory::take(&self.path, PLACE.count)?;
         let path = &self.path;
-        let folder = Folder::open(directory.shard(PLACE.index));
-        let folder = folder.map_err(|source| OpenError::System {
+        let disk = (self.disk)(directory.shard(PLACE.index));
+        let disk = disk.map_err(|source| OpenError::System {
             path: path.clone(),
             source,
         })?;
         let durability = self.settings.durability;
-        let opened = Durable::open(Arc::new(folder), self.settings);
+        let opened = Durable::open(disk, self.settings);
         let (restored, opened) = opened.map_err(|source| OpenError::Log {
             path: path.clone(),
             source,
