@@ -17,6 +17,7 @@ mod ca;
 pub mod canary;
 pub mod clauses;
 pub mod client;
+pub mod faulty_disk;
 pub mod identity;
 pub mod log;
 pub mod mqtt;

@@ -5,6 +5,7 @@
 use crate::raw::PATIENCE;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// The lines so far. More may come.
@@ -14,8 +15,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Takes lines from `source` until it ends, on a thread of its own.
-    pub fn follow(&self, source: impl Read + Send + 'static) {
+    /// Takes lines from `source` until it ends, on a thread of its own, which ends with it.
+    pub fn follow(&self, source: impl Read + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         std::thread::spawn(move || {
             let mut source = BufReader::new(source);
@@ -28,7 +29,7 @@ impl Log {
                 );
                 line.clear();
             }
-        });
+        })
     }
 
     /// All lines so far.

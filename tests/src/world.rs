@@ -31,6 +31,8 @@ pub struct Settings {
     pub policy: String,
     /// Lines for `[limits]`.
     pub limits: String,
+    /// Lines for `[storage]`.
+    pub storage: String,
     /// The oldest version of TLS.
     pub tls_min: &'static str,
     /// The trust domain of the device authority.
@@ -42,6 +44,7 @@ impl Default for Settings {
         Self {
             policy: String::from(PERMISSIVE),
             limits: String::new(),
+            storage: String::new(),
             tls_min: "1.3",
             trust_domain: crate::authority::TRUST_DOMAIN,
         }
@@ -89,7 +92,7 @@ impl World {
     pub fn start_with(settings: &Settings) -> Self {
         let files = tempfile::tempdir().unwrap();
         let config = write_files(files.path(), settings);
-        let mut child = Command::new(program())
+        let mut child = Command::new(program("test-broker"))
             .arg(config)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -118,7 +121,7 @@ impl World {
         let files = tempfile::tempdir().unwrap();
         let config = write_files(files.path(), settings);
         spoil(files.path());
-        let output = Command::new(program())
+        let output = Command::new(program("test-broker"))
             .arg(config)
             .stdin(Stdio::null())
             .output()
@@ -242,15 +245,16 @@ impl Drop for World {
     }
 }
 
-/// The program that cargo has built beside this test.
-fn program() -> PathBuf {
+/// The program of this name that cargo has built beside this test.
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let program = test.ancestors().nth(2).unwrap().join("test-broker");
+    let program = test.ancestors().nth(2).unwrap().join(name);
     assert!(program.exists(), "{} is not built", program.display());
     program
 }
 
-fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
+/// Writes all that a broker is started with. Yields where its configuration is.
+pub fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
     Authority::shared().write_broker_files(dir);
     fs::write(dir.join("policy.toml"), &settings.policy).unwrap();
     let mut config = String::new();
@@ -259,8 +263,8 @@ fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
         "[[listener]]\naddress = '127.0.0.1:0'\ncertificate = 'broker/cert.pem'\n\
          key = 'broker/key.pem'\ntls_min = '{}'\n\n\
          [[trust.anchor]]\nfile = 'device-ca.pem'\ntrust_domain = '{}'\n\n\
-         [policy]\nfile = 'policy.toml'\n\n[limits]\n{}\n",
-        settings.tls_min, settings.trust_domain, settings.limits
+         [policy]\nfile = 'policy.toml'\n\n[limits]\n{}\n\n[storage]\n{}\n",
+        settings.tls_min, settings.trust_domain, settings.limits, settings.storage
     )
     .unwrap();
     let path = dir.join("broker.toml");
