@@ -154,11 +154,11 @@ impl Header {
 /// Makes a spare of this size: room on the disk that the log has for itself.
 pub(in crate::storage) fn prepare(shelf: &Shelf, spare: &str, size: u64) -> Result<(), LogError> {
     let outcome = fill(shelf, size).and_then(|()| shelf.rename(PREPARING, spare));
-    if outcome.is_err() {
+    outcome.map_err(|error| {
         // What it has taken of a full disk is of use to others; the first error says more.
         let _ = shelf.remove(PREPARING);
-    }
-    outcome
+        shelf.measured_again(error)
+    })
 }
 
 fn fill(shelf: &Shelf, size: u64) -> Result<(), LogError> {

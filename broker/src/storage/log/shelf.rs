@@ -64,6 +64,21 @@ impl Shelf {
         self.disk.free_bytes().unwrap_or(u64::MAX)
     }
 
+    /// The same error with as much room as there is now, where it says that there was too little.
+    pub(in crate::storage) fn measured_again(&self, error: LogError) -> LogError {
+        match error {
+            LogError::Full {
+                path, size, source, ..
+            } => LogError::Full {
+                path,
+                size,
+                free: Free(self.disk.free_bytes().ok()),
+                source,
+            },
+            other => other,
+        }
+    }
+
     pub(in crate::storage) fn missing(&self, name: &str) -> LogError {
         LogError::Missing {
             path: self.disk.path(name),
