@@ -142,11 +142,6 @@ impl Broker {
         self.process.wait().unwrap()
     }
 
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Kills it with SIGKILL and does not wait for it.
     pub(crate) fn end(&mut self) {
         // It may be gone.

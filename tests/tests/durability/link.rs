@@ -1,7 +1,7 @@
 //! A connection that may end at any moment, since somebody kills the broker.
 
 use countersign_tests::authority::Authority;
-use countersign_tests::mqtt::answer::{Connack, Suback};
+use countersign_tests::mqtt::answer::{Ack, Connack, Published, Suback};
 use countersign_tests::mqtt::connect::Connect;
 use countersign_tests::mqtt::request::{self, Publish, Subscribe};
 use countersign_tests::mqtt::{Frame, Kind, Version};
@@ -103,9 +103,26 @@ impl Link {
         let publish = Publish::new(topic, payload).qos(1).id(id);
         self.send(&publish.bytes(self.version))?;
         let puback = self.hear()?;
-        let ack = countersign_tests::mqtt::answer::Ack::read(&puback, self.version, Kind::Puback);
+        let ack = Ack::read(&puback, self.version, Kind::Puback);
         assert_eq!(ack.id, id);
         Ok(ack.code)
+    }
+
+    /// Takes what waits at QoS 1 and acknowledges it: so many messages if they are there, and more
+    /// if more come.
+    pub(crate) fn take_all(&mut self, count: usize) -> Vec<Published> {
+        let mut taken = Vec::new();
+        loop {
+            let patience = if taken.len() < count { 2000 } else { 100 };
+            let frame = self.hear_within(Duration::from_millis(patience)).unwrap();
+            let Some(frame) = frame else {
+                return taken;
+            };
+            let published = Published::read(&frame, self.version);
+            let puback = request::ack(Kind::Puback, published.id.unwrap());
+            self.send(&puback).unwrap();
+            taken.push(published);
+        }
     }
 
     /// Leaves in good order.

@@ -12,5 +12,8 @@
 )]
 
 mod broker;
+mod damage;
+mod full;
 mod kills;
 mod link;
+mod tmpfs;
