@@ -11,6 +11,7 @@
 )]
 
 mod binary;
+mod killed;
 mod mosquitto;
 mod openssl;
 mod paho;

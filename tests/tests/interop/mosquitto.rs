@@ -134,7 +134,7 @@ fn a_publish_outside_the_policy_is_refused_in_words() {
 }
 
 /// A mosquitto client with an identity of `up`.
-fn client(program: &str, up: &Up, identity: &str) -> Command {
+pub(crate) fn client(program: &str, up: &Up, identity: &str) -> Command {
     let identity = up.identity(identity);
     // A pipe would keep what `-d` says until the end.
     let mut command = Command::new("stdbuf");
