@@ -76,7 +76,7 @@ impl Store {
             Ok(broker) => {
                 assert!(verified.status.success(), "{what}: {verified:?}");
                 let found = self.take_all(&broker, MESSAGES);
-                let last = found.len() as u32;
+                let last = u32::try_from(found.len()).unwrap();
                 assert!(found.into_iter().eq(1..=last), "{what}: a hole");
                 assert!(last >= MESSAGES - 1, "{what}: {last} are left");
                 let is_said = last == MESSAGES || broker.log.count(&["never acknowledged"]) == 1;
@@ -197,7 +197,7 @@ fn damage(flips: u32, cuts: u32) {
         }
         store.restore();
     }
-    println!("{flips} flips, {cuts} cuts: {started} started, {refused} refused");
+    println!("outcome: {flips} flips and {cuts} cuts: {started} started, {refused} refused");
     assert!(refused > started, "{started} started, {refused} refused");
 }
 

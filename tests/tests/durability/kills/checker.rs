@@ -130,7 +130,9 @@ impl Checker {
 
     fn talk(&mut self, broker: &mut Broker, end: End) -> By {
         let round = Round::new(self.rounds, broker.address);
-        let checked = retained::check(&round, &self.publishers);
+        // Where all of us were stopped for a while, the broker has closed what was unfinished.
+        let check = || retained::check(&round, &self.publishers);
+        let checked = check().or_else(|Gone| check());
         let random = &mut self.random;
         let (count, pause) = (1 + random.below(150), random.below(3000));
         let wills = &self.wills;

@@ -58,7 +58,7 @@ fn kill_at_any_moment(kills: u32) {
         checker.live(End::Killed);
         settle(&mut checker, kill, kills);
     }
-    println!("{}", checker.summary());
+    println!("outcome: {}", checker.summary());
 }
 
 fn kill_at_points(kills: u32) {
@@ -71,7 +71,7 @@ fn kill_at_points(kills: u32) {
         checker.live(End::At(Fault { point, step }));
         settle(&mut checker, kill, kills);
     }
-    println!("{}", checker.summary());
+    println!("outcome: {}", checker.summary());
     assert!(checker.faults > kills / 2, "{}", checker.summary());
 }
 

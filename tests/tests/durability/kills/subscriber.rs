@@ -134,10 +134,9 @@ impl Subscriber {
         let number: u32 = number.parse().unwrap();
         let last = self.last.entry(topic.clone()).or_default();
         let name = &self.name;
-        let gap = "is lost or out of order";
         assert!(
             number <= *last + 1,
-            "{name}: {topic} {number} came behind {last}: what is between {gap}"
+            "{name}: {topic} {number} came behind {last}: what is between them is lost"
         );
         let is_new = number == *last + 1;
         assert!(
