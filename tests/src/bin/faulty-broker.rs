@@ -3,7 +3,7 @@
 //! The broker is the one that everybody runs: it is handed another disk and knows of no fault.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-#![allow(clippy::panic, reason = "tests")]
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use broker::Plan;
 use countersign_tests::faulty_disk;
