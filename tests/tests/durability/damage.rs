@@ -203,9 +203,13 @@ fn damage(flips: u32, cuts: u32) {
 
 #[test]
 #[ignore = "needs the binary; scripts/test runs it"]
-fn a_flip_in_the_last_frame_costs_that_frame_and_is_said() {
+fn a_flip_costs_the_last_frame_and_no_other_in_the_last_segment() {
     let mut store = Store::new();
     let last = store.segments().pop().unwrap();
+    // The body of its first frame.
+    flip(&last, (512 + 64) * 8);
+    assert!(!store.check("a flip in the first frame of the last segment"));
+    store.restore();
     let bytes = fs::read(&last).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     flip(&last, end as u64 * 8);
