@@ -8,7 +8,7 @@ pub mod config;
 pub mod engine;
 mod net;
 pub mod server;
-mod shard;
+pub mod shard;
 pub mod storage;
 mod storing;
 mod trust;

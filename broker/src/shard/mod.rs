@@ -2,7 +2,8 @@
 //!
 //! Nothing is said before the records it depends on are durable. Whoever brings inputs takes the
 //! turn when the shard is free and leaves them for the holder when it is not: a hand-over to a
-//! thread of its own would cost more than the decision.
+//! thread of its own would cost more than the decision. So a shard needs no thread, and where its
+//! storage needs none and its clock is given, all that it does follows from what it is told.
 
 mod clock;
 mod mailbox;
@@ -15,10 +16,10 @@ mod tests;
 mod timer;
 mod waiting;
 
-pub(crate) use outbox::{Durable, Outbox, Said};
-pub(crate) use shards::Shards;
+pub use outbox::{Durable, Outbox, Said};
+pub use shards::Shards;
 pub(crate) use timer::keep_time;
-pub(crate) use waiting::Waiting;
+pub use waiting::Waiting;
 
 use crate::engine::{ConnectionId, Counters, Effects, Engine, Input, Time};
 use crate::storage::{Storage, StorageError};
@@ -37,7 +38,7 @@ const MAILBOX_LEN_MAX: usize = 16 * 1024;
 const TURNS_IN_A_ROW_MAX: usize = 8;
 
 /// One engine with its log and its mailbox.
-pub(crate) struct Shard {
+pub struct Shard {
     mailbox: Mailbox,
     outboxes: Outboxes,
     /// What waits for the log.
@@ -70,11 +71,11 @@ enum Turn {
 
 /// The shard takes no more inputs: its log failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failed;
+pub struct Failed;
 
 impl Shard {
     /// A shard that begins with this engine and this log, which tells `waiting` how it gets on.
-    pub(crate) fn new(engine: Engine, storage: Box<dyn Storage>, waiting: Arc<Waiting>) -> Self {
+    pub fn new(engine: Engine, storage: Box<dyn Storage>, waiting: Arc<Waiting>) -> Self {
         let deadline = watch::Sender::new(engine.deadline());
         let core = Core {
             engine,
@@ -95,20 +96,31 @@ impl Shard {
         }
     }
 
+    /// The same with a clock that asks `read`.
+    #[must_use]
+    pub fn timed_by(mut self, read: impl FnMut() -> Time + Send + 'static) -> Self {
+        let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner);
+        core.clock = Clock::of(read);
+        self
+    }
+
     /// Lets the connection be spoken to, from before its first input on.
-    pub(crate) fn open(&self, connection: ConnectionId, outbox: Arc<Outbox>) {
+    pub fn open(&self, connection: ConnectionId, outbox: Arc<Outbox>) {
         self.outboxes.open(connection, outbox);
     }
 
     /// The connection is gone: nothing more is said to it, and the engine hears so.
-    pub(crate) fn close(self: &Arc<Self>, connection: ConnectionId) {
+    pub fn close(self: &Arc<Self>, connection: ConnectionId) {
         self.outboxes.close(connection);
         self.tell(Input::Lost { connection });
     }
 
     /// Hands over a batch of inputs, which are decided before this returns or by whoever has the
     /// turn. Pending while the mailbox is full.
-    pub(crate) fn poll_hand_over(
+    ///
+    /// # Errors
+    /// If the shard has failed.
+    pub fn poll_hand_over(
         self: &Arc<Self>,
         inputs: &mut Vec<Input>,
         cx: &mut Context<'_>,
@@ -122,29 +134,39 @@ impl Shard {
     }
 
     /// Hands over one input of our own, whatever waits.
-    pub(crate) fn tell(self: &Arc<Self>, input: Input) {
+    pub fn tell(self: &Arc<Self>, input: Input) {
         self.mailbox.leave(input);
         self.take_turns();
     }
 
     /// The error that ended this shard, once there is one.
-    pub(crate) fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>> {
+    pub fn failure(&self) -> watch::Receiver<Option<Arc<StorageError>>> {
         self.waiting.failure()
     }
 
     /// What the engine has counted so far. Waits for the end of a turn.
-    pub(crate) fn counters(&self) -> Counters {
+    pub fn counters(&self) -> Counters {
+        self.look(|engine| *engine.counters())
+    }
+
+    /// Looks into the engine. Waits for the end of a turn.
+    pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        *core.engine.counters()
+        look(&core.engine)
+    }
+
+    /// When [`Input::Tick`] is due, if nothing else happens.
+    pub fn deadline(&self) -> Option<Time> {
+        *self.deadline.borrow()
     }
 
     /// How far the log is durable: what is said waits for it.
-    pub(crate) fn durable(&self) -> &Durable {
+    pub fn durable(&self) -> &Durable {
         self.waiting.durable()
     }
 
     /// How many QoS 0 messages found no room in an outbox.
-    pub(crate) fn dropped_at_outboxes(&self) -> u64 {
+    pub fn dropped_at_outboxes(&self) -> u64 {
         self.outboxes.dropped()
     }
 
@@ -163,7 +185,7 @@ impl Shard {
     }
 
     /// Goes on wherever the log was waited for, for as long as the shard lives.
-    pub(crate) async fn follow(self: Arc<Self>) {
+    pub async fn follow(self: Arc<Self>) {
         loop {
             self.waiting.turn_wanted().await;
             for input in self.waiting.take_inputs() {

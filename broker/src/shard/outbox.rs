@@ -19,7 +19,7 @@ const JOINED_LEN_MAX: usize = 16 * 1024;
 
 /// What waits for one connection. The shard fills it, the connection's task empties it.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     /// As many bytes may wait before QoS 0 is dropped.
     bytes_max: usize,
     /// As many bytes may wait before the connection stops listening.
@@ -49,7 +49,7 @@ struct Chunk {
 
 /// What a connection is to do next.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub enum Said {
     /// Write these packets, which begin with a CONNACK where there is a greeting.
     Packets(BytesMut, Option<Greeting>),
     /// All is written: tell the engine that it is drained.
@@ -60,14 +60,15 @@ pub(crate) enum Said {
 
 /// How far a log is durable, as all who wait for it see it.
 #[derive(Debug, Default)]
-pub(crate) struct Durable(AtomicU64);
+pub struct Durable(AtomicU64);
 
 impl Durable {
     pub(crate) fn reach(&self, position: Position) {
         self.0.fetch_max(position.0, Ordering::SeqCst);
     }
 
-    pub(crate) fn position(&self) -> Position {
+    /// Everything up to here is durable.
+    pub fn position(&self) -> Position {
         Position(self.0.load(Ordering::SeqCst))
     }
 }
@@ -75,7 +76,7 @@ impl Durable {
 impl Outbox {
     /// An empty outbox that holds about `bytes_max` bytes before it drops QoS 0, and as many and
     /// `window_bytes_max` more before it is crowded.
-    pub(crate) fn new(bytes_max: usize, window_bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize, window_bytes_max: usize) -> Self {
         Self {
             bytes_max,
             crowd: bytes_max.saturating_add(window_bytes_max),
@@ -111,7 +112,7 @@ impl Outbox {
     }
 
     /// Takes what comes next. Pending while there is nothing that may be said.
-    pub(crate) fn poll_next(&self, durable: &Durable, cx: &mut Context<'_>) -> Poll<Said> {
+    pub fn poll_next(&self, durable: &Durable, cx: &mut Context<'_>) -> Poll<Said> {
         let mut inner = self.lock();
         inner.len -= mem::take(&mut inner.taken_len);
         if let Some(said) = inner.next(durable.position()) {
@@ -128,7 +129,7 @@ impl Outbox {
     }
 
     /// The connection's task is about to look by itself: it need not be woken.
-    pub(crate) fn look_soon(&self) {
+    pub fn look_soon(&self) {
         self.lock().waker = None;
     }
 
@@ -141,7 +142,7 @@ impl Outbox {
     }
 
     /// Whether a peer that does not read has let so much gather that we read no more from it.
-    pub(crate) fn is_crowded(&self) -> bool {
+    pub fn is_crowded(&self) -> bool {
         self.lock().len > self.crowd
     }
 

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// The shards, at least one.
-pub(crate) struct Shards {
+pub struct Shards {
     first: Arc<Shard>,
     others: Vec<Arc<Shard>>,
 }
 
 impl Shards {
     /// Joins shards, so that messages of one reach the sessions of the others.
-    pub(crate) fn new(first: Shard, others: Vec<Shard>) -> Self {
+    pub fn new(first: Shard, others: Vec<Shard>) -> Self {
         let shards = Self {
             first: Arc::new(first),
             others: others.into_iter().map(Arc::new).collect(),
@@ -38,12 +38,12 @@ impl Shards {
     }
 
     /// Every shard.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Shard>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Shard>> {
         std::iter::once(&self.first).chain(&self.others)
     }
 
     /// The shard that this device's sessions are in.
-    pub(crate) fn of(&self, subject: &Subject) -> &Arc<Shard> {
+    pub fn of(&self, subject: &Subject) -> &Arc<Shard> {
         if self.others.is_empty() {
             return &self.first;
         }
@@ -55,12 +55,12 @@ impl Shards {
     }
 
     /// Tells every shard.
-    pub(crate) fn tell_all(&self, input: impl Fn() -> Input) {
+    pub fn tell_all(&self, input: impl Fn() -> Input) {
         self.all().for_each(|shard| shard.tell(input()));
     }
 
     /// Resolves when the log of a shard has failed.
-    pub(crate) async fn failure(&self) -> Arc<StorageError> {
+    pub async fn failure(&self) -> Arc<StorageError> {
         let mut watched = JoinSet::new();
         for shard in self.all() {
             let mut failure = shard.failure();

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 
 /// Stands between the threads of a log and those that take turns.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub struct Waiting {
     durable: Durable,
     /// The connections that have something to hear at a position, in the order of these.
     listeners: Mutex<VecDeque<(Position, Arc<Outbox>)>>,
@@ -29,7 +29,8 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn new() -> Self {
+    /// Nothing waits, and nothing is durable yet.
+    pub fn new() -> Self {
         Self {
             durable: Durable::default(),
             listeners: Mutex::default(),
@@ -41,7 +42,7 @@ impl Waiting {
     }
 
     /// Hears what storage has to tell, on a thread of its own.
-    pub(crate) fn hear(&self, progress: Progress) {
+    pub fn hear(&self, progress: Progress) {
         match progress {
             Progress::Durable(position) => {
                 self.reach(position);

@@ -42,6 +42,26 @@ pub(super) enum Stop {
 }
 
 impl Checkpointer {
+    /// For a log that recovery found to go up to `recovered`.
+    pub(super) fn new(
+        (shelf, settings): (Shelf, Settings),
+        desk: &Arc<Desk>,
+        (pen, recovered): (&Pen, Position),
+    ) -> Self {
+        let maker = Maker {
+            shelf,
+            settings,
+            desk: Arc::clone(desk),
+            recovered,
+            tried: Position::default(),
+        };
+        Self {
+            maker,
+            desk: Arc::clone(desk),
+            pen: pen.clone(),
+        }
+    }
+
     /// Works until storage is closed or fails.
     pub(super) fn run(mut self, tell: &dyn Fn(Progress)) {
         loop {

@@ -4,7 +4,7 @@
 //! thread, contents are fetched by another, and a third one makes checkpoints.
 
 use super::checkpoint;
-use super::checkpointer::{Checkpointer, Maker};
+use super::checkpointer::Checkpointer;
 use super::desk::Desk;
 use super::ledger::Ledger;
 use super::loader::{self, Job};
@@ -12,12 +12,13 @@ use super::log::segment::name_of;
 use super::log::shelf::Shelf;
 use super::log::{Disk, Log, LogError, Recovered, Settings, Torn};
 use super::state::{State, restore};
+use super::steps::Steps;
 use super::{Position, Progress, Storage, StorageError, contents};
 use crate::engine::{Load, Record, Restored};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 /// The storage of a shard. Dropped, it writes what has gathered.
@@ -136,24 +137,9 @@ impl Opened {
             self.recovered
                 .start(Arc::clone(&desk), move |it| tell(it))?
         };
-        let checkpointer = Checkpointer {
-            maker: Maker {
-                shelf: self.shelf.clone(),
-                settings: self.settings,
-                desk: Arc::clone(&desk),
-                recovered: position,
-                tried: Position::default(),
-            },
-            desk: Arc::clone(&desk),
-            pen: log.pen().clone(),
-        };
-        let (jobs, asked) = mpsc::channel();
-        let mut durable = Durable {
-            log,
-            desk: Arc::clone(&desk),
-            jobs: Some(jobs),
-            threads: Vec::new(),
-        };
+        let files = (self.shelf.clone(), self.settings);
+        let checkpointer = Checkpointer::new(files, &desk, (log.pen(), position));
+        let (mut durable, asked) = Durable::new(log, Arc::clone(&desk));
         let files = self.shelf;
         durable.spawn("log-loader", &tell, move |tell| {
             loader::run(&asked, (&files, &desk), tell);
@@ -163,7 +149,33 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// Lets it be written without threads: what they would do is done by [`Steps`]. It calls `tell`
+    /// as they would.
+    pub fn in_steps(self, tell: impl Fn(Progress) + Send + 'static) -> (Durable, Steps) {
+        let desk = Arc::new(Desk::new(self.ledger));
+        let position = self.recovered.position();
+        let (log, writer) = self.recovered.by_hand(Arc::clone(&desk));
+        let files = (self.shelf.clone(), self.settings);
+        let checkpointer = Checkpointer::new(files, &desk, (log.pen(), position));
+        let (durable, asked) = Durable::new(log, desk);
+        let steps = Steps::new(writer, checkpointer, (self.shelf, asked), Box::new(tell));
+        (durable, steps)
+    }
+}
+
 impl Durable {
+    fn new(log: Log, desk: Arc<Desk>) -> (Self, Receiver<Job>) {
+        let (jobs, asked) = mpsc::channel();
+        let durable = Self {
+            log,
+            desk,
+            jobs: Some(jobs),
+            threads: Vec::new(),
+        };
+        (durable, asked)
+    }
+
     /// Starts a thread without which storage is none.
     fn spawn<T: Fn(Progress) + Send + Sync + 'static>(
         &mut self,

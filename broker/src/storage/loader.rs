@@ -2,6 +2,7 @@
 
 use super::contents;
 use super::desk::Desk;
+use super::log::LogError;
 use super::log::shelf::Shelf;
 use super::{Position, Progress};
 use crate::engine::Load;
@@ -17,13 +18,22 @@ pub(super) fn run(jobs: &Receiver<Job>, (shelf, desk): (&Shelf, &Desk), tell: &d
         if desk.wait_for(position).is_err() {
             return;
         }
-        let read = |placed: &[_]| contents::messages(shelf, placed);
-        match contents::of_needed(desk, &load.messages, read) {
-            Ok(messages) => tell(Progress::Loaded {
-                session: load.session,
-                messages,
-            }),
+        match fetch(load, (shelf, desk)) {
+            Ok(loaded) => tell(loaded),
             Err(error) => return tell(Progress::Failed(Arc::new(error))),
         }
     }
+}
+
+/// Loads what the ledger knows.
+///
+/// # Errors
+/// If something is not there that must be.
+pub(super) fn fetch(load: Load, (shelf, desk): (&Shelf, &Desk)) -> Result<Progress, LogError> {
+    let read = |placed: &[_]| contents::messages(shelf, placed);
+    let messages = contents::of_needed(desk, &load.messages, read)?;
+    Ok(Progress::Loaded {
+        session: load.session,
+        messages,
+    })
 }

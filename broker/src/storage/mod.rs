@@ -17,12 +17,14 @@ mod memory;
 pub mod offline;
 pub mod salvage;
 mod state;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use directory::{DataDirectory, DirectoryError};
 pub use durable::{Durable, Opened};
 pub use memory::Memory;
+pub use steps::Steps;
 
 use crate::engine::{Load, Message, MessageNumber, Record, Room, SessionNumber};
 use log::LogError;

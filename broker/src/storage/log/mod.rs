@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use watermark::Watermark;
 use writer::Shared;
+pub(super) use writer::Writer;
 
 /// So much gathers for one frame at the most, unless a single turn has more.
 const FRAME_LEN_MAX: u64 = 8 * 1024 * 1024;
@@ -128,9 +129,8 @@ impl SegmentBytes {
         range.contains(&bytes).then_some(Self(bytes))
     }
 
-    /// A length that nobody may set.
-    #[cfg(test)]
-    pub(super) fn of(bytes: u64) -> Self {
+    /// A length that nobody may set, for a disk that is simulated.
+    pub fn of(bytes: u64) -> Self {
         Self(bytes)
     }
 
@@ -193,15 +193,18 @@ impl Recovered {
         self.appender.segments()
     }
 
-    /// Lets the log be written without a thread, by `write`.
-    #[cfg(test)]
-    pub(super) fn by_hand<T>(self, desk: &Desk, write: impl FnOnce(writer::Writer<'_>) -> T) -> T {
-        let shared = Shared::new(self.position(), self.frame_len_max);
-        write(writer::Writer::new(
-            &shared,
-            self.appender,
-            (desk, self.watermark),
-        ))
+    /// Lets the log be written without a thread, by whoever has the writer.
+    pub(super) fn by_hand(self, desk: Arc<Desk>) -> (Log, Writer) {
+        let shared = Arc::new(Shared::new(self.position(), self.frame_len_max));
+        let writer = {
+            let shared = Arc::clone(&shared);
+            Writer::new(shared, self.appender, (desk, self.watermark))
+        };
+        let log = Log {
+            pen: Pen { shared },
+            writer: None,
+        };
+        (log, writer)
     }
 
     /// Lets the log be written. `tell` is called by the thread that writes, after each sync.
@@ -213,17 +216,10 @@ impl Recovered {
         desk: Arc<Desk>,
         tell: impl FnMut(Progress) + Send + 'static,
     ) -> std::io::Result<Log> {
-        let shared = Arc::new(Shared::new(self.position(), self.frame_len_max));
-        let (appender, watermark) = (self.appender, self.watermark);
-        let writer = {
-            let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new().name("log".to_owned());
-            thread.spawn(move || writer::run(&shared, appender, (&desk, watermark), tell))?
-        };
-        Ok(Log {
-            pen: Pen { shared },
-            writer: Some(writer),
-        })
+        let (mut log, writer) = self.by_hand(desk);
+        let thread = thread::Builder::new().name("log".to_owned());
+        log.writer = Some(thread.spawn(move || writer::run(writer, tell))?);
+        Ok(log)
     }
 }
 

@@ -125,10 +125,24 @@ impl Shared {
             gathering = wait(&self.work, gathering);
             gathering.idle = false;
         }
+        self.hand_over(&mut gathering, batch);
+        gathering.closing
+    }
+
+    /// Takes what there is to do. Whether there is anything.
+    fn take_now(&self, batch: &mut Batch) -> bool {
+        let mut gathering = self.gathering();
+        let any = !gathering.is_idle() && gathering.failure.is_none();
+        if any {
+            self.hand_over(&mut gathering, batch);
+        }
+        any
+    }
+
+    fn hand_over(&self, gathering: &mut Gathering, batch: &mut Batch) {
         std::mem::swap(&mut gathering.batch, batch);
         self.is_behind.store(false, Ordering::SeqCst);
         gathering.looks = false;
-        gathering.closing
     }
 
     fn fail(&self, error: LogError) -> Arc<LogError> {
@@ -156,13 +170,7 @@ fn wait<'g>(at: &Condvar, gathering: MutexGuard<'g, Gathering>) -> MutexGuard<'g
 }
 
 /// Writes until the log is closed or fails.
-pub(super) fn run(
-    shared: &Shared,
-    appender: Appender,
-    (desk, watermark): (&Desk, Watermark),
-    mut tell: impl FnMut(Progress),
-) {
-    let mut writer = Writer::new(shared, appender, (desk, watermark));
+pub(super) fn run(mut writer: Writer, mut tell: impl FnMut(Progress)) {
     let outcome = catch_unwind(AssertUnwindSafe(|| writer.write_all(&mut tell)));
     // Whoever opens the log next must find nobody at work in it.
     let _ = writer.making.take().map(JoinHandle::join);
@@ -171,16 +179,14 @@ pub(super) fn run(
         Ok(Err(error)) => error,
         Err(_) => LogError::ThreadLost,
     };
-    let failure = shared.fail(error);
-    desk.close();
-    tell(Progress::Failed(failure));
+    writer.give_up(error, &mut tell);
 }
 
 /// What writes frames and keeps the ledger, by itself on no thread.
-pub(in crate::storage) struct Writer<'s> {
-    shared: &'s Shared,
+pub(in crate::storage) struct Writer {
+    shared: Arc<Shared>,
     appender: Appender,
-    desk: &'s Desk,
+    desk: Arc<Desk>,
     watermark: Watermark,
     /// A thread that makes a spare.
     making: Option<JoinHandle<Result<String, LogError>>>,
@@ -189,11 +195,11 @@ pub(in crate::storage) struct Writer<'s> {
 /// So many marks are entered before others may look into the ledger.
 const MARKS_AT_ONCE: usize = 4096;
 
-impl<'s> Writer<'s> {
+impl Writer {
     pub(super) fn new(
-        shared: &'s Shared,
+        shared: Arc<Shared>,
         appender: Appender,
-        (desk, watermark): (&'s Desk, Watermark),
+        (desk, watermark): (Arc<Desk>, Watermark),
     ) -> Self {
         Self {
             shared,
@@ -217,6 +223,32 @@ impl<'s> Writer<'s> {
             }
             self.make_spare();
         }
+    }
+
+    /// Writes what has gathered by now. Whether there was anything. It is at its end after an error,
+    /// which it has told.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(in crate::storage) fn write_now(
+        &mut self,
+        batch: &mut Batch,
+        tell: &mut impl FnMut(Progress),
+    ) -> Result<bool, Arc<LogError>> {
+        if !self.shared.take_now(batch) {
+            return Ok(false);
+        }
+        let written = self.write(batch, tell);
+        written.map_err(|error| self.give_up(error, tell))?;
+        Ok(true)
+    }
+
+    /// Nothing more can be written.
+    fn give_up(&self, error: LogError, tell: &mut impl FnMut(Progress)) -> Arc<LogError> {
+        let failure = self.shared.fail(error);
+        self.desk.close();
+        tell(Progress::Failed(Arc::clone(&failure)));
+        failure
     }
 
     /// Writes what has gathered, says so, and lets go of what nobody needs any more.
@@ -290,7 +322,7 @@ impl<'s> Writer<'s> {
     }
 
     /// Segments have come or gone: says so, and whether there is room.
-    fn judge_room(&mut self, tell: &mut impl FnMut(Progress)) {
+    pub(in crate::storage) fn judge_room(&mut self, tell: &mut impl FnMut(Progress)) {
         let free = self.appender.free_bytes();
         let watermark = &mut self.watermark;
         let room = self.desk.with(|ledger| {

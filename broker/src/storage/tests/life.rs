@@ -71,26 +71,25 @@ impl Life {
             recovered: position,
             tried: Position(0),
         };
-        found.recovered.by_hand(&books, |writer| {
-            let writer = RefCell::new(writer);
-            let write = |batch: &mut Batch, reported: &mut Reported| {
-                writer.borrow_mut().write(batch, &mut |progress| {
-                    if let Progress::Durable(position) = progress {
-                        reported.before = reported.last;
-                        reported.last = position;
-                    }
-                })
-            };
-            while self.reported.last.0 < until {
-                let mut batch = Batch::new();
-                for _ in 0..=self.random.below(3) {
-                    batch.push(&self.history.turn());
+        let (_log, writer) = found.recovered.by_hand(Arc::clone(&books));
+        let writer = RefCell::new(writer);
+        let write = |batch: &mut Batch, reported: &mut Reported| {
+            writer.borrow_mut().write(batch, &mut |progress| {
+                if let Progress::Durable(position) = progress {
+                    reported.before = reported.last;
+                    reported.last = position;
                 }
-                write(&mut batch, &mut self.reported)?;
-                self.make_room(&books, &mut maker, &write)?;
+            })
+        };
+        while self.reported.last.0 < until {
+            let mut batch = Batch::new();
+            for _ in 0..=self.random.below(3) {
+                batch.push(&self.history.turn());
             }
-            Ok(())
-        })
+            write(&mut batch, &mut self.reported)?;
+            self.make_room(&books, &mut maker, &write)?;
+        }
+        Ok(())
     }
 
     fn make_room(
