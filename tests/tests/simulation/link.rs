@@ -170,7 +170,8 @@ impl Link {
             let Some(id) = said(&publish.payload) else {
                 continue;
             };
-            moment.truth.change(id).given_at = Some(moment.now);
+            let published = moment.truth.change(id);
+            published.given(publish.message_expiry_interval(), moment.now);
             self.sent.extend(publish.packet_id.map(|it| (it, id)));
         }
     }

@@ -18,6 +18,9 @@ pub(crate) struct Session {
     pub(crate) expiry: (u32, u32),
     /// The client has asked for its end, and does not know whether it was heard.
     pub(crate) is_doomed: bool,
+    /// The client has asked for it when its time may have been over, and was not answered: if it is
+    /// there now, it may be another one.
+    pub(crate) is_late: bool,
     /// The client was there at this time, and the broker has known that it is gone by that.
     pub(crate) left: (Time, Time),
     subscriptions: Vec<Subscription>,
@@ -65,6 +68,17 @@ impl Session {
     /// Whether it outlives its connection and any crash, for all the client knows.
     pub(crate) fn surely_lasts(&self) -> bool {
         self.established.is_some() && self.expiry.0 > 0 && !self.is_doomed
+    }
+
+    /// Whether a client that comes has to begin anew, not to take another session for this one.
+    pub(crate) fn must_begin_anew(&self) -> bool {
+        self.is_doomed || self.is_late
+    }
+
+    /// The client asks for it.
+    pub(crate) fn ask(&mut self, now: Time) {
+        let is_over = now >= self.left.0.after_seconds(self.expiry.0);
+        self.is_late |= self.established.is_some() && is_over;
     }
 
     /// Whether it has to be there for a client that comes now, and whether it may be.
@@ -135,7 +149,10 @@ impl Session {
     pub(crate) fn owe(&mut self, id: MessageId, truth: &Truth) {
         let published = truth.of(id);
         let begin = published.first_sent;
-        if !self.surely_lasts() || self.established.is_none_or(|at| at >= begin) {
+        if published.is_empty
+            || !self.surely_lasts()
+            || self.established.is_none_or(|at| at >= begin)
+        {
             return;
         }
         let is_sure = |it: &Subscription| {

@@ -67,7 +67,7 @@ impl World {
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
             if client.connection.is_none() {
-                let connect = last_connect(&client.name, client.session.is_doomed);
+                let connect = last_connect(&client.name, client.session.must_begin_anew());
                 self.connect(index, &connect);
                 any = true;
                 continue;
@@ -123,7 +123,7 @@ impl World {
             let owed = client.session.owed.iter();
             let lost: Vec<_> = owed
                 .map(|id| (*id, self.truth.of(*id)))
-                .filter(|(_, it)| !it.is_expired(now))
+                .filter(|(_, it)| !it.is_expired(now).0)
                 .collect();
             assert!(lost.is_empty(), "{name} was not given {lost:?}");
         }

@@ -179,11 +179,14 @@ impl World {
 
     /// All that is decided is said, and all that may be said by now.
     pub(crate) fn say_all(&mut self) {
-        if let Some(host) = &mut self.host {
+        let mut is_written = false;
+        while let Some(host) = self.host.as_mut().filter(|_| !is_written) {
+            is_written = true;
             for store in &mut host.stores {
                 // Where it fails, that is seen behind this step.
-                let _ = store.steps.write();
+                is_written &= !matches!(store.steps.write(), Ok(true));
             }
+            // What is forwarded now is to be written elsewhere.
             host.follow();
         }
         for place in 0..self.links.len() {
@@ -298,7 +301,7 @@ impl World {
         let random = &mut self.random;
         let client = &self.clients[index];
         let version = *random.choose(&[Version::V5, Version::V5, Version::V311]);
-        let clean_start = client.session.is_doomed || random.below(12) == 0;
+        let clean_start = client.session.must_begin_anew() || random.below(12) == 0;
         let expiry = *random.choose(&[0, 20, 3600, 3600, u32::MAX, u32::MAX]);
         let expiry = match version {
             Version::V5 => expiry,
@@ -368,7 +371,7 @@ impl World {
             over: None,
             acknowledged: None,
             is_refused: false,
-            given_at: None,
+            given: None,
         }
     }
 

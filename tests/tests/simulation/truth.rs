@@ -34,8 +34,8 @@ pub(crate) struct Published {
     pub(crate) acknowledged: Option<Step>,
     /// The publisher was told that it is not.
     pub(crate) is_refused: bool,
-    /// When a shard was given it last.
-    pub(crate) given_at: Option<Time>,
+    /// When a shard was given it first, and when last, if it was expiring then.
+    pub(crate) given: Option<(Time, Option<Time>)>,
 }
 
 /// All that was published.
@@ -131,11 +131,18 @@ impl Published {
         self.first_sent <= end.unwrap_or(Step::MAX) && begin <= over
     }
 
-    /// Whether its time was surely over at `now`.
-    pub(crate) fn is_expired(&self, now: Time) -> bool {
-        let (Some(expiry), Some(given)) = (self.expiry, self.given_at) else {
-            return false;
+    /// A shard is given it, expiring or not: in 3.1.1 it is not.
+    pub(crate) fn given(&mut self, expiry: Option<u32>, now: Time) {
+        let (first, last) = self.given.unwrap_or((now, Some(now)));
+        self.given = Some((first, last.and(expiry).map(|_| now)));
+    }
+
+    /// Whether its time may be over at `now`, and whether it surely is.
+    pub(crate) fn is_expired(&self, now: Time) -> (bool, bool) {
+        let (Some(expiry), Some((first, last))) = (self.expiry, self.given) else {
+            return (false, false);
         };
-        given.after_seconds(expiry) <= now
+        let is_over = |given: Time| given.after_seconds(expiry) <= now;
+        (is_over(first), last.is_some_and(is_over))
     }
 }

@@ -90,7 +90,7 @@ impl Seen {
                 Record::SessionEnded { session } => {
                     self.sessions.retain(|_, number| number != session);
                 }
-                Record::Message { message, .. } => {
+                Record::Message { message, .. } | Record::Retained { message } => {
                     if let Some(id) = said(message.payload()) {
                         self.messages.entry(id).or_insert(position);
                     }

@@ -153,7 +153,7 @@ impl World {
         let mut link = Link::new((id, index), connect, (shard, seen), outbox);
         link.send(&Packet::Connect(Box::new(connect.clone())));
         client.version = connect.version;
-        client.knock(id, connect);
+        client.knock(id, connect, self.clock.now());
         self.links.push(link);
         self.tell(|| format!("dev-{index} connects: {}", in_short(connect)));
     }
@@ -338,7 +338,7 @@ fn judge(packet: &Packet, (rules, now): (Rules, Time), truth: &Truth) {
     let published = truth.of(id);
     // What was in flight is sent again, whatever its time.
     let is_begun = publish.dup && publish.qos != QoS::AtMostOnce;
-    let is_expired = published.is_expired(now) && !is_begun;
+    let is_expired = published.is_expired(now).1 && !is_begun;
     assert!(!is_expired, "expired: {packet:?}, {published:?}");
 }
 
