@@ -87,8 +87,8 @@ impl Client {
     }
 
     /// It sends this CONNECT on a new connection.
-    pub(crate) fn knock(&mut self, connection: ConnectionId, connect: &Connect, now: Time) {
-        self.session.ask(now);
+    pub(crate) fn knock(&mut self, connection: ConnectionId, connect: &Connect) {
+        self.session.is_asked = true;
         self.connection = Some(connection);
         self.is_greeted = false;
         self.due.clear();
@@ -223,7 +223,7 @@ impl Client {
             return;
         }
         self.session.established.get_or_insert(moment.step);
-        self.session.is_late = false;
+        self.session.is_asked = false;
         self.session.expiry = expiry;
         for again in &self.outgoing {
             self.words.push(if again.is_received {

@@ -39,6 +39,8 @@ pub(crate) struct Link {
     ear: ClientConnection,
     /// Which messages came under which identifiers.
     sent: BTreeMap<PacketId, MessageId>,
+    /// The CONNECT has arrived.
+    has_begun: bool,
     /// The server reads no more of it.
     is_finished: bool,
     /// The server has let go of it.
@@ -80,6 +82,7 @@ impl Link {
             tap: listener(),
             ear: listener(),
             sent: BTreeMap::new(),
+            has_begun: false,
             is_finished: false,
             closed: None,
             is_left: false,
@@ -125,6 +128,7 @@ impl Link {
         let error = loop {
             match self.server.receive(arrived) {
                 Ok(Some(Packet::Connect(connect))) => {
+                    self.has_begun = true;
                     let presence = door.client.session.presence(door.now);
                     door.presence.insert(connection, presence);
                     self.shard.open(connection, Arc::clone(&self.outbox));
@@ -244,6 +248,13 @@ impl Link {
         self.is_left = true;
         self.to_client.clear();
         self.to_server.truncate(arriving);
+    }
+
+    /// The client opens another one: a CONNECT that is late must not take that one's session.
+    pub(crate) fn replace(&mut self) {
+        if !self.has_begun {
+            self.is_finished = true;
+        }
     }
 
     /// The server lets go of it.

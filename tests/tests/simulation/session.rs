@@ -18,9 +18,9 @@ pub(crate) struct Session {
     pub(crate) expiry: (u32, u32),
     /// The client has asked for its end, and does not know whether it was heard.
     pub(crate) is_doomed: bool,
-    /// The client has asked for it when its time may have been over, and was not answered: if it is
-    /// there now, it may be another one.
-    pub(crate) is_late: bool,
+    /// The client has asked for it and was not answered: that may have made another one, if its
+    /// time was over when it was heard.
+    pub(crate) is_asked: bool,
     /// The client was there at this time, and the broker has known that it is gone by that.
     pub(crate) left: (Time, Time),
     subscriptions: Vec<Subscription>,
@@ -71,14 +71,9 @@ impl Session {
     }
 
     /// Whether a client that comes has to begin anew, not to take another session for this one.
-    pub(crate) fn must_begin_anew(&self) -> bool {
-        self.is_doomed || self.is_late
-    }
-
-    /// The client asks for it.
-    pub(crate) fn ask(&mut self, now: Time) {
+    pub(crate) fn must_begin_anew(&self, now: Time) -> bool {
         let is_over = now >= self.left.0.after_seconds(self.expiry.0);
-        self.is_late |= self.established.is_some() && is_over;
+        self.is_doomed || (self.is_asked && self.established.is_some() && is_over)
     }
 
     /// Whether it has to be there for a client that comes now, and whether it may be.

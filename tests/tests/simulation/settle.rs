@@ -64,10 +64,11 @@ impl World {
 
     fn move_clients(&mut self) -> bool {
         let mut any = false;
+        let now = self.now();
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
             if client.connection.is_none() {
-                let connect = last_connect(&client.name, client.session.must_begin_anew());
+                let connect = last_connect(&client.name, client.session.must_begin_anew(now));
                 self.connect(index, &connect);
                 any = true;
                 continue;

@@ -29,6 +29,11 @@ const QOS: [QoS; 5] = [
     QoS::ExactlyOnce,
 ];
 
+/// Until a restarted broker knows under which identifiers it has given up a QoS 2 delivery that a
+/// new policy forbids, what is sent under the same one is a duplicate to the client, and lost:
+/// nothing that may be forbidden is published at QoS 2.
+const GIVEN_UP_IS_REMEMBERED: bool = false;
+
 impl World {
     /// Something happens.
     pub(crate) fn happen(&mut self) {
@@ -244,11 +249,11 @@ impl World {
             shard.look(|engine| {
                 for session in engine.sessions() {
                     let (queue, in_flight) = (session.queue_len, session.in_flight_len);
-                    assert!(queue <= limits.queue_len_max, "{session:?}");
-                    assert!(
-                        in_flight <= limits.in_flight_len_max.get().into(),
-                        "{session:?}"
-                    );
+                    let in_flight_max = usize::from(limits.in_flight_len_max.get());
+                    assert!(in_flight <= in_flight_max, "{session:?}");
+                    // What was in flight waits again after a restart.
+                    let len_max = limits.queue_len_max + in_flight_max;
+                    assert!(queue + in_flight <= len_max, "{session:?}");
                     assert!(session.unreleased_len <= OUTGOING_MAX + 2, "{session:?}");
                     assert!(session.subscriptions_len <= FILTERS.len(), "{session:?}");
                 }
@@ -301,7 +306,7 @@ impl World {
         let random = &mut self.random;
         let client = &self.clients[index];
         let version = *random.choose(&[Version::V5, Version::V5, Version::V311]);
-        let clean_start = client.session.must_begin_anew() || random.below(12) == 0;
+        let clean_start = client.session.must_begin_anew(self.clock.now()) || random.below(12) == 0;
         let expiry = *random.choose(&[0, 20, 3600, 3600, u32::MAX, u32::MAX]);
         let expiry = match version {
             Version::V5 => expiry,
@@ -382,6 +387,10 @@ impl World {
             return;
         }
         let topic = *self.random.choose(&TOPICS);
+        let qos = match topic.starts_with(SECRET) && !GIVEN_UP_IS_REMEMBERED {
+            true => qos.min(QoS::AtLeastOnce),
+            false => qos,
+        };
         let expiry = *self.random.choose(&[None, None, None, Some(3), Some(600)]);
         let is_v5 = client.version == Version::V5;
         let retain = topic.starts_with("r/");

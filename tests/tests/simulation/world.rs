@@ -144,6 +144,8 @@ impl World {
         let Some(host) = &self.host else {
             return;
         };
+        let before = self.links.iter_mut().filter(|it| it.client == index);
+        before.for_each(Link::replace);
         self.connections += 1;
         let id = ConnectionId(self.connections);
         let client = &mut self.clients[index];
@@ -153,7 +155,7 @@ impl World {
         let mut link = Link::new((id, index), connect, (shard, seen), outbox);
         link.send(&Packet::Connect(Box::new(connect.clone())));
         client.version = connect.version;
-        client.knock(id, connect, self.clock.now());
+        client.knock(id, connect);
         self.links.push(link);
         self.tell(|| format!("dev-{index} connects: {}", in_short(connect)));
     }
