@@ -127,12 +127,13 @@ impl Start<'_> {
             plant: self.plan.plant,
             syncs: Arc::clone(self.syncs),
         };
+        disk.trim();
         let settings = self.settings(place, seed);
         let (mut restored, opened) = Durable::open(Arc::new(disk), settings)?;
         if let Some(plant) = self.plan.plant {
             plant.spoil_restored(&mut restored);
         }
-        let seen = Arc::new(Mutex::new(Seen::of(&restored)));
+        let seen = Arc::new(Mutex::new(Seen::of(&restored, self.plan.is_witnessed)));
         let waiting = Arc::new(Waiting::new());
         let (storage, steps) = in_steps(opened, &seen, &waiting);
         let witness = Witness {

@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) shards: usize,
     pub(crate) steps: usize,
     pub(crate) plant: Option<Plant>,
+    /// Whether what is said is compared with what is durable, or only with what comes of it.
+    pub(crate) is_witnessed: bool,
     pub(crate) limits: Limits,
     pub(crate) segment_bytes: u64,
     pub(crate) durability: Durability,
@@ -49,6 +51,7 @@ impl Plan {
             shards,
             steps,
             plant: None,
+            is_witnessed: true,
             limits,
             segment_bytes,
             durability: match random.below(10) {
@@ -65,14 +68,15 @@ impl Plan {
                 _ => usize::MAX,
             },
             fault_odds: *random.choose(&[10, 100, usize::MAX]),
-            crash_odds: *random.choose(&[25, 60, 200]),
+            crash_odds: *random.choose(&[40, 100, 300]),
         }
     }
 
     /// The same, with a mistake.
-    pub(crate) fn with(self, plant: Plant) -> Self {
+    pub(crate) fn with(self, plant: Plant, is_witnessed: bool) -> Self {
         Self {
             plant: Some(plant),
+            is_witnessed,
             ..self
         }
     }

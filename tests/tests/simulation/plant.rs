@@ -160,6 +160,8 @@ pub(crate) struct Liar {
     pub(crate) syncs: Arc<AtomicU64>,
 }
 
+/// What the first segment of all is called.
+const FIRST_SEGMENT: &str = "0000000001.log";
 /// So many syncs are done before one is not.
 const HONEST_SYNCS: u64 = 8;
 
@@ -174,12 +176,15 @@ impl Liar {
         }
     }
 
-    /// The segment behind this one, if another one follows that.
-    fn next_complete(&self, name: &str) -> Option<String> {
-        let is_behind = |it: &String| it.ends_with(".log") && **it > *name;
-        let mut behind = self.disk.names().ok()?;
-        behind.retain(is_behind);
-        (behind.len() > 1).then(|| behind.swap_remove(0))
+    /// Where segments were let go, lets go of another one.
+    pub(crate) fn trim(&self) {
+        let mut segments = self.disk.names().unwrap_or_default();
+        segments.retain(|it| it.ends_with(".log"));
+        let is_trimmed = segments.first().is_some_and(|it| it != FIRST_SEGMENT);
+        if self.plant == Some(Plant::WrongTrim) && is_trimmed && segments.len() > 1 {
+            // The process before may have broken the disk.
+            let _ = self.disk.remove(&segments[0]);
+        }
     }
 }
 
@@ -197,10 +202,6 @@ impl Disk for Liar {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let is_let_go = from.ends_with(".log") && self.plant == Some(Plant::WrongTrim);
-        if let Some(next) = self.next_complete(from).filter(|_| is_let_go) {
-            self.disk.remove(&next)?;
-        }
         self.disk.rename(from, to)
     }
 

@@ -48,9 +48,9 @@ impl World {
             return self.crash();
         }
         match self.random.below(100) {
-            0..35 => self.act(),
-            35..70 => self.transport(),
-            70..92 => self.write(),
+            0..45 => self.act(),
+            45..80 => self.transport(),
+            80..92 => self.write(),
             92..96 => self.serve_storage(),
             96..98 => self.pass_time(),
             98 => self.change_policy(),

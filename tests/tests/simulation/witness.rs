@@ -22,6 +22,7 @@ pub(crate) struct Witness {
 pub(crate) struct Seen {
     /// Up to where the storage has said that everything is durable.
     pub(crate) durable: Position,
+    is_believed: bool,
     sessions: BTreeMap<String, SessionNumber>,
     begun: BTreeMap<String, Position>,
     messages: BTreeMap<MessageId, Position>,
@@ -64,9 +65,10 @@ impl Storage for Witness {
 
 impl Seen {
     /// What is there at the start.
-    pub(crate) fn of(restored: &Restored) -> Self {
+    pub(crate) fn of(restored: &Restored, is_believed: bool) -> Self {
         let sessions = restored.sessions.iter();
         Self {
+            is_believed,
             sessions: sessions
                 .map(|it| (it.key.client_id.as_str().to_owned(), it.number))
                 .collect(),
@@ -141,7 +143,7 @@ impl Seen {
 
     fn check(&self, recorded: Option<&Position>, packet: &Packet) {
         let durable = self.durable;
-        let is_durable = recorded.is_none_or(|at| *at <= durable);
+        let is_durable = !self.is_believed || recorded.is_none_or(|at| *at <= durable);
         assert!(
             is_durable,
             "said before it is durable ({recorded:?}, {durable:?}): {packet:?}"
