@@ -217,7 +217,9 @@ impl Link {
     }
 
     fn write(&mut self, packets: BytesMut, client: &Client, judge: &mut impl FnMut(&Packet)) {
-        self.to_client.extend_from_slice(&packets);
+        if !self.is_left {
+            self.to_client.extend_from_slice(&packets);
+        }
         let is_newest = client.connection == Some(self.id);
         let seen = self.seen.lock().unwrap();
         let mut packets = packets.freeze();

@@ -32,7 +32,7 @@ use plant::Plant;
 use runs::{Tally, fails, number, run_seeds};
 
 /// So many seeds take about half a minute, with both numbers of shards.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 400;
 /// So many things happen in a run before it comes to its end.
 const STEPS: usize = 400;
 /// So much is said of what caught it.

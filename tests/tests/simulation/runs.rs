@@ -8,6 +8,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+/// After so many seeds that fail it is enough.
+const FAILING_MAX: usize = 10;
 /// So much of the story is told.
 const LINES_MAX: usize = 80;
 
@@ -33,13 +35,19 @@ pub(crate) fn run_seeds((first, seeds): (u64, u64), shards: usize) {
     let begun = Instant::now();
     let mut tally = Tally::default();
     let steps = usize::try_from(number("STEPS", STEPS as u64)).unwrap();
-    for seed in first..first + seeds {
-        let plan = Plan::new(seed, shards, steps);
-        if let Some(why) = fails(&plan, &mut tally) {
-            panic!("{}", report(&plan, &why));
-        }
-    }
+    let plans = (first..first + seeds).map(|seed| Plan::new(seed, shards, steps));
+    let failing = plans.filter_map(|plan| {
+        let why = fails(&plan, &mut tally)?;
+        Some((plan, why))
+    });
+    let failing: Vec<_> = failing.take(FAILING_MAX).collect();
     say(&tally, shards, begun.elapsed());
+    for (plan, why) in &failing {
+        println!("seed {} fails: {why}", plan.seed);
+    }
+    if let Some((plan, why)) = failing.first() {
+        panic!("{}", report(plan, why));
+    }
 }
 
 fn say(tally: &Tally, shards: usize, took: Duration) {

@@ -2,7 +2,7 @@
 
 use super::client::Moment;
 use super::disk::Fault;
-use super::host::Start;
+use super::host::{Host, Start};
 use super::identity::{Rules, SECRET, policy};
 use super::plan::OUTGOING_MAX;
 use super::truth::{Published, payload};
@@ -56,7 +56,7 @@ impl World {
             98 => self.change_policy(),
             _ => self.check_bounds(),
         }
-        if self.host.as_ref().is_some_and(super::host::Host::is_failed) {
+        if self.host.as_ref().is_some_and(Host::is_failed) {
             self.fail();
         }
     }
@@ -184,23 +184,18 @@ impl World {
 
     /// All that is decided is said, and all that may be said by now.
     pub(crate) fn say_all(&mut self) {
-        let mut is_written = false;
-        while let Some(host) = self.host.as_mut().filter(|_| !is_written) {
-            is_written = true;
-            for store in &mut host.stores {
-                // Where it fails, that is seen behind this step.
-                is_written &= !matches!(store.steps.write(), Ok(true));
-            }
-            // What is forwarded now is to be written elsewhere.
-            host.follow();
-        }
-        for place in 0..self.links.len() {
-            loop {
-                let any = self.speak(place);
-                self.hear(place, usize::MAX);
-                if !any {
-                    break;
+        let mut any = true;
+        while std::mem::take(&mut any) {
+            if let Some(host) = &mut self.host {
+                host.follow();
+                for store in &mut host.stores {
+                    // Where it fails, that is seen behind this step.
+                    any |= matches!(store.steps.write(), Ok(true));
                 }
+            }
+            for place in 0..self.links.len() {
+                any |= self.speak(place);
+                self.hear(place, usize::MAX);
             }
         }
     }
@@ -208,6 +203,9 @@ impl World {
     fn pass_time(&mut self) {
         // What was decided before must not be heard later.
         self.say_all();
+        if self.host.as_ref().is_some_and(Host::is_failed) {
+            return;
+        }
         let seconds = *self.random.choose(&[1, 5, 30, 400, 4000, 700_000]);
         self.clock
             .advance(seconds * 1000 + self.random.below(1000) as u64);

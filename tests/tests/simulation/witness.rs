@@ -85,11 +85,10 @@ impl Seen {
                     self.sessions.insert(name, *session);
                 }
                 Record::SessionResumed { session, .. } => {
-                    let mut all = self.sessions.iter();
-                    let name = all.find(|(_, number)| *number == session);
-                    self.begun.extend(name.map(|it| (it.0.clone(), position)));
+                    self.note_begun(*session, position);
                 }
                 Record::SessionEnded { session } => {
+                    self.note_begun(*session, position);
                     self.sessions.retain(|_, number| number != session);
                 }
                 Record::Message { message, .. } | Record::Retained { message } => {
@@ -112,6 +111,13 @@ impl Seen {
                 _ => {}
             }
         }
+    }
+
+    /// What comes to its client next depends on this.
+    fn note_begun(&mut self, session: SessionNumber, position: Position) {
+        let mut all = self.sessions.iter();
+        let name = all.find(|(_, number)| **number == session);
+        self.begun.extend(name.map(|it| (it.0.clone(), position)));
     }
 
     fn note(&mut self, what: What, session: SessionNumber, at: (PacketId, Position)) {
