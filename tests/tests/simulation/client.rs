@@ -267,8 +267,13 @@ impl Client {
             self.session.check_retained(&published.topic);
             self.retained.insert(published.topic.clone(), id);
         } else if is_new {
-            let qos = publish.qos;
-            self.session.take(Given { id, qos, is_new }, moment.truth);
+            let given = Given {
+                id,
+                qos: publish.qos,
+                to: self.index,
+                is_new,
+            };
+            self.session.take(given, moment.truth);
         }
     }
 

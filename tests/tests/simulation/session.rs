@@ -50,6 +50,8 @@ type Lane = (usize, String, u8, u8);
 pub(crate) struct Given {
     pub(crate) id: MessageId,
     pub(crate) qos: QoS,
+    /// Which client.
+    pub(crate) to: usize,
     /// The client has not seen its packet identifier, or at QoS 1 does not care.
     pub(crate) is_new: bool,
 }
@@ -165,8 +167,10 @@ impl Session {
     /// A message has come that was published now.
     pub(crate) fn take(&mut self, given: Given, truth: &Truth) {
         let published = truth.of(given.id);
+        let is_forwarded = truth.is_forwarded(published.publisher, given.to);
         let may = self.subscriptions.iter().any(|it| {
-            matches(&it.filter, &published.topic) && published.may_be_taken((it.begin, it.end))
+            let span = (it.begin, it.end);
+            matches(&it.filter, &published.topic) && published.may_be_taken(span, is_forwarded)
         });
         assert!(may, "nobody subscribed to {given:?}: {published:?}");
         let is_none = published.is_refused && published.first_sent == published.last_sent;

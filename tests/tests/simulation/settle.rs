@@ -9,7 +9,6 @@ use super::world::World;
 use protocol::Text;
 use protocol::packet::{Connect, ConnectProperties, QoS, Version};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Everything is quiet long before.
 const ROUNDS_MAX: usize = 2_000;
@@ -131,15 +130,12 @@ impl World {
     }
 
     fn check_retained(&self) {
-        let host = self.host.as_ref().unwrap();
-        let of = |index: usize| {
-            let device = &self.clients[index].device;
-            Arc::as_ptr(host.shards.of(device.subject()))
-        };
         for client in &self.clients {
-            let shard = of(client.index);
             // Of two shards nobody knows which was first.
-            let is_here = |topic: &str| self.truth.publishers(topic).all(|it| of(it) == shard);
+            let is_here = |topic: &str| {
+                let mut publishers = self.truth.publishers(topic);
+                publishers.all(|it| !self.truth.is_forwarded(it, client.index))
+            };
             let expected: BTreeMap<String, Vec<Option<MessageId>>> = self.truth.retained(is_here);
             for (topic, may) in expected {
                 let found = client.retained.get(&topic).copied();

@@ -6,7 +6,7 @@ use super::host::{Host, Start};
 use super::identity::{Rules, SECRET, policy};
 use super::plan::OUTGOING_MAX;
 use super::truth::{Published, payload};
-use super::world::World;
+use super::world::{FORWARDS_ARE_DURABLE, World};
 use broker::engine::Input;
 use broker::storage::log::Durability;
 use protocol::ReasonCode;
@@ -340,7 +340,10 @@ impl World {
         if self.random.below(4) > 0 {
             return None;
         }
-        let qos = *self.random.choose(&QOS);
+        let qos = match self.plan.shards > 1 && !FORWARDS_ARE_DURABLE {
+            true => QoS::AtLeastOnce,
+            false => *self.random.choose(&QOS),
+        };
         let delay = *self.random.choose(&[0, 5, 500]);
         let id = self.truth.add(Published {
             is_will: true,

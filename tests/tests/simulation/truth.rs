@@ -42,6 +42,8 @@ pub(crate) struct Published {
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     all: Vec<Published>,
+    /// Which shard each client is in.
+    pub(crate) shards: Vec<usize>,
 }
 
 /// What it says: its number, and some more.
@@ -64,6 +66,11 @@ impl Truth {
 
     pub(crate) fn len(&self) -> u64 {
         self.all.len() as u64
+    }
+
+    /// Whether what one client publishes is forwarded to another.
+    pub(crate) fn is_forwarded(&self, from: usize, to: usize) -> bool {
+        self.shards[from] != self.shards[to]
     }
 
     pub(crate) fn of(&self, id: MessageId) -> &Published {
@@ -125,9 +132,11 @@ impl Truth {
 }
 
 impl Published {
-    /// Whether the broker may have taken it between these steps.
-    pub(crate) fn may_be_taken(&self, (begin, end): (Step, Option<Step>)) -> bool {
-        let over = self.over.unwrap_or(Step::MAX);
+    /// Whether the broker may have taken it between these steps; if it `is_forwarded`, that may be
+    /// later than its publisher knows.
+    pub(crate) fn may_be_taken(&self, span: (Step, Option<Step>), is_forwarded: bool) -> bool {
+        let (begin, end) = span;
+        let over = self.over.filter(|_| !is_forwarded).unwrap_or(Step::MAX);
         self.first_sent <= end.unwrap_or(Step::MAX) && begin <= over
     }
 

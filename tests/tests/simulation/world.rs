@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// Until a forward is as durable as what it forwards, what a receiver in another shard is owed
-/// is not known: then only what stays within a shard is.
+/// is not known: then only what stays within a shard is, and what is published unasked may be
+/// forwarded twice.
 pub(crate) const FORWARDS_ARE_DURABLE: bool = false;
 
 pub(crate) struct World {
@@ -98,7 +99,11 @@ impl World {
             disk_bytes_max: self.disk_bytes_max,
         };
         match Host::start(&start, &mut self.random) {
-            Ok(host) => self.host = Some(host),
+            Ok(host) => {
+                let place = |it: &Client| host.place_of(host.shards.of(it.device.subject()));
+                self.truth.shards = self.clients.iter().map(place).collect();
+                self.host = Some(host);
+            }
             Err(error) => {
                 assert!(self.may_fail, "the broker does not start: {error:?}");
                 self.tell(|| format!("the broker does not start: {error}"));
@@ -289,23 +294,15 @@ impl World {
 
     /// A message was acknowledged: who must be given it.
     fn owe(&mut self, message: MessageId) {
-        let Some(host) = &self.host else {
-            return;
-        };
         let published = self.truth.of(message);
         if published.topic.starts_with(SECRET) && self.rules == Rules::Narrow {
             return;
         }
-        let of = |it: &Client| Arc::as_ptr(host.shards.of(it.device.subject()));
-        let from = of(&self.clients[published.publisher]);
-        let owing: Vec<usize> = self
-            .clients
-            .iter()
-            .filter(|it| FORWARDS_ARE_DURABLE || of(it) == from)
-            .map(|it| it.index)
-            .collect();
-        for index in owing {
-            self.clients[index].session.owe(message, &self.truth);
+        for client in &mut self.clients {
+            let is_forwarded = self.truth.is_forwarded(published.publisher, client.index);
+            if FORWARDS_ARE_DURABLE || !is_forwarded {
+                client.session.owe(message, &self.truth);
+            }
         }
     }
 
