@@ -73,7 +73,7 @@ pub(crate) async fn open(
 ) -> Result<Stored, OpenError> {
     let limits = config.limits.clone();
     let engine = Engine::new(limits, policy, PLACE, draw_nonce());
-    let waiting = Arc::new(Waiting::new());
+    let waiting = Arc::new(Waiting::default());
     let Some(path) = config.storage.directory.clone() else {
         tracing::info!("no `storage.directory` is set: sessions and messages last as long as this");
         let shard = Shard::new(engine, Box::new(Memory::default()), waiting);

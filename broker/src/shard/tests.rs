@@ -77,7 +77,7 @@ fn shard(storage: impl Storage + 'static) -> Arc<Shard> {
 fn one_of(count: u32, index: u32, storage: impl Storage + 'static) -> Shard {
     let place = ShardPlace { index, count };
     let engine = Engine::new(Limits::default(), parse(OPEN), place, 7);
-    let waiting = Arc::new(Waiting::new());
+    let waiting = Arc::new(Waiting::default());
     Shard::new(engine, Box::new(storage), waiting)
 }
 

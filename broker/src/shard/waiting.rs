@@ -28,9 +28,9 @@ pub struct Waiting {
     failed: watch::Sender<Option<Arc<StorageError>>>,
 }
 
-impl Waiting {
+impl Default for Waiting {
     /// Nothing waits, and nothing is durable yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             durable: Durable::default(),
             listeners: Mutex::default(),
@@ -40,7 +40,9 @@ impl Waiting {
             failed: watch::Sender::new(None),
         }
     }
+}
 
+impl Waiting {
     /// Hears what storage has to tell, on a thread of its own.
     pub fn hear(&self, progress: Progress) {
         match progress {

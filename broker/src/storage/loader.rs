@@ -18,7 +18,7 @@ pub(super) fn run(jobs: &Receiver<Job>, (shelf, desk): (&Shelf, &Desk), tell: &d
         if desk.wait_for(position).is_err() {
             return;
         }
-        match fetch(load, (shelf, desk)) {
+        match fetch(&load, (shelf, desk)) {
             Ok(loaded) => tell(loaded),
             Err(error) => return tell(Progress::Failed(Arc::new(error))),
         }
@@ -29,7 +29,7 @@ pub(super) fn run(jobs: &Receiver<Job>, (shelf, desk): (&Shelf, &Desk), tell: &d
 ///
 /// # Errors
 /// If something is not there that must be.
-pub(super) fn fetch(load: Load, (shelf, desk): (&Shelf, &Desk)) -> Result<Progress, LogError> {
+pub(super) fn fetch(load: &Load, (shelf, desk): (&Shelf, &Desk)) -> Result<Progress, LogError> {
     let read = |placed: &[_]| contents::messages(shelf, placed);
     let messages = contents::of_needed(desk, &load.messages, read)?;
     Ok(Progress::Loaded {

@@ -68,7 +68,7 @@ impl Steps {
             self.job = Some((position, load));
             return Ok(false);
         }
-        match loader::fetch(load, (&self.shelf, desk)) {
+        match loader::fetch(&load, (&self.shelf, desk)) {
             Ok(loaded) => (self.tell)(loaded),
             Err(error) => return Err(self.fail(Arc::new(error))),
         }

@@ -155,7 +155,8 @@ impl Client {
         self.words.push(Packet::Publish(publish));
     }
 
-    pub(crate) fn subscribes(&mut self, id: PacketId, filter: &TopicFilter, qos: QoS, step: Step) {
+    pub(crate) fn subscribes(&mut self, id: PacketId, asked: (&TopicFilter, QoS), step: Step) {
+        let (filter, qos) = asked;
         self.session.subscribe(filter, qos, step);
         let request = Request::Subscribe(filter.clone(), step);
         self.requests.insert(id, request);

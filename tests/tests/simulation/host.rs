@@ -65,8 +65,7 @@ impl Host {
         let mut shards = Vec::new();
         let mut stores = Vec::new();
         for place in 0..start.disks.len() {
-            let seed = random.number();
-            let (shard, store) = start.shard(place, seed)?;
+            let (shard, store) = start.shard(place, random.number())?;
             shards.push(shard);
             stores.push(store);
         }
@@ -121,20 +120,20 @@ impl Start<'_> {
         Settings::new(place, segment_bytes, durability, self.disk_bytes_max).seeded(seed)
     }
 
-    fn shard(&self, place: usize, seed: u64) -> Result<(Shard, Store), LogError> {
+    fn shard(&self, place: usize, salt: u64) -> Result<(Shard, Store), LogError> {
         let disk = Liar {
             disk: self.disks[place].clone(),
             plant: self.plan.plant,
             syncs: Arc::clone(self.syncs),
         };
         disk.trim();
-        let settings = self.settings(place, seed);
+        let settings = self.settings(place, salt);
         let (mut restored, opened) = Durable::open(Arc::new(disk), settings)?;
         if let Some(plant) = self.plan.plant {
             plant.spoil_restored(&mut restored);
         }
         let seen = Arc::new(Mutex::new(Seen::of(&restored, self.plan.is_witnessed)));
-        let waiting = Arc::new(Waiting::new());
+        let waiting = Arc::new(Waiting::default());
         let (storage, steps) = in_steps(opened, &seen, &waiting);
         let witness = Witness {
             storage,

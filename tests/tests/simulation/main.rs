@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod acts;
 mod client;
 mod disk;
 mod host;

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) disk_bytes_max: u64,
     /// How many bytes a disk takes.
     pub(crate) capacity: usize,
+    /// A log that is to be written is once in so many times.
+    pub(crate) slowness: usize,
     /// A disk breaks once in so many writes.
     pub(crate) fault_odds: usize,
     /// The process ends once in so many steps.
@@ -67,6 +69,7 @@ impl Plan {
                 0 => usize::try_from(segment_bytes).unwrap() * 10,
                 _ => usize::MAX,
             },
+            slowness: *random.choose(&[1, 1, 10]),
             fault_odds: *random.choose(&[10, 100, usize::MAX]),
             crash_odds: *random.choose(&[40, 100, 300]),
         }

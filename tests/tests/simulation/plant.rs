@@ -179,7 +179,7 @@ impl Liar {
     /// Where segments were let go, lets go of another one.
     pub(crate) fn trim(&self) {
         let mut segments = self.disk.names().unwrap_or_default();
-        segments.retain(|it| it.ends_with(".log"));
+        segments.retain(|it| it.strip_suffix(".log").is_some());
         let is_trimmed = segments.first().is_some_and(|it| it != FIRST_SEGMENT);
         if self.plant == Some(Plant::WrongTrim) && is_trimmed && segments.len() > 1 {
             // The process before may have broken the disk.

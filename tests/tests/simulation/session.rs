@@ -3,7 +3,7 @@
 //! Checked at each delivery: nothing that was not subscribed to, nothing at QoS 2 twice, and the
 //! order of each publisher, topic and QoS. What is owed is checked in the end.
 
-use super::truth::{MessageId, Step, Truth};
+use super::truth::{MessageId, Step, Truth, WILL};
 use broker::engine::Time;
 use protocol::packet::QoS;
 use protocol::topic::{TopicFilter, TopicName};
@@ -187,7 +187,7 @@ impl Session {
 
     fn check_order(&mut self, given: Given, truth: &Truth) {
         let published = truth.of(given.id);
-        if published.is_will || given.qos == QoS::AtMostOnce {
+        if published.topic == WILL || given.qos == QoS::AtMostOnce {
             return;
         }
         let topic = published.topic.clone();

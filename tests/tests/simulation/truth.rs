@@ -24,7 +24,6 @@ pub(crate) struct Published {
     pub(crate) retain: bool,
     /// It says nothing, and so takes a retained message away.
     pub(crate) is_empty: bool,
-    pub(crate) is_will: bool,
     pub(crate) expiry: Option<u32>,
     pub(crate) first_sent: Step,
     pub(crate) last_sent: Step,
@@ -45,6 +44,9 @@ pub(crate) struct Truth {
     /// Which shard each client is in.
     pub(crate) shards: Vec<usize>,
 }
+
+/// Where wills are published, and nothing else.
+pub(crate) const WILL: &str = "w/0";
 
 /// What it says: its number, and some more.
 pub(crate) fn payload(id: MessageId, filling: usize) -> String {

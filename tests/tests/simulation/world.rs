@@ -176,8 +176,8 @@ impl World {
         for packet in client.words.drain(..) {
             link.send(&packet);
             if let Some(story) = &mut self.story {
-                let line = format!("{:>5}  dev-{index} sends {packet:?}", self.step);
-                story.push(line);
+                let told = format!("{:>5}  dev-{index} sends {packet:?}", self.step);
+                story.push(told);
             }
         }
     }
