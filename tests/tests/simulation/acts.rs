@@ -1,10 +1,10 @@
 //! Acts: what a client does, chosen by chance, as a client may do it.
 
-use super::client::Moment;
-use super::identity::SECRET;
-use super::plan::OUTGOING_MAX;
-use super::truth::{Published, WILL, payload};
-use super::world::{FORWARDS_ARE_DURABLE, World};
+use crate::machine::identity::SECRET;
+use crate::model::client::Moment;
+use crate::model::truth::{Published, WILL, payload};
+use crate::plan::OUTGOING_MAX;
+use crate::world::{FORWARDS_ARE_DURABLE, World};
 use protocol::ReasonCode;
 use protocol::Text;
 use protocol::packet::{

@@ -3,9 +3,9 @@
 //! The server's end does what the broker's own does, with the real codec: it decodes, hands over,
 //! and takes from its outbox what may be said.
 
-use super::client::{Client, Moment};
-use super::truth::{MessageId, said};
-use super::witness::Seen;
+use crate::machine::witness::Seen;
+use crate::model::client::{Client, Moment};
+use crate::model::truth::{MessageId, said};
 use broker::engine::{Arrival, ConnectionId, Input, Time};
 use broker::shard::{Outbox, Said, Shard};
 use bytes::{Bytes, BytesMut};

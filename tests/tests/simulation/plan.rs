@@ -1,6 +1,6 @@
 //! A plan: what a seed decides before anything happens.
 
-use super::plant::Plant;
+use crate::machine::plant::Plant;
 use broker::engine::Limits;
 use broker::storage::log::Durability;
 use countersign_tests::seeded::Seeded;

@@ -1,28 +1,80 @@
 //! Runs: seeds one after another, and what is said of one that fails.
 
-use super::STEPS;
-use super::plan::Plan;
-use super::world::World;
+use crate::machine::plant::Plant;
+use crate::plan::Plan;
+use crate::world::World;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+/// So many seeds take about half a minute, with both numbers of shards.
+const SEEDS: u64 = 500;
+/// So many things happen in a run before it comes to its end.
+const STEPS: usize = 400;
+/// So much is said of what caught it.
+const WHY_LEN_MAX: usize = 200;
+/// Within so many seeds a planted bug is caught.
+const PLANTED_SEEDS: u64 = 1_000;
 /// After so many seeds that fail it is enough.
 const FAILING_MAX: usize = 10;
 /// So much of the story is told.
 const LINES_MAX: usize = 80;
 
+#[test]
+fn whatever_happens_nothing_acknowledged_is_lost() {
+    for shards in [1, 3] {
+        run_seeds((1, SEEDS), shards);
+    }
+}
+
+#[test]
+#[ignore = "long: scripts/test --long runs it"]
+fn long_whatever_happens_nothing_acknowledged_is_lost() {
+    let (first, seeds) = (number("SEED", 1_000_000), number("SEEDS", 20_000));
+    for shards in [1, 3] {
+        run_seeds((first, seeds), shards);
+    }
+}
+
+#[test]
+#[ignore = "one seed: SEED and SHARDS say which"]
+fn one_seed() {
+    let shards = usize::try_from(number("SHARDS", 1)).unwrap();
+    run_seeds((number("SEED", 1), 1), shards);
+}
+
+#[test]
+fn each_planted_bug_is_caught() {
+    for (plant, is_witnessed) in all_plants() {
+        let caught = (1..=PLANTED_SEEDS).find_map(|seed| {
+            let plan = Plan::new(seed, 1, STEPS).with(plant, is_witnessed);
+            Some((seed, fails(&plan, &mut Tally::default())?))
+        });
+        let Some((seed, why)) = caught else {
+            panic!("{plant:?} is not caught, witnessed: {is_witnessed}");
+        };
+        let why: String = why.chars().take(WHY_LEN_MAX).collect();
+        println!("{plant:?}, witnessed: {is_witnessed}, is caught at seed {seed}: {why}");
+    }
+}
+
+/// Each must be caught by what comes of it alone, too.
+fn all_plants() -> impl Iterator<Item = (Plant, bool)> {
+    let each = Plant::ALL.into_iter();
+    each.flat_map(|plant| [(plant, true), (plant, false)])
+}
+
 /// What was done.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) runs: u64,
-    pub(crate) steps: u64,
-    pub(crate) messages: u64,
+struct Tally {
+    runs: u64,
+    steps: u64,
+    messages: u64,
 }
 
 /// A number from the environment.
-pub(crate) fn number(name: &str, default: u64) -> u64 {
+fn number(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
     text.map_or(default, |it| it.parse().expect("a number"))
 }
@@ -31,7 +83,7 @@ pub(crate) fn number(name: &str, default: u64) -> u64 {
 ///
 /// # Panics
 /// If one fails: with the command that runs it, where it fails first, and what happened before.
-pub(crate) fn run_seeds((first, seeds): (u64, u64), shards: usize) {
+fn run_seeds((first, seeds): (u64, u64), shards: usize) {
     let begun = Instant::now();
     let mut tally = Tally::default();
     let steps = usize::try_from(number("STEPS", STEPS as u64)).unwrap();
@@ -66,7 +118,7 @@ fn say(tally: &Tally, shards: usize, took: Duration) {
 }
 
 /// Runs a plan. Why it fails, if it does.
-pub(crate) fn fails(plan: &Plan, tally: &mut Tally) -> Option<String> {
+fn fails(plan: &Plan, tally: &mut Tally) -> Option<String> {
     run(plan, tally, None).err()
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Then nobody may be owed anything, and what is retained must be the last that was acknowledged.
 
-use super::identity::Rules;
-use super::plan::EXPIRY_MAX;
-use super::truth::MessageId;
-use super::world::World;
+use crate::machine::identity::Rules;
+use crate::model::truth::MessageId;
+use crate::plan::EXPIRY_MAX;
+use crate::world::World;
 use protocol::Text;
 use protocol::packet::{Connect, ConnectProperties, QoS, Version};
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! Steps: one thing that happens, chosen by chance.
 
-use super::acts::FILTERS;
-use super::disk::Fault;
-use super::host::{Host, Start};
-use super::identity::{Rules, SECRET, policy};
-use super::plan::OUTGOING_MAX;
-use super::world::World;
+use crate::acts::FILTERS;
+use crate::machine::disk::Fault;
+use crate::machine::host::{Host, Start};
+use crate::machine::identity::{Rules, SECRET, policy};
+use crate::plan::OUTGOING_MAX;
+use crate::world::World;
 use broker::engine::Input;
 use broker::storage::log::Durability;
 use protocol::topic::TopicName;

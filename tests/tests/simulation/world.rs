@@ -2,13 +2,13 @@
 //!
 //! Everything follows from one seed. What must hold is checked as it happens.
 
-use super::client::{Client, Moment};
-use super::disk::SimulatedDisk;
-use super::host::{Clock, Host, Start};
-use super::identity::{Rules, SECRET, verified};
-use super::link::{Door, Link};
-use super::plan::{CLIENTS, Plan};
-use super::truth::{MessageId, Step, Truth, said};
+use crate::link::{Door, Link};
+use crate::machine::disk::SimulatedDisk;
+use crate::machine::host::{Clock, Host, Start};
+use crate::machine::identity::{Rules, SECRET, verified};
+use crate::model::client::{Client, Moment};
+use crate::model::truth::{MessageId, Step, Truth, said};
+use crate::plan::{CLIENTS, Plan};
 use broker::engine::{ConnectionId, Time};
 use broker::shard::Outbox;
 use countersign_tests::seeded::Seeded;

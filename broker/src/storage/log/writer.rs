@@ -225,8 +225,8 @@ impl Writer {
         }
     }
 
-    /// Writes what has gathered by now. Whether there was anything. It is at its end after an error,
-    /// which it has told.
+    /// Writes what has gathered by now. Whether there was anything. After an error, which it has
+    /// told, it is at its end.
     ///
     /// # Errors
     /// If the disk fails.

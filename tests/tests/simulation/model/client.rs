@@ -2,9 +2,9 @@
 //!
 //! It remembers what a client must, over any number of connections, and checks what it hears.
 
-use super::plan::EXPIRY_MAX;
-use super::session::{Given, Session};
-use super::truth::{MessageId, Published, Step, Truth, said};
+use crate::model::session::{Given, Session};
+use crate::model::truth::{MessageId, Published, Step, Truth, said};
+use crate::plan::EXPIRY_MAX;
 use broker::engine::{ConnectionId, Time};
 use certs::VerifiedDevice;
 use protocol::packet::{

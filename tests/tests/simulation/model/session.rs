@@ -3,7 +3,7 @@
 //! Checked at each delivery: nothing that was not subscribed to, nothing at QoS 2 twice, and the
 //! order of each publisher, topic and QoS. What is owed is checked in the end.
 
-use super::truth::{MessageId, Step, Truth, WILL};
+use crate::model::truth::{MessageId, Step, Truth, WILL};
 use broker::engine::Time;
 use protocol::packet::QoS;
 use protocol::topic::{TopicFilter, TopicName};

@@ -2,7 +2,7 @@
 //!
 //! Each is one that has been made in the field, and each must be caught by a checker.
 
-use super::disk::SimulatedDisk;
+use crate::machine::disk::SimulatedDisk;
 use broker::engine::{Record, Restored, SessionNumber};
 use broker::storage::Position;
 use broker::storage::log::{Disk, DiskFile};

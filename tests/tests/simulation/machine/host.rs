@@ -3,11 +3,11 @@
 //! The engine, the shards that hold back what is not yet durable, and the storage are the real
 //! ones. What their threads and tasks would do are steps here.
 
-use super::disk::SimulatedDisk;
-use super::identity::{Rules, policy};
-use super::plan::Plan;
-use super::plant::{Forger, Liar};
-use super::witness::{Seen, Witness, picture};
+use crate::machine::disk::SimulatedDisk;
+use crate::machine::identity::{Rules, policy};
+use crate::machine::plant::{Forger, Liar};
+use crate::machine::witness::{Seen, Witness, picture};
+use crate::plan::Plan;
 use broker::engine::{Engine, Input, Restored, ShardPlace, Time};
 use broker::shard::{Shard, Shards, Waiting};
 use broker::storage::log::{LogError, SegmentBytes, Settings};

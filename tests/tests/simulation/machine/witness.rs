@@ -1,8 +1,8 @@
 //! A witness: sees what is recorded and what is said, and that the one is durable before the
 //! other.
 
-use super::plant::{DURABLE, Forger, Plant};
-use super::truth::{MessageId, said};
+use crate::machine::plant::{DURABLE, Forger, Plant};
+use crate::model::truth::{MessageId, said};
 use broker::engine::{Load, Record, Restored, SessionNumber};
 use broker::storage::{Durable, Position, Storage, StorageError};
 use protocol::packet::{Packet, PacketId, QoS};
