@@ -45,7 +45,7 @@ impl Engine {
             after: _,
         } = forward;
         let Some(up_to) = number else {
-            return self.route(&message, After::Nothing);
+            return self.route_in_time(&message, After::Nothing);
         };
         if self.forwards.take(from, up_to) {
             // What was taken is recorded with it, or not at all.
@@ -74,7 +74,16 @@ impl Engine {
                 self.retain(message);
             }
         }
-        self.route(message, After::Sync);
+        self.route_in_time(message, After::Sync);
+    }
+
+    /// What has expired on its way is given to nobody [MQTT-3.3.2-5].
+    fn route_in_time(&mut self, message: &Arc<Message>, after: After) {
+        if message.is_expired(self.now) {
+            self.counters.dropped_expired += 1;
+        } else {
+            self.route(message, after);
+        }
     }
 
     /// Another shard has taken messages of ours. Once all have, these are forgotten.
@@ -110,7 +119,7 @@ mod tests {
     use crate::engine::{
         After, Forward, ForwardsTaken, Input, Limits, MessageNumber, Restored, Room, ShardPlace,
     };
-    use protocol::packet::QoS;
+    use protocol::packet::{Packet, QoS};
 
     fn shard(index: u32) -> World {
         one_of(2, index, |_| {})
@@ -260,6 +269,27 @@ mod tests {
             there.input(Input::Forward(forward));
         }
         assert_eq!(there.heard(subscriber), ["*PUBLISH a=x q0"]);
+    }
+
+    #[test]
+    fn what_expires_on_its_way_is_taken_and_goes_to_nobody() {
+        let (mut here, mut there) = (shard(0), shard(1));
+        let publisher = here.enter("dev-1");
+        let subscriber = there.enter_with("dev-2", lasting);
+        there.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
+            let message = expiring(publish("a", "x", qos, 1), Some(3));
+            here.send(publisher, Packet::Publish(message));
+        }
+        there.now = here.now.after_seconds(3);
+        there.records();
+        for forward in here.forwards() {
+            there.input(Input::Forward(forward));
+        }
+        assert_eq!(there.heard(subscriber), [""; 0]);
+        assert_eq!(there.record_names(), ["ForwardsTaken"]);
+        assert_eq!(there.taken().len(), 1);
+        assert_eq!(there.counters().dropped_expired, 2);
     }
 
     #[test]

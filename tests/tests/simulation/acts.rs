@@ -1,10 +1,9 @@
 //! Acts: what a client does, chosen by chance, as a client may do it.
 
-use crate::machine::identity::SECRET;
 use crate::model::client::Moment;
 use crate::model::truth::{Published, WILL, payload};
 use crate::plan::OUTGOING_MAX;
-use crate::world::{FORWARDS_ARE_DURABLE, World};
+use crate::world::World;
 use protocol::ReasonCode;
 use protocol::Text;
 use protocol::packet::{
@@ -24,11 +23,6 @@ const QOS: [QoS; 5] = [
     QoS::ExactlyOnce,
     QoS::ExactlyOnce,
 ];
-
-/// Until a restarted broker knows under which identifiers it has given up a QoS 2 delivery that a
-/// new policy forbids, what is sent under the same one is a duplicate to the client, and lost:
-/// nothing that may be forbidden is published at QoS 2.
-const GIVEN_UP_IS_REMEMBERED: bool = false;
 
 impl World {
     /// A client does something.
@@ -112,11 +106,7 @@ impl World {
         if self.random.below(4) > 0 {
             return None;
         }
-        let qos = if self.plan.shards > 1 && !FORWARDS_ARE_DURABLE {
-            QoS::AtLeastOnce
-        } else {
-            *self.random.choose(&QOS)
-        };
+        let qos = *self.random.choose(&QOS);
         let delay = *self.random.choose(&[0, 5, 500]);
         let published = self.thought(index, WILL, qos);
         let id = self.truth.add(published);
@@ -155,11 +145,6 @@ impl World {
             return;
         }
         let topic = *self.random.choose(&TOPICS);
-        let qos = if topic.starts_with(SECRET) && !GIVEN_UP_IS_REMEMBERED {
-            qos.min(QoS::AtLeastOnce)
-        } else {
-            qos
-        };
         let expiry = *self.random.choose(&[None, None, None, Some(3), Some(600)]);
         let is_v5 = client.version == Version::V5;
         let retain = topic.starts_with("r/");

@@ -17,11 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Until a forward is as durable as what it forwards, what a receiver in another shard is owed
-/// is not known: then only what stays within a shard is, and what is published unasked may be
-/// forwarded twice.
-pub(crate) const FORWARDS_ARE_DURABLE: bool = false;
-
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) random: Seeded,
@@ -250,7 +245,9 @@ impl World {
         let packets = link.hear(len);
         let (closed, is_over) = (link.closed, !link.has_answers());
         for packet in packets {
-            if let Packet::Connack(connack) = &packet {
+            if let Packet::Connack(connack) = &packet
+                && !connack.reason.is_error()
+            {
                 self.check_presence(index, (id, connack.session_present));
             }
             let mut moment = Moment {
@@ -299,10 +296,7 @@ impl World {
             return;
         }
         for client in &mut self.clients {
-            let is_forwarded = self.truth.is_forwarded(published.publisher, client.index);
-            if FORWARDS_ARE_DURABLE || !is_forwarded {
-                client.session.owe(message, &self.truth);
-            }
+            client.session.owe(message, &self.truth);
         }
     }
 

@@ -62,10 +62,16 @@ impl Clock {
 impl Host {
     /// A process goes on with what the disks have.
     pub(crate) fn start(start: &Start<'_>, random: &mut Seeded) -> Result<Self, LogError> {
+        let places = 0..start.disks.len();
+        let opened: Result<Vec<_>, _> = places
+            .map(|place| start.open(place, random.number()))
+            .collect();
+        let (mut restored, opened): (Vec<_>, Vec<_>) = opened?.into_iter().unzip();
+        Restored::begin_together(&mut restored);
         let mut shards = Vec::new();
         let mut stores = Vec::new();
-        for place in 0..start.disks.len() {
-            let (shard, store) = start.shard(place, random.number())?;
+        for (place, (restored, opened)) in restored.into_iter().zip(opened).enumerate() {
+            let (shard, store) = start.shard(place, restored, opened);
             shards.push(shard);
             stores.push(store);
         }
@@ -120,7 +126,7 @@ impl Start<'_> {
         Settings::new(place, segment_bytes, durability, self.disk_bytes_max).seeded(seed)
     }
 
-    fn shard(&self, place: usize, salt: u64) -> Result<(Shard, Store), LogError> {
+    fn open(&self, place: usize, salt: u64) -> Result<(Restored, Opened), LogError> {
         let disk = Liar {
             disk: self.disks[place].clone(),
             plant: self.plan.plant,
@@ -132,6 +138,10 @@ impl Start<'_> {
         if let Some(plant) = self.plan.plant {
             plant.spoil_restored(&mut restored);
         }
+        Ok((restored, opened))
+    }
+
+    fn shard(&self, place: usize, restored: Restored, opened: Opened) -> (Shard, Store) {
         let seen = Arc::new(Mutex::new(Seen::of(&restored, self.plan.is_witnessed)));
         let waiting = Arc::new(Waiting::default());
         let (storage, steps) = in_steps(opened, &seen, &waiting);
@@ -144,7 +154,7 @@ impl Start<'_> {
         let engine = self.engine(place, restored);
         let clock = self.clock.clone();
         let shard = Shard::new(engine, Box::new(witness), waiting).timed_by(move || clock.now());
-        Ok((shard, Store { steps, seen }))
+        (shard, Store { steps, seen })
     }
 
     fn engine(&self, place: usize, restored: Restored) -> Engine {

@@ -145,7 +145,10 @@ impl Forger {
                 targets.iter_mut().for_each(|it| rename(&mut it.session));
             }
             Record::Copy { target, .. } => rename(&mut target.session),
-            Record::Retained { .. } | Record::RetainedCleared { .. } => {}
+            Record::Retained { .. }
+            | Record::RetainedCleared { .. }
+            | Record::ForwardsTaken { .. }
+            | Record::ForwardsDone { .. } => {}
         }
     }
 }
