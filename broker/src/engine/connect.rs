@@ -13,7 +13,6 @@ use super::session::{Connected, Session, SessionId, SessionKey, SessionWill};
 use super::{After, Engine};
 use certs::Subject;
 use protocol::packet::{Connack, ConnackProperties, Connect, Packet, Version};
-use protocol::wire::PACKET_SIZE_MAX;
 use protocol::{ReasonCode, Text};
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -149,12 +148,8 @@ impl Engine {
         }
         let connack = Packet::Connack(Box::new(connack));
         let connect = &arrival.connect;
-        let size_max = connect.properties.maximum_packet_size;
-        let answer = (
-            &connack,
-            connect.version,
-            size_max.unwrap_or(PACKET_SIZE_MAX),
-        );
+        let size_max = connect.properties.packet_size_max();
+        let answer = (&connack, connect.version, size_max);
         let why = CloseReason::Refused(refusal);
         self.effects.turn_away(arrival.connection, answer, why);
     }

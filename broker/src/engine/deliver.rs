@@ -298,16 +298,6 @@ mod tests {
         (world, subscriber, publisher)
     }
 
-    fn publish_many(
-        world: &mut World,
-        publisher: ConnectionId,
-        ids: std::ops::RangeInclusive<u16>,
-    ) {
-        for id in ids {
-            world.send(publisher, qos1("a", &id.to_string(), id));
-        }
-    }
-
     #[test]
     fn mqtt_4_9_0_2_never_more_is_in_flight_than_the_client_takes() {
         let (mut world, _, publisher) = pair(|_| {});
@@ -315,7 +305,7 @@ mod tests {
             lasting(connect);
             connect.properties.receive_maximum = 2.try_into().unwrap();
         });
-        publish_many(&mut world, publisher, 1..=4);
+        world.publish_many(publisher, 1..=4);
         assert_eq!(
             world.heard(subscriber),
             ["PUBLISH a=1 q1 #1", "PUBLISH a=2 q1 #2"]
@@ -331,7 +321,7 @@ mod tests {
     fn never_more_is_in_flight_than_the_limits_allow() {
         let (mut world, subscriber, publisher) =
             pair(|limits| limits.in_flight_len_max = 3.try_into().unwrap());
-        publish_many(&mut world, publisher, 1..=5);
+        world.publish_many(publisher, 1..=5);
         assert_eq!(world.heard(subscriber).len(), 3);
         let (mut world, subscriber, publisher) = pair(|limits| limits.in_flight_bytes_max = 100);
         for id in 1..=3 {
@@ -347,7 +337,7 @@ mod tests {
     fn qos_0_is_sent_however_much_is_in_flight_and_never_waits() {
         let (mut world, subscriber, publisher) =
             pair(|limits| limits.in_flight_len_max = 1.try_into().unwrap());
-        publish_many(&mut world, publisher, 1..=2);
+        world.publish_many(publisher, 1..=2);
         world.send(publisher, qos0("a", "now"));
         assert_eq!(
             world.heard(subscriber),
@@ -362,7 +352,7 @@ mod tests {
     fn a_full_queue_drops_the_newcomer_and_counts_it() {
         let (mut world, subscriber, publisher) = pair(|limits| limits.queue_len_max = 3);
         world.lose(subscriber);
-        publish_many(&mut world, publisher, 1..=5);
+        world.publish_many(publisher, 1..=5);
         assert_eq!(world.counters().dropped_queue_full, 2);
         let subscriber = world.enter_with("dev-1", lasting);
         let heard = world.heard(subscriber);
@@ -430,7 +420,7 @@ mod tests {
         world.send(publisher, qos2("a", "3", 3));
         world.send(subscriber, pubrec(2));
         world.lose(subscriber);
-        publish_many(&mut world, publisher, 4..=5);
+        world.publish_many(publisher, 4..=5);
         let subscriber = world.enter_with("dev-1", lasting);
         let expected = [
             // Behind the CONNACK, which waits.
@@ -446,9 +436,9 @@ mod tests {
     #[test]
     fn what_is_sent_again_counts_into_a_smaller_window() {
         let (mut world, subscriber, publisher) = pair(|_| {});
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         world.lose(subscriber);
-        publish_many(&mut world, publisher, 4..=4);
+        world.publish_many(publisher, 4..=4);
         let subscriber = world.enter_with("dev-1", |connect| {
             lasting(connect);
             connect.properties.receive_maximum = 1.try_into().unwrap();
@@ -561,9 +551,9 @@ mod tests {
     #[test]
     fn packet_ids_are_counted_from_1_and_not_used_twice_at_once() {
         let (mut world, subscriber, publisher) = pair(|_| {});
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         world.send(subscriber, puback(1));
-        publish_many(&mut world, publisher, 4..=4);
+        world.publish_many(publisher, 4..=4);
         let ids: Vec<_> = world
             .heard(subscriber)
             .iter()

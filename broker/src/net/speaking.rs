@@ -4,7 +4,7 @@ use crate::engine::{CloseReason, Greeting};
 use crate::shard::{Durable, Outbox, Said};
 use bytes::{Buf, BytesMut};
 use protocol::packet::{Connect, Disconnect, Packet, Version};
-use protocol::wire::{self, PACKET_SIZE_MAX};
+use protocol::wire;
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
@@ -27,10 +27,9 @@ pub(super) struct Speaking {
 impl Speaking {
     /// Speaks to the client that sent this CONNECT.
     pub(super) fn to(connect: &Connect) -> Self {
-        let properties = &connect.properties;
         Self {
             version: connect.version,
-            packet_size_max: properties.maximum_packet_size.unwrap_or(PACKET_SIZE_MAX),
+            packet_size_max: connect.properties.packet_size_max(),
             buffer: BytesMut::new(),
             asked_drained: false,
             greeted: false,

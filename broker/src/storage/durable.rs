@@ -8,7 +8,7 @@ use super::checkpointer::Checkpointer;
 use super::desk::Desk;
 use super::ledger::Ledger;
 use super::loader::{self, Job};
-use super::log::segment::name_of;
+use super::log::segment::{name_of, number_of};
 use super::log::shelf::Shelf;
 use super::log::{Disk, Log, LogError, Recovered, Settings, Torn};
 use super::state::{State, restore};
@@ -113,7 +113,7 @@ fn enter_segments(
         return Err(LogError::Needed { path });
     }
     for (place, segment) in there.iter().enumerate() {
-        let number = u32::try_from(segment.sequence).unwrap_or(u32::MAX);
+        let number = number_of(segment.sequence);
         ledger.begin_segment(number, segment.size);
         if place + 1 < there.len() {
             ledger.end_segment(number, Position(segment.end));

@@ -3,7 +3,7 @@
 use super::property::AuthenticationParts;
 use super::will::WillFlags;
 use super::{QoS, UserProperties, Version, Will};
-use crate::wire::{Properties, PropertyId, Reader, Writer};
+use crate::wire::{PACKET_SIZE_MAX, Properties, PropertyId, Reader, Writer};
 use crate::{ProtocolError, Text};
 use bytes::Bytes;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -206,6 +206,11 @@ impl ConnectFlags {
 }
 
 impl ConnectProperties {
+    /// The longest packet that may be sent to the client, in bytes [MQTT-3.1.2-24].
+    pub fn packet_size_max(&self) -> NonZeroU32 {
+        self.maximum_packet_size.unwrap_or(PACKET_SIZE_MAX)
+    }
+
     fn read(mut properties: Properties<'_>) -> Result<Self, ProtocolError> {
         let mut read = Self::default();
         let mut authentication = AuthenticationParts::default();

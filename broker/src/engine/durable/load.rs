@@ -131,16 +131,6 @@ mod tests {
         (world, publisher)
     }
 
-    fn publish_many(
-        world: &mut World,
-        publisher: ConnectionId,
-        ids: std::ops::RangeInclusive<u16>,
-    ) {
-        for id in ids {
-            world.send(publisher, qos1("a", &id.to_string(), id));
-        }
-    }
-
     /// The payloads a client has heard, each acknowledged.
     fn payloads(world: &mut World, client: ConnectionId) -> Vec<u16> {
         let mut payloads = Vec::new();
@@ -170,12 +160,12 @@ mod tests {
     #[test]
     fn what_waits_in_the_log_is_loaded_when_its_client_comes_and_keeps_its_order() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=2500);
+        world.publish_many(publisher, 1..=2500);
         world.keep_log();
         assert!(!world.has_loads(), "nobody is there");
         let subscriber = world.enter_with("dev-1", lasting);
         // Newcomers go behind, although the client is there.
-        publish_many(&mut world, publisher, 2501..=2502);
+        world.publish_many(publisher, 2501..=2502);
         world.keep_log();
         let mut all = Vec::new();
         let mut lens = Vec::new();
@@ -187,7 +177,7 @@ mod tests {
         assert!(all.iter().copied().eq(1..=2502));
         assert_eq!(lens.iter().sum::<usize>(), 2502);
         // Then the next ones are sent at once.
-        publish_many(&mut world, publisher, 2503..=2503);
+        world.publish_many(publisher, 2503..=2503);
         assert_eq!(payloads(&mut world, subscriber), [2503]);
         assert_eq!(world.engine.cache.used(), 0);
     }
@@ -212,17 +202,17 @@ mod tests {
     #[test]
     fn a_full_queue_counts_what_is_stored() {
         let (mut world, publisher) = cold(|limits| limits.queue_len_max = 2);
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         assert_eq!(world.counters().dropped_queue_full, 1);
         let (mut world, publisher) = cold(|limits| limits.queue_bytes_max = 2);
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         assert_eq!(world.counters().dropped_queue_full, 1);
     }
 
     #[test]
     fn who_leaves_while_it_is_loading_asks_again() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         world.keep_log();
         let subscriber = world.enter_with("dev-1", lasting);
         world.lose(subscriber);
@@ -236,7 +226,7 @@ mod tests {
     #[test]
     fn a_takeover_while_it_is_loading_has_what_is_loaded() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         world.keep_log();
         world.enter_with("dev-1", lasting);
         let newer = world.enter_with("dev-1", lasting);
@@ -248,7 +238,7 @@ mod tests {
     #[test]
     fn who_begins_anew_is_not_given_what_was_loaded_for_the_session_before() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         world.keep_log();
         world.enter_with("dev-1", lasting);
         let anew = world.enter_with("dev-1", |connect: &mut Connect| {
@@ -278,7 +268,7 @@ mod tests {
     #[test]
     fn what_waited_in_the_log_is_judged_by_the_policy_in_force() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=1);
+        world.publish_many(publisher, 1..=1);
         world.keep_log();
         world.load_policy(&(OPEN.to_owned() + r#"deny_subscribe = ["a"]"#));
         let subscriber = world.enter_with("dev-1", lasting);
@@ -290,7 +280,7 @@ mod tests {
     #[test]
     fn a_session_that_is_to_end_with_its_connection_keeps_its_records_until_then() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=1);
+        world.publish_many(publisher, 1..=1);
         world.keep_log();
         let last = world.enter_with("dev-1", |connect| connect.clean_start = false);
         assert!(!world.record_names().contains(&"SessionEnded".to_owned()));
@@ -312,14 +302,14 @@ mod tests {
         let subscriber = world.enter_with("dev-1", lasting);
         world.subscribe(subscriber, "a", QoS::AtLeastOnce);
         let publisher = world.enter("dev-2");
-        publish_many(&mut world, publisher, 1..=5);
+        world.publish_many(publisher, 1..=5);
         world.keep_log();
         let few = world.engine.cache.used();
         assert!(few > 0, "there is room");
         world.lose(subscriber);
         assert_eq!(world.engine.cache.used(), few, "they may come back soon");
         let subscriber = world.enter_with("dev-1", lasting);
-        publish_many(&mut world, publisher, 6..=100);
+        world.publish_many(publisher, 6..=100);
         world.keep_log();
         let many = world.engine.cache.used();
         assert!((10_000..11_000).contains(&many), "{many}");
@@ -337,7 +327,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_after_the_end_of_its_session_is_not_taken_for_another_one() {
         let (mut world, publisher) = cold(|it| it.in_flight_len_max = 1.try_into().unwrap());
-        publish_many(&mut world, publisher, 1..=3);
+        world.publish_many(publisher, 1..=3);
         world.keep_log();
         world.enter_with("dev-1", lasting);
         // The new session has the place of the one that has ended.
@@ -346,7 +336,7 @@ mod tests {
             connect.clean_start = true;
         });
         world.subscribe(anew, "a", QoS::AtLeastOnce);
-        publish_many(&mut world, publisher, 4..=6);
+        world.publish_many(publisher, 4..=6);
         world.keep_log();
         assert_eq!(world.loads_len(), 2);
         world.answer_load();
@@ -371,7 +361,7 @@ mod tests {
         let subscriber = world.enter_with("dev-1", lasting);
         world.now = world.now.after_seconds(10);
         // Who has no room looks for what has expired.
-        publish_many(&mut world, publisher, 4..=4);
+        world.publish_many(publisher, 4..=4);
         assert_eq!(world.counters().dropped_expired, 1);
         assert_eq!(world.answer_load(), [1, 2, 3]);
         world.keep_log();
@@ -403,7 +393,7 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_waits_for_changes_nothing() {
         let (mut world, publisher) = cold(|_| {});
-        publish_many(&mut world, publisher, 1..=1);
+        world.publish_many(publisher, 1..=1);
         let session = world.engine.sessions.iter().next().unwrap().1.number;
         let messages = Vec::new();
         world.input(Input::Loaded { session, messages });

@@ -271,7 +271,7 @@ mod tests {
             assert_eq!(world.heard(client).join(" "), expected);
             let is_refused = expected.ends_with("refused");
             let counters = world.counters();
-            assert_eq!(counters.connects_refused_full, is_refused.into());
+            assert_eq!(counters.connects_refused_full, u64::from(is_refused));
             assert!(!is_refused || world.records().is_empty());
             world.input(Input::Storage(Room::Full));
             let client = world.knock(device, change);

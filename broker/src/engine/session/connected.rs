@@ -15,7 +15,7 @@ pub(in crate::engine) struct Connected {
     pub(in crate::engine) device: VerifiedDevice,
     pub(in crate::engine) version: Version,
     /// The longest packet the client takes, in bytes, if it said so.
-    packet_size_limit: Option<NonZeroU32>,
+    packet_size_max: NonZeroU32,
     /// What stands for the topics we have sent, if the client takes any [MQTT-3.1.2-26].
     pub(in crate::engine) aliases: Option<Box<AliasesOut>>,
     /// Whether it asked for reason strings [MQTT-3.1.2-29].
@@ -40,7 +40,7 @@ impl Connected {
             id,
             device,
             version: connect.version,
-            packet_size_limit: connect.properties.maximum_packet_size,
+            packet_size_max: connect.properties.packet_size_max(),
             aliases: (aliases > 0).then(|| Box::new(AliasesOut::new(aliases))),
             wants_words: connect.version == Version::V5
                 && connect.properties.request_problem_information,
@@ -52,11 +52,11 @@ impl Connected {
 
     /// Whether the client said how long a packet may be.
     pub(in crate::engine) fn has_packet_size_limit(&self) -> bool {
-        self.packet_size_limit.is_some()
+        self.packet_size_max < PACKET_SIZE_MAX
     }
 
     /// The longest packet that can be sent, in bytes.
     pub(in crate::engine) fn packet_size_max(&self) -> NonZeroU32 {
-        self.packet_size_limit.unwrap_or(PACKET_SIZE_MAX)
+        self.packet_size_max
     }
 }

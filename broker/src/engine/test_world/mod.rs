@@ -23,6 +23,7 @@ use protocol::packet::{Connect, Packet, QoS};
 use protocol::wire::PACKET_SIZE_MAX;
 use replay::Replay;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use words::say;
 
 pub(crate) struct World {
@@ -181,6 +182,13 @@ impl World {
             connection,
             packets,
         });
+    }
+
+    /// A client publishes to `a` at QoS 1 what is called by its packet identifier.
+    pub(crate) fn publish_many(&mut self, publisher: ConnectionId, ids: RangeInclusive<u16>) {
+        for id in ids {
+            self.send(publisher, qos1("a", &id.to_string(), id));
+        }
     }
 
     /// A client subscribes; its SUBACK is not shown.

@@ -1,10 +1,11 @@
 //! Reading a checkpoint: all of it, or an error that names the offset.
 
-use super::{FORMAT_VERSION, FRAMES_START, Header, NAME, SECTOR_LEN};
+use super::{FRAMES_START, Header, NAME};
 use crate::storage::Position;
 use crate::storage::log::frame::{self, Link};
 use crate::storage::log::record::coding::Reader;
 use crate::storage::log::record::{Saved, read_saved};
+use crate::storage::log::sector;
 use crate::storage::log::shelf::{NamedFile, Shelf};
 use crate::storage::log::{Damage, LogError, Malformed};
 use crate::storage::state::State;
@@ -27,7 +28,8 @@ pub(in crate::storage) fn read(shelf: &Shelf, shard: u32) -> Result<Checkpoint, 
         return Ok(Checkpoint::default());
     }
     let file = shelf.open(NAME)?;
-    let header = header(&file, shard)?;
+    let header: Header = sector::open(&file)?;
+    sector::check_shard(&file, header.shard, shard)?;
     let mut reading = Reading {
         file,
         header,
@@ -41,35 +43,6 @@ pub(in crate::storage) fn read(shelf: &Shelf, shard: u32) -> Result<Checkpoint, 
         covered: header.covered,
         size: header.size,
     })
-}
-
-fn header(file: &NamedFile, shard: u32) -> Result<Header, LogError> {
-    let size = file.size()?;
-    if size < FRAMES_START {
-        return Err(file.damaged(size, Damage::Header));
-    }
-    let mut bytes = [0; SECTOR_LEN];
-    file.read_at(&mut bytes, 0)?;
-    let header = Header::read(&bytes).ok_or_else(|| file.damaged(0, Damage::Header))?;
-    if header.version != FORMAT_VERSION {
-        return Err(LogError::Version {
-            path: file.path(),
-            found: header.version,
-            known: FORMAT_VERSION,
-        });
-    }
-    if header.shard != shard {
-        return Err(LogError::Shard {
-            path: file.path(),
-            found: header.shard,
-            expected: shard,
-        });
-    }
-    if header.size != size {
-        let (found, made) = (size, header.size);
-        return Err(file.damaged(size.min(made), Damage::Size { found, made }));
-    }
-    Ok(header)
 }
 
 struct Reading {

@@ -2,12 +2,13 @@
 //!
 //! A message stands before those who owe it, a session before what it has.
 
-use super::{FORMAT_VERSION, FRAMES_START, Header, NAME};
+use super::{FRAMES_START, Header, NAME};
 use crate::engine::{Record, SessionNumber};
 use crate::storage::Position;
 use crate::storage::log::LogError;
 use crate::storage::log::frame::{self, Link, Promise};
 use crate::storage::log::record::{Saved, write_saved};
+use crate::storage::log::sector;
 use crate::storage::log::segment::UNFINISHED_CHECKPOINT;
 use crate::storage::log::shelf::{NamedFile, Shelf};
 use crate::storage::state::{Kept, Owed, State};
@@ -47,14 +48,15 @@ fn write_file(
     writer.state(state)?;
     writer.flush()?;
     let header = Header {
-        version: FORMAT_VERSION,
         shard,
         covered,
         salt,
         size: writer.offset,
         frames: writer.link.turns,
     };
-    writer.file.write_at(&header.write(), 0, header.size)?;
+    writer
+        .file
+        .write_at(&sector::seal(&header), 0, header.size)?;
     writer.file.sync(header.size)?;
     Ok(header.size)
 }

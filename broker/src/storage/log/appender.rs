@@ -7,7 +7,7 @@ use super::error::{Damage, LogError};
 use super::frame::{Batch, Link, Promise};
 use super::record::Malformed;
 use super::recovery::{Found, Known};
-use super::segment::{FORMAT_VERSION, FRAMES_START, Header, Segment, name_of};
+use super::segment::{FRAMES_START, Header, Segment, name_of};
 use super::shelf::Shelf;
 use super::spares::Spares;
 use super::{Durability, Settings};
@@ -150,7 +150,6 @@ impl Appender {
 
 fn header(settings: &Settings, (sequence, size): (u64, u64), link: Link) -> Header {
     Header {
-        version: FORMAT_VERSION,
         shard: settings.shard,
         sequence,
         link,

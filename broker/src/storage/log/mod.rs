@@ -9,6 +9,7 @@ mod error;
 pub(super) mod frame;
 pub(super) mod record;
 pub(super) mod recovery;
+pub(super) mod sector;
 pub(super) mod segment;
 pub(super) mod shelf;
 mod spares;

@@ -8,7 +8,8 @@ use super::Settings;
 use super::error::{Damage, LogError};
 use super::frame::{self, ALIGNMENT, Frame, Link, Promise, Turns};
 use super::record::{Found as Content, Logged, Malformed};
-use super::segment::{FRAMES_START, Role, Segment, name_of};
+use super::sector;
+use super::segment::{FRAMES_START, Role, Segment, name_of, number_of};
 use super::shelf::Shelf;
 use super::window::Window;
 use crate::storage::Position;
@@ -295,13 +296,7 @@ impl<'w> Walk<'w> {
     ) -> Result<Segment, LogError> {
         let segment = Segment::open(self.shelf, sequence)?;
         let header = &segment.header;
-        if header.shard != self.settings.shard {
-            return Err(LogError::Shard {
-                path: segment.file.path(),
-                found: header.shard,
-                expected: self.settings.shard,
-            });
-        }
+        sector::check_shard(&segment.file, header.shard, self.settings.shard)?;
         match before {
             Some((before, whole)) if header.link != self.link => {
                 let damage = Damage::Gap {
@@ -358,7 +353,7 @@ impl<'w> Walk<'w> {
         };
         let read = Read {
             frame: Frame { header, body },
-            segment: number_of(segment),
+            segment: number_of(segment.header.sequence),
             offset: offset + frame::HEADER_LEN as u64,
             covered: self.settings.covered,
         };
@@ -386,11 +381,6 @@ impl<'w> Walk<'w> {
         }
         Ok(())
     }
-}
-
-/// The number of a segment, of which there are never as many as it can say.
-fn number_of(segment: &Segment) -> u32 {
-    u32::try_from(segment.header.sequence).unwrap_or(u32::MAX)
 }
 
 /// What a part of a segment looks like that was never written.

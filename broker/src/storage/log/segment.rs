@@ -7,20 +7,12 @@
 
 use super::error::{Damage, LogError};
 use super::frame::Link;
+use super::sector::{self, SECTOR_LEN, Sector};
 use super::shelf::{NamedFile, Shelf};
 use bytes::{Buf, BufMut};
 
 /// Where the first frame begins: one sector of the disk is the header's alone.
 pub(in crate::storage) const FRAMES_START: u64 = SECTOR_LEN as u64;
-/// The version of all that is in a segment. The header has this form in every version.
-pub(in crate::storage) const FORMAT_VERSION: u32 = 1;
-
-const SECTOR_LEN: usize = 512;
-const MAGIC: [u8; 8] = *b"CSIGNLOG";
-/// The bytes of the header that mean something.
-const HEADER_LEN: usize = 56;
-/// How many of them its CRC is over.
-const CHECKED_LEN: usize = HEADER_LEN - 4;
 /// What becomes a spare when it is done.
 const PREPARING: &str = "preparing";
 /// What becomes the checkpoint when it is done.
@@ -31,7 +23,6 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// What stands at the beginning of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) struct Header {
-    pub(in crate::storage) version: u32,
     pub(in crate::storage) shard: u32,
     pub(in crate::storage) sequence: u64,
     /// What its first frame continues.
@@ -56,7 +47,7 @@ impl Segment {
         header: Header,
     ) -> Result<Self, LogError> {
         let file = shelf.open(spare)?;
-        file.write_at(&header.write(), 0, header.size)?;
+        file.write_at(&sector::seal(&header), 0, header.size)?;
         file.sync(header.size)?;
         drop(file);
         let name = name_of(header.sequence);
@@ -69,27 +60,9 @@ impl Segment {
     /// Opens the segment with this number.
     pub(in crate::storage) fn open(shelf: &Shelf, sequence: u64) -> Result<Self, LogError> {
         let file = shelf.open(&name_of(sequence))?;
-        let mut bytes = [0; HEADER_LEN];
-        let size = file.size()?;
-        if size < FRAMES_START {
-            return Err(file.damaged(size, Damage::Header));
-        }
-        file.read_at(&mut bytes, 0)?;
-        let header = Header::read(&bytes).filter(|header| header.sequence == sequence);
-        let header = header.ok_or_else(|| file.damaged(0, Damage::Header))?;
-        if header.version != FORMAT_VERSION {
-            return Err(LogError::Version {
-                path: file.path(),
-                found: header.version,
-                known: FORMAT_VERSION,
-            });
-        }
-        if header.size != size {
-            let damage = Damage::Size {
-                found: size,
-                made: header.size,
-            };
-            return Err(file.damaged(size.min(header.size), damage));
+        let header: Header = sector::open(&file)?;
+        if header.sequence != sequence {
+            return Err(file.damaged(0, Damage::Header));
         }
         Ok(Self { header, file })
     }
@@ -108,37 +81,24 @@ impl Segment {
     }
 }
 
-impl Header {
-    pub(in crate::storage) fn write(&self) -> [u8; SECTOR_LEN] {
-        let mut bytes = [0; SECTOR_LEN];
-        let mut out = bytes.as_mut_slice();
-        out.put_slice(&MAGIC);
-        out.put_u32_le(self.version);
+impl Sector for Header {
+    const MAGIC: [u8; 8] = *b"CSIGNLOG";
+    const VERSION: u32 = 1;
+    const FIELDS_LEN: usize = 40;
+
+    fn put(&self, out: &mut impl BufMut) {
         out.put_u32_le(self.shard);
         out.put_u64_le(self.sequence);
         out.put_u64_le(self.link.turns);
         out.put_u64_le(self.salt);
         out.put_u64_le(self.size);
         out.put_u32_le(self.link.check);
-        let crc = bytes
-            .first_chunk::<CHECKED_LEN>()
-            .map(|it| crc32c::crc32c(it));
-        if let Some(room) = bytes.get_mut(CHECKED_LEN..HEADER_LEN) {
-            (&mut *room).put_u32_le(crc.unwrap_or_default());
-        }
-        bytes
     }
 
-    fn read(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
-        let (checked, mut rest) = bytes.split_first_chunk::<CHECKED_LEN>()?;
-        let mut fields = checked.strip_prefix(&MAGIC)?;
-        if rest.get_u32_le() != crc32c::crc32c(checked) {
-            return None;
-        }
-        let (version, shard) = (fields.get_u32_le(), fields.get_u32_le());
-        let (sequence, turns) = (fields.get_u64_le(), fields.get_u64_le());
-        Some(Self {
-            version,
+    fn get(fields: &mut impl Buf) -> Self {
+        let (shard, sequence) = (fields.get_u32_le(), fields.get_u64_le());
+        let turns = fields.get_u64_le();
+        Self {
             shard,
             sequence,
             salt: fields.get_u64_le(),
@@ -147,7 +107,11 @@ impl Header {
                 turns,
                 check: fields.get_u32_le(),
             },
-        })
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.size
     }
 }
 
@@ -213,6 +177,11 @@ impl Role {
             Self::Unfinished | Self::Foreign | Self::Segment(_) | Self::Spare(_) => Self::Foreign,
         }
     }
+}
+
+/// The number of a segment, of which there are never as many as it can say.
+pub(in crate::storage) fn number_of(sequence: u64) -> u32 {
+    u32::try_from(sequence).unwrap_or(u32::MAX)
 }
 
 pub(in crate::storage) fn name_of(sequence: u64) -> String {

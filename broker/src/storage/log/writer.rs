@@ -6,6 +6,7 @@
 use super::appender::Appender;
 use super::error::LogError;
 use super::frame::Batch;
+use super::segment::number_of;
 use super::watermark::Watermark;
 use crate::engine::{MessageNumber, Record};
 use crate::storage::desk::Desk;
@@ -286,17 +287,17 @@ impl Writer {
         let (begun, ended) = (last.next(), last.next());
         self.desk.with(|ledger| {
             if let Some(ended) = ended {
-                ledger.end_segment(segment_number(ended.sequence), Position(ended.end));
+                ledger.end_segment(number_of(ended.sequence), Position(ended.end));
             }
             if let Some(begun) = begun {
-                ledger.begin_segment(segment_number(begun.sequence), begun.size);
+                ledger.begin_segment(number_of(begun.sequence), begun.size);
             }
         });
     }
 
     /// Enters into the ledger what the frame at `begin` has brought.
     fn enter(&mut self, batch: &Batch, begin: u64) -> Result<(), LogError> {
-        let number = segment_number(self.appender.segment());
+        let number = number_of(self.appender.segment());
         for marks in batch.marks().chunks(MARKS_AT_ONCE) {
             let entered = self.desk.with(|ledger| ledger.take((number, begin), marks));
             entered.map_err(|malformed| self.appender.senseless(begin, malformed))?;
@@ -310,7 +311,7 @@ impl Writer {
     fn let_go(&mut self) -> Result<bool, LogError> {
         let mut any = false;
         while let Some(oldest) = self.appender.oldest() {
-            let number = segment_number(oldest.sequence);
+            let number = number_of(oldest.sequence);
             if !self.desk.with(|ledger| ledger.is_free(number)) {
                 break;
             }
@@ -364,8 +365,4 @@ impl Writer {
             Err(_) => tracing::warn!("the thread that makes the next segment panicked"),
         }
     }
-}
-
-fn segment_number(sequence: u64) -> u32 {
-    u32::try_from(sequence).unwrap_or(u32::MAX)
 }

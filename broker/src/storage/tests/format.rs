@@ -6,6 +6,7 @@ use crate::storage::checkpoint;
 use crate::storage::ledger::Place;
 use crate::storage::log::frame::Link;
 use crate::storage::log::record::{Outline, Saved};
+use crate::storage::log::sector;
 use crate::storage::log::segment::Header;
 use crate::storage::log::shelf::Shelf;
 use crate::storage::log::tests::samples::{key, number, parts, target};
@@ -32,7 +33,6 @@ fn check(bytes: &[u8], hex: &str) {
 #[test]
 fn the_bytes_of_the_header_of_a_segment_are_as_described() {
     let header = Header {
-        version: 1,
         shard: 3,
         sequence: 7,
         link: Link {
@@ -42,7 +42,7 @@ fn the_bytes_of_the_header_of_a_segment_are_as_described() {
         salt: 0x1122_3344_5566_7788,
         size: 64 << 20,
     };
-    let bytes = header.write();
+    let bytes = sector::seal(&header);
     check(
         &bytes[..52],
         "435349474e4c4f47 01000000 03000000 0700000000000000 2900000000000000 \

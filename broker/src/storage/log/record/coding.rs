@@ -24,6 +24,14 @@ pub(in crate::storage) fn write_number(mut number: u64, out: &mut Vec<u8>) {
     }
 }
 
+/// What an entry begins with: its tag and its numbers.
+pub(in crate::storage) fn write_head(tag: u8, numbers: &[u64], out: &mut Vec<u8>) {
+    out.push(tag);
+    for number in numbers {
+        write_number(*number, out);
+    }
+}
+
 /// A length and as many bytes.
 pub(in crate::storage) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     write_number(bytes.len() as u64, out);

@@ -12,7 +12,7 @@ pub(in crate::storage) use message::{Outline, checked, read_content};
 pub(in crate::storage) use saved::{Saved, read_saved, write_saved};
 
 use crate::engine::{MessageNumber, Reach, Record, SessionNumber, Target, Time};
-use coding::{Reader, write_bytes, write_number};
+use coding::{Reader, write_bytes, write_head, write_number};
 use message::{
     read_message, read_topic, read_will, skim_content, write_content, write_message, write_will,
 };
@@ -97,12 +97,7 @@ pub(in crate::storage) fn write_carried(
 }
 
 fn write_numbers(record: &Record, out: &mut Vec<u8>) {
-    let mut put = |tag: u8, numbers: &[u64]| {
-        out.push(tag);
-        for number in numbers {
-            write_number(*number, out);
-        }
-    };
+    let mut put = |tag: u8, numbers: &[u64]| write_head(tag, numbers, out);
     match record {
         Record::SessionCreated {
             session, expiry, ..

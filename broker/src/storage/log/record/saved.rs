@@ -3,7 +3,7 @@
 //!
 //! It has the same state in fewer words than the records that led to it.
 
-use super::coding::{Flags, Malformed, Reader, write_number};
+use super::coding::{Flags, Malformed, Reader, write_head, write_number};
 use super::receiver::{read_target, write_target};
 use super::{Outline, message_number, packet_id, read_record, write};
 use crate::engine::{MessageNumber, Record, SessionNumber, Target, Time};
@@ -59,12 +59,7 @@ pub(in crate::storage) enum Saved {
 }
 
 pub(in crate::storage) fn write_saved(saved: &Saved, out: &mut Vec<u8>) {
-    let mut put = |tag: u8, numbers: &[u64]| {
-        out.push(tag);
-        for number in numbers {
-            write_number(*number, out);
-        }
-    };
+    let mut put = |tag: u8, numbers: &[u64]| write_head(tag, numbers, out);
     match saved {
         Saved::Record(record) => {
             write(record, out);
