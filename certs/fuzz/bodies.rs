@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustls_pki_types::UnixTime;
 
 use crate::certs::{
-    Admission, Certificate, DeviceId, PublicKey, RevocationSet, TrustDomain, admit, check_issuer,
-    parse_spiffe_uri, spiffe_uri,
+    Admission, Authority, Certificate, DeviceId, IdFrom, PublicKey, RevocationList, RevocationSet,
+    TrustDomain, admit, check_issuer, parse_spiffe_uri, spiffe_uri,
 };
 
 /// Reading a certificate ends in words fit for a log; the gate opens only to the one name in it.
@@ -26,6 +26,7 @@ pub(crate) fn certificate(octets: &[u8]) {
     let trust_domain = TrustDomain::default();
     let admission = Admission {
         trust_domain: &trust_domain,
+        id_from: &IdFrom::Uri,
         revoked: &RevocationSet::default(),
     };
     let now = UnixTime::since_unix_epoch(Duration::from_hours(500_000));
@@ -36,6 +37,29 @@ pub(crate) fn certificate(octets: &[u8]) {
             assert!(certificate.not_before <= now && now <= certificate.not_after);
         }
         Err(refusal) => assert!(!refusal.to_string().contains(char::is_control)),
+    }
+}
+
+/// Each list in a file is believed or refused in words fit for a log; whatever is believed can be
+/// put into a set once, and its entries are found there.
+pub(crate) fn revocation_lists(octets: &[u8], issuers: &[Authority]) {
+    let lists = RevocationList::read_all(octets, issuers);
+    assert!(!lists.is_empty());
+    for list in lists {
+        match list {
+            Ok(list) => {
+                let mut set = RevocationSet::default();
+                let key_id = list.issuer_key_id().to_vec();
+                let serials: Vec<_> = list.entries().map(|(serial, _)| serial).collect();
+                set.replace_list(list).unwrap();
+                assert!(
+                    serials
+                        .into_iter()
+                        .all(|s| set.find_certificate(&key_id, s).is_some())
+                );
+            }
+            Err(invalid) => assert!(!invalid.to_string().contains(char::is_control)),
+        }
     }
 }
 

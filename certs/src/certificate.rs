@@ -13,10 +13,10 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
-use crate::escape::escaped;
 use crate::extensions::Extensions;
 use crate::refusal::Refusal;
 use crate::serial::Serial;
+use crate::text::escape::escaped;
 
 /// Longer than any leaf or issuer with post-quantum keys (5.4 kB), shorter than a burden.
 const CERTIFICATE_LEN_MAX: usize = 16 * 1024;
@@ -155,7 +155,7 @@ fn name_for_people(name: &X509Name<'_>) -> Box<str> {
     escaped(&text).into()
 }
 
-fn sha256(octets: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(octets: &[u8]) -> [u8; 32] {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, octets).as_ref());
     fingerprint

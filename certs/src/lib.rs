@@ -3,11 +3,12 @@
 //! Nothing here does I/O, reads a clock or draws a random number: octets and the time are
 //! arguments. No other crate reads what stands in a certificate.
 
+mod authority;
 mod certificate;
 mod csr;
 mod device_id;
-mod escape;
 mod extensions;
+mod gate;
 mod holder;
 mod profile;
 mod refusal;
@@ -17,16 +18,23 @@ mod status;
 mod subject;
 #[cfg(test)]
 mod testing;
+mod text;
 
+pub use authority::Authority;
 pub use certificate::{Certificate, CommonName};
 pub use csr::{InvalidRequest, PublicKey};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use extensions::{BasicConstraints, Extensions, Purpose, Usage};
+pub use gate::{
+    Admission, Fingerprint, FingerprintTwice, Fingerprints, IdFrom, NamePlace, UnfitId,
+    VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
+};
 pub use holder::{Holder, UnfitName};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
 pub use revocation::{
-    Admission, RevocationSet, VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
+    Freshness, InvalidList, ListId, ListNumber, NotNewer, Replaced, RevocationList, RevocationSet,
+    Revoked, Scope, Seen,
 };
 pub use serial::Serial;
 pub use status::{IllegalTransition, RevocationReason, Status};

@@ -342,7 +342,8 @@ mod tests {
 
     use super::*;
     use crate::device_id::DeviceId;
-    use crate::revocation::{Admission, RevocationSet, admit};
+    use crate::gate::{Admission, IdFrom, admit};
+    use crate::revocation::RevocationSet;
     use crate::subject::{Subject, TrustDomain};
     use crate::testing::{NOT_BEFORE, at, uri};
 
@@ -429,6 +430,7 @@ mod tests {
         let revoked = &RevocationSet::default();
         let admission = Admission {
             trust_domain: &world.trust_domain,
+            id_from: &IdFrom::Uri,
             revoked,
         };
         let device = admit(&world.device_der(|_| {}), &admission, at(NOT_BEFORE)).unwrap();

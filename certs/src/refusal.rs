@@ -6,6 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::extensions::Purpose;
+use crate::gate::{NamePlace, UnfitId};
+use crate::revocation::Revoked;
 use crate::subject::InvalidSpiffeId;
 
 /// Why a peer is refused.
@@ -40,6 +42,15 @@ pub enum Refusal {
         /// What is wrong with it.
         why: InvalidSpiffeId,
     },
+    /// The name that its anchor goes by is not one device id.
+    UnfitName {
+        /// Where the name should stand.
+        place: NamePlace,
+        /// What is wrong with it.
+        why: UnfitId,
+    },
+    /// Its anchor goes by fingerprints, and its own is not on the table.
+    UnknownFingerprint,
     /// Its URI belongs to a trust domain for which its issuer does not speak.
     ForeignTrustDomain(Box<str>),
     /// Its common name is not the id in its URI.
@@ -60,9 +71,15 @@ pub enum Refusal {
         since: Duration,
     },
     /// The certificate was revoked.
-    RevokedCertificate,
+    RevokedCertificate(Revoked),
     /// The device was revoked, and all its certificates with it.
-    RevokedDevice,
+    RevokedDevice(Revoked),
+    /// Whether the certificate is revoked is not known any more: the list of its issuer is out of
+    /// date for too long.
+    StaleRevocationList {
+        /// For how long.
+        since: Duration,
+    },
     /// Nobody registered the device here.
     UnknownDevice,
 }
@@ -97,6 +114,10 @@ impl fmt::Display for Refusal {
             Self::InvalidDeviceId { uri, why } => {
                 write!(f, "certificate URI \"{uri}\" names no device: {why}")
             }
+            Self::UnfitName { place, why } => write!(f, "certificate {place} {why}"),
+            Self::UnknownFingerprint => {
+                f.write_str("certificate fingerprint is not on the table of its authority")
+            }
             Self::ForeignTrustDomain(name) => {
                 write!(
                     f,
@@ -111,8 +132,15 @@ impl fmt::Display for Refusal {
             }
             Self::NotYetValid { until } => write!(f, "not valid for another {}", Rough(*until)),
             Self::Expired { since } => write!(f, "expired {} ago", Rough(*since)),
-            Self::RevokedCertificate => f.write_str("certificate is revoked"),
-            Self::RevokedDevice => f.write_str("device is revoked"),
+            Self::RevokedCertificate(revoked) => write!(f, "certificate was revoked {revoked}"),
+            Self::RevokedDevice(revoked) => write!(f, "device was revoked {revoked}"),
+            Self::StaleRevocationList { since } => {
+                write!(
+                    f,
+                    "the revocation list of its issuer is out of date for {}",
+                    Rough(*since)
+                )
+            }
             Self::UnknownDevice => f.write_str("device is not in the registry"),
         }
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::refusal::Refusal;
+use crate::text::hex::{Hex, from_hex};
 
 /// A serial number: 1 to 20 octets, positive (RFC 5280 §4.1.2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,12 @@ impl Serial {
         let [first, ..] = &mut octets;
         *first = *first & 0x7f | 0x40;
         Self(octets)
+    }
+
+    /// Reads hexadecimal digits, as `openssl x509 -serial` and [`fmt::Display`] write them, with or
+    /// without colons; `None` when they are not a serial number.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_octets(&from_hex(text)?).ok()
     }
 
     /// Reads the contents of a DER integer.
@@ -65,9 +72,7 @@ impl Serial {
 
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_octets()
-            .iter()
-            .try_for_each(|octet| write!(f, "{octet:02x}"))
+        Hex(self.as_octets()).fmt(f)
     }
 }
 
@@ -95,6 +100,18 @@ mod tests {
             Serial::read(&[]),
             Err(Refusal::Malformed("its serial number is not positive"))
         );
+    }
+
+    #[test]
+    fn a_serial_number_is_read_as_openssl_writes_it() {
+        let serial = Serial::from_octets(&[0x0a, 0xff]).unwrap();
+        for text in ["0aff", "0AFF", "00:0A:FF"] {
+            assert_eq!(Serial::parse(text), Some(serial), "{text}");
+        }
+        for text in ["", "00", "aff", "0x0a", &"11".repeat(21)] {
+            assert_eq!(Serial::parse(text), None, "{text}");
+        }
+        assert_eq!(serial.to_string(), "0aff");
     }
 
     #[test]

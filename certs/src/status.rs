@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Where a certificate is in its life.
@@ -65,8 +66,9 @@ impl Status {
 
 /// Why a certificate was revoked, with the codes of RFC 5280 §5.3.1.
 ///
-/// `certificateHold` and `removeFromCRL` are missing: nothing leads back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `removeFromCRL` is missing: nothing leads back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RevocationReason {
     /// No reason was given.
     Unspecified,
@@ -80,12 +82,18 @@ pub enum RevocationReason {
     Superseded,
     /// It is not needed any more.
     CessationOfOperation,
+    /// Its authority may let it count again. Here it is a revocation for as long as the list of
+    /// another authority says so; we never give it.
+    CertificateHold,
     /// Its holder may not do any more what it may by it.
     PrivilegeWithdrawn,
+    /// The authority that attested its attributes was compromised; we never give it.
+    AaCompromise,
 }
 
 impl RevocationReason {
-    const ALL: [Self; 7] = [
+    /// The reasons that we give.
+    pub const GIVEN: [Self; 7] = [
         Self::Unspecified,
         Self::KeyCompromise,
         Self::CaCompromise,
@@ -94,6 +102,9 @@ impl RevocationReason {
         Self::CessationOfOperation,
         Self::PrivilegeWithdrawn,
     ];
+
+    /// Those that other authorities give.
+    const FOREIGN: [Self; 2] = [Self::CertificateHold, Self::AaCompromise];
 
     /// The code in a revocation list.
     pub fn code(self) -> u8 {
@@ -104,13 +115,44 @@ impl RevocationReason {
             Self::AffiliationChanged => 3,
             Self::Superseded => 4,
             Self::CessationOfOperation => 5,
+            Self::CertificateHold => 6,
             Self::PrivilegeWithdrawn => 9,
+            Self::AaCompromise => 10,
         }
     }
 
-    /// The reason with `code`, when it is one that we give.
+    /// The reason with `code`; `None` for `removeFromCRL` and for codes that do not exist.
     pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.code() == code)
+        let all = Self::GIVEN.into_iter().chain(Self::FOREIGN);
+        all.into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// The reason in words joined by hyphens, as commands take it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::KeyCompromise => "key-compromise",
+            Self::CaCompromise => "ca-compromise",
+            Self::AffiliationChanged => "affiliation-changed",
+            Self::Superseded => "superseded",
+            Self::CessationOfOperation => "cessation-of-operation",
+            Self::CertificateHold => "certificate-hold",
+            Self::PrivilegeWithdrawn => "privilege-withdrawn",
+            Self::AaCompromise => "aa-compromise",
+        }
+    }
+
+    /// The reason called `text`, when it is one that we give.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::GIVEN
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+    }
+}
+
+impl fmt::Display for RevocationReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -172,9 +214,27 @@ mod tests {
 
     #[test]
     fn rfc_5280_5_3_1_a_reason_is_read_as_it_was_written() {
-        for reason in RevocationReason::ALL {
+        for reason in RevocationReason::GIVEN
+            .into_iter()
+            .chain(RevocationReason::FOREIGN)
+        {
             assert_eq!(RevocationReason::from_code(reason.code()), Some(reason));
+            let json = serde_json::to_string(&reason).unwrap();
+            assert_eq!(json, format!("\"{reason}\""));
         }
-        assert_eq!(RevocationReason::from_code(6), None);
+        for code in [7, 8, 11, 255] {
+            assert_eq!(RevocationReason::from_code(code), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_hold_is_read_and_never_given() {
+        let [given, hold] = [
+            RevocationReason::KeyCompromise,
+            RevocationReason::CertificateHold,
+        ];
+        assert_eq!(RevocationReason::parse(given.as_str()), Some(given));
+        assert_eq!(RevocationReason::parse(hold.as_str()), None);
+        assert_eq!(RevocationReason::from_code(6), Some(hold));
     }
 }

@@ -6,8 +6,9 @@ use countersign_certs as certs;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevocationReason, RevokedCertParams, SanType,
 };
 
 #[path = "../fuzz/bodies.rs"]
@@ -29,6 +30,31 @@ fn good_certificate() -> Vec<u8> {
         .unwrap()
         .der()
         .to_vec()
+}
+
+/// An authority, and a list that it signed.
+fn good_list() -> (Vec<u8>, Vec<u8>) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().der().to_vec();
+    let revoked = |serial: u64| RevokedCertParams {
+        serial_number: serial.into(),
+        revocation_time: rcgen::date_time_ymd(2027, 1, 1),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2027, 1, 1),
+        next_update: rcgen::date_time_ymd(2027, 1, 8),
+        crl_number: 7.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked(1), revoked(2)],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&Issuer::new(params, key)).unwrap();
+    (authority, list.der().to_vec())
 }
 
 fn good_request() -> Vec<u8> {
@@ -91,6 +117,13 @@ proptest! {
     }
 
     #[test]
+    fn no_revocation_list_breaks_what_must_hold(changes in changes()) {
+        let (authority, list) = good_list();
+        let issuers = [certs::Authority::read(&authority).unwrap()];
+        bodies::revocation_lists(&apply(list, &changes), &issuers);
+    }
+
+    #[test]
     fn no_request_breaks_what_must_hold(changes in changes()) {
         bodies::request(&apply(good_request(), &changes));
     }
@@ -105,6 +138,7 @@ proptest! {
     #[test]
     fn no_rubbish_breaks_what_must_hold(octets in prop::collection::vec(any::<u8>(), 0..512)) {
         bodies::certificate(&octets);
+        bodies::revocation_lists(&octets, &[]);
         bodies::request(&octets);
         bodies::names(&octets);
     }
@@ -120,12 +154,17 @@ fn the_seeds_are_good() {
         &good_certificate(),
         &certs::Admission {
             trust_domain,
+            id_from: &certs::IdFrom::Uri,
             revoked,
         },
         now,
     )
     .unwrap();
     certs::PublicKey::from_request(&good_request()).unwrap();
+    let (authority, list) = good_list();
+    let issuers = [certs::Authority::read(&authority).unwrap()];
+    assert!(certs::RevocationList::read(&list, &issuers).is_ok());
+    bodies::revocation_lists(&list, &issuers);
     bodies::certificate(&good_certificate());
     bodies::request(&good_request());
 }

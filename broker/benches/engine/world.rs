@@ -234,6 +234,7 @@ fn admitted() -> VerifiedDevice {
     let revoked = &RevocationSet::default();
     let admission = Admission {
         trust_domain,
+        id_from: &certs::IdFrom::Uri,
         revoked,
     };
     let now = UnixTime::since_unix_epoch(Duration::from_millis(NOW.millis()));

@@ -97,6 +97,7 @@ impl Generation {
         let trust_domain = self.anchors.domain_of(&leaf, others)?;
         let admission = Admission {
             trust_domain,
+            id_from: &certs::IdFrom::Uri,
             revoked: &self.revoked,
         };
         certs::admit_read(leaf, &admission, now)

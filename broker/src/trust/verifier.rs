@@ -82,6 +82,7 @@ impl DeviceVerifier {
             leaf,
             &Admission {
                 trust_domain,
+                id_from: &certs::IdFrom::Uri,
                 revoked: &self.revoked,
             },
             now,
@@ -145,7 +146,8 @@ fn alert_for(refusal: &Refusal) -> CertificateError {
     match refusal {
         Refusal::Expired { .. } => CertificateError::Expired,
         Refusal::NotYetValid { .. } => CertificateError::NotValidYet,
-        Refusal::RevokedCertificate | Refusal::RevokedDevice => CertificateError::Revoked,
+        Refusal::RevokedCertificate(_) | Refusal::RevokedDevice(_) => CertificateError::Revoked,
+        Refusal::StaleRevocationList { .. } => CertificateError::UnknownRevocationStatus,
         Refusal::UnknownAuthority | Refusal::IssuerIsNoAuthority => CertificateError::UnknownIssuer,
         Refusal::BadSignature => CertificateError::BadSignature,
         Refusal::Malformed(_) => CertificateError::BadEncoding,
@@ -157,6 +159,8 @@ fn alert_for(refusal: &Refusal) -> CertificateError {
         | Refusal::NoDeviceId
         | Refusal::SeveralDeviceIds(_)
         | Refusal::InvalidDeviceId { .. }
+        | Refusal::UnfitName { .. }
+        | Refusal::UnknownFingerprint
         | Refusal::ForeignTrustDomain(_)
         | Refusal::NameMismatch { .. }
         | Refusal::UnknownDevice => CertificateError::ApplicationVerificationFailure,

@@ -253,6 +253,7 @@ mod tests {
         let revoked = &RevocationSet::default();
         let admission = Admission {
             trust_domain: &prepared.trust_domain,
+            id_from: &certs::IdFrom::Uri,
             revoked,
         };
         for peer in prepared.apps.iter().chain(&prepared.devices) {

@@ -118,6 +118,7 @@ fn admit_new(subject: &str) -> VerifiedDevice {
     let trust_domain = &TrustDomain::parse("test.example").unwrap();
     let admission = Admission {
         trust_domain,
+        id_from: &certs::IdFrom::Uri,
         revoked: &RevocationSet::default(),
     };
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOT_BEFORE));

@@ -1,0 +1,104 @@
+//! An authority as the signer of what is not a certificate: revocation lists, registry exports.
+//!
+//! Whoever makes one has reason to trust the certificate: it is an anchor, or was verified.
+
+use x509_parser::asn1_rs::BitString;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+use x509_parser::verify::verify_signature;
+use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
+
+use crate::certificate::Certificate;
+use crate::extensions::{BasicConstraints, Usage};
+use crate::refusal::Refusal;
+
+/// The certificate of an authority, with what verifying its signatures needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    certificate: Certificate,
+    /// The subject's distinguished name as it stands there: names are equal when their octets are.
+    name: Box<[u8]>,
+    key_id: Box<[u8]>,
+}
+
+impl Authority {
+    /// Reads the certificate of an authority.
+    ///
+    /// # Errors
+    /// [`Refusal::IssuerIsNoAuthority`] by its basic constraints; [`Refusal::Malformed`], among
+    /// others when it has no subject key identifier (RFC 5280 §4.2.1.2), by which it is found.
+    pub fn read(der: &[u8]) -> Result<Self, Refusal> {
+        let certificate = Certificate::read(der)?;
+        if certificate.extensions.basic_constraints == BasicConstraints::EndEntity {
+            return Err(Refusal::IssuerIsNoAuthority);
+        }
+        let no_key_id = Refusal::Malformed("it has no subject key identifier");
+        let key_id = certificate.extensions.key_id.clone().ok_or(no_key_id)?;
+        let (_, x509) =
+            X509Certificate::from_der(der).map_err(|_| Refusal::Malformed("not X.509 DER"))?;
+        Ok(Self {
+            name: x509.tbs_certificate.subject.as_raw().into(),
+            key_id,
+            certificate,
+        })
+    }
+
+    /// What its certificate says.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The identifier of its key, which stands in whatever it signs.
+    pub fn key_id(&self) -> &[u8] {
+        &self.key_id
+    }
+
+    pub(crate) fn has_name(&self, name: &[u8]) -> bool {
+        *self.name == *name
+    }
+
+    /// Whether it may sign revocation lists (RFC 5280 §4.2.1.3): a missing key usage permits
+    /// nothing.
+    pub(crate) fn may_sign_lists(&self) -> bool {
+        self.certificate
+            .extensions
+            .key_usage
+            .contains(&Usage::CrlSign)
+    }
+
+    /// Verifies a signature over `signed`; `algorithm` and `signature` are DER.
+    pub(crate) fn verify(
+        &self,
+        signed: &[u8],
+        algorithm: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let (_, key) = SubjectPublicKeyInfo::from_der(&self.certificate.public_key)
+            .map_err(|_| BadSignature::Algorithm)?;
+        let (_, algorithm) =
+            AlgorithmIdentifier::from_der(algorithm).map_err(|_| BadSignature::Algorithm)?;
+        let (_, signature) = BitString::from_der(signature).map_err(|_| BadSignature::Wrong)?;
+        if !is_sound(&algorithm) {
+            return Err(BadSignature::Algorithm);
+        }
+        verify_signature(&key, &algorithm, &signature, signed).map_err(|error| match error {
+            x509_parser::error::X509Error::SignatureUnsupportedAlgorithm => BadSignature::Algorithm,
+            _ => BadSignature::Wrong,
+        })
+    }
+}
+
+/// Why a signature is not one of an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadSignature {
+    /// It is made in a way that is not accepted here.
+    Algorithm,
+    /// It is not one of this key over these octets.
+    Wrong,
+}
+
+/// SHA-1, which the parser would still verify, has been broken.
+fn is_sound(algorithm: &AlgorithmIdentifier<'_>) -> bool {
+    use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
+    ![OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(&algorithm.algorithm)
+}
