@@ -26,8 +26,8 @@ pub use csr::{InvalidRequest, PublicKey};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use extensions::{BasicConstraints, Extensions, Purpose, Usage};
 pub use gate::{
-    Admission, Fingerprint, FingerprintTwice, Fingerprints, IdFrom, NamePlace, UnfitId,
-    VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
+    Admission, Anchor, Fingerprint, FingerprintTwice, Fingerprints, IdFrom, NamePlace, Standing,
+    UnfitId, VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
 };
 pub use holder::{Holder, UnfitName};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};

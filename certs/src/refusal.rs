@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::device_id::DeviceId;
 use crate::extensions::Purpose;
 use crate::gate::{NamePlace, UnfitId};
 use crate::revocation::Revoked;
@@ -60,6 +61,13 @@ pub enum Refusal {
         /// The common name, escaped.
         common_name: Box<str>,
     },
+    /// Its id is none of those that its anchor may give.
+    ForeignId {
+        /// The id.
+        id: DeviceId,
+        /// What ids of the anchor begin with.
+        prefix: Box<str>,
+    },
     /// It is not valid yet.
     NotYetValid {
         /// How long it will take.
@@ -74,6 +82,8 @@ pub enum Refusal {
     RevokedCertificate(Revoked),
     /// The device was revoked, and all its certificates with it.
     RevokedDevice(Revoked),
+    /// An authority between it and its anchor was revoked.
+    RevokedAuthority(Revoked),
     /// Whether the certificate is revoked is not known any more: the list of its issuer is out of
     /// date for too long.
     StaleRevocationList {
@@ -130,10 +140,20 @@ impl fmt::Display for Refusal {
                     "certificate CN \"{common_name}\" is not its device id {id}"
                 )
             }
+            Self::ForeignId { id, prefix } => write!(
+                f,
+                "the id {id} does not begin with \"{prefix}\", as those of its authority must"
+            ),
             Self::NotYetValid { until } => write!(f, "not valid for another {}", Rough(*until)),
             Self::Expired { since } => write!(f, "expired {} ago", Rough(*since)),
             Self::RevokedCertificate(revoked) => write!(f, "certificate was revoked {revoked}"),
             Self::RevokedDevice(revoked) => write!(f, "device was revoked {revoked}"),
+            Self::RevokedAuthority(revoked) => {
+                write!(
+                    f,
+                    "an authority in the certificate chain was revoked {revoked}"
+                )
+            }
             Self::StaleRevocationList { since } => {
                 write!(
                     f,

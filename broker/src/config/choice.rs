@@ -92,6 +92,14 @@ impl TryFrom<String> for FilePath {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
+        text.parse()
+    }
+}
+
+impl FromStr for FilePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
         if text.is_empty() {
             return Err("an empty path; write the name of a file");
         }
@@ -118,6 +126,13 @@ impl TryFrom<String> for Domain {
 impl<T> Value for Option<T> {
     fn written(&self) -> Option<String> {
         None
+    }
+}
+
+/// A string that may be empty.
+impl Value for String {
+    fn written(&self) -> Option<String> {
+        Some(quoted(self))
     }
 }
 

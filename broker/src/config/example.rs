@@ -3,7 +3,7 @@
 //! Only the settings themselves say what there is, so that no example can lag behind.
 
 use super::choice::quoted;
-use super::file::{Anchor, Limits, Listener, Log, Policy, Storage};
+use super::file::{Admin, Anchor, Limits, Listener, Log, Policy, Revocation, Storage};
 use super::section::Section;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -27,10 +27,14 @@ pub struct NewConfig<'a> {
     pub anchor: &'a str,
     /// The trust domain of that authority.
     pub trust_domain: &'a str,
+    /// The file or directory of revocation lists.
+    pub revocation_lists: &'a str,
     /// The policy file.
     pub policy: &'a str,
     /// The data directory.
     pub directory: &'a str,
+    /// The socket for operators.
+    pub admin_socket: &'a str,
 }
 
 impl NewConfig<'_> {
@@ -48,9 +52,11 @@ impl NewConfig<'_> {
                 ("file", quoted(self.anchor)),
                 ("trust_domain", quoted(self.trust_domain)),
             ]),
+            section::<Revocation>(&[("lists", quoted(self.revocation_lists))]),
             section::<Policy>(&[("file", quoted(self.policy))]),
             section::<Storage>(&[("directory", quoted(self.directory))]),
             section::<Limits>(&[]),
+            section::<Admin>(&[("socket", quoted(self.admin_socket))]),
             section::<Log>(&[]),
         ]
         .join("\n")
@@ -65,8 +71,10 @@ pub fn example() -> String {
         key: "broker/key.pem",
         anchor: "ca.pem",
         trust_domain: "fleet.example",
+        revocation_lists: "crl",
         policy: "policy.toml",
         directory: "data",
+        admin_socket: "admin.sock",
     };
     example.to_toml()
 }
@@ -137,8 +145,10 @@ mod tests {
             key: "b/k.pem",
             anchor: "a\\b.pem",
             trust_domain: "dev.local",
+            revocation_lists: "crl",
             policy: "p.toml",
             directory: "d",
+            admin_socket: "a.sock",
         }
         .to_toml();
         let config = parse(&text);
@@ -149,7 +159,9 @@ mod tests {
         assert_eq!(config.anchors.len(), 1);
         assert_eq!(config.anchors[0].file, Path::new("a\\b.pem"));
         assert_eq!(config.anchors[0].trust_domain.as_str(), "dev.local");
+        assert_eq!(config.revocation.lists, [Path::new("crl")]);
         assert_eq!(config.policy.as_deref(), Some(Path::new("p.toml")));
+        assert_eq!(config.admin_socket.as_deref(), Some(Path::new("a.sock")));
         assert_eq!(config.storage.directory.as_deref(), Some(Path::new("d")));
         assert_eq!(config.log.level, LogLevel::Info);
     }

@@ -6,7 +6,10 @@
 use super::choice::{Address, Domain, FilePath, Named, OneOf};
 use super::quantity::{Count, Millis, Seconds, Size};
 use super::section::section;
-use super::{Durability, KeyExchange, LogFormat, LogLevel, TlsVersion};
+use super::{
+    Durability, IdSource, KeyExchange, LogFormat, LogLevel, RevokedSessions, RevokedWills,
+    TlsVersion,
+};
 use crate::engine::limits::Limits as EngineLimits;
 use crate::engine::policy::{List, Tables, table};
 use serde::Deserialize;
@@ -23,11 +26,15 @@ pub(super) struct File {
     #[serde(deserialize_with = "table")]
     pub(super) trust: Trust,
     #[serde(deserialize_with = "table")]
+    pub(super) revocation: Revocation,
+    #[serde(deserialize_with = "table")]
     pub(super) policy: Policy,
     #[serde(deserialize_with = "table")]
     pub(super) storage: Storage,
     #[serde(deserialize_with = "table")]
     pub(super) limits: Limits,
+    #[serde(deserialize_with = "table")]
+    pub(super) admin: Admin,
     #[serde(deserialize_with = "table")]
     pub(super) log: Log,
 }
@@ -53,6 +60,8 @@ section! {
         tls_min: OneOf<TlsVersion> = OneOf(TlsVersion::Tls13),
         /// Key exchanges, the preferred one first.
         key_exchange: List<OneOf<KeyExchange>> = default_key_exchange(),
+        /// The names of the trust anchors whose devices may come here; all where none is written.
+        anchors: Option<List<String>> = None,
     }
 }
 
@@ -64,6 +73,31 @@ section! {
         file: Option<FilePath> = None,
         /// The trust domain it speaks for: it vouches for spiffe://<trust domain>/… only.
         trust_domain: Option<Domain> = None,
+        /// What listeners call it.
+        name: Option<String> = None,
+        /// Where a device id stands in its certificates: "uri" (spiffe://<trust domain>/device/<id>),
+        /// "cn", "dns", or "fingerprint": in the table `fingerprints`.
+        id_from: OneOf<IdSource> = OneOf(IdSource::Uri),
+        /// What each id begins with. Anchors of several trust domains need prefixes that tell their
+        /// devices apart.
+        id_prefix: String = String::new(),
+        /// A TOML file that says which SHA-256 of a certificate is which device: "…" = "sensor-7".
+        fingerprints: Option<FilePath> = None,
+    }
+}
+
+section! {
+    #[header = "[revocation]"]
+    /// Who may not come in any more. Whoever is there and is revoked is cut off.
+    pub(super) struct Revocation {
+        /// Revocation lists of the trust anchors, PEM or DER: files, or directories of them.
+        lists: Option<List<FilePath>> = None,
+        /// How long a list may be out of date; then nobody new of its issuer is let in.
+        grace: Seconds<u32, 0, { 365 * 24 * 3600 }> = Seconds::new(24 * 3600),
+        /// The will of a session that is cut off: "drop" it or "publish" it.
+        will: OneOf<RevokedWills> = OneOf(RevokedWills::Drop),
+        /// The session itself: "keep" it for a new certificate of the device, or "end" it.
+        session: OneOf<RevokedSessions> = OneOf(RevokedSessions::Keep),
     }
 }
 
@@ -157,6 +191,15 @@ section! {
 }
 
 section! {
+    #[header = "[admin]"]
+    /// How operators talk to the broker while it runs.
+    pub(super) struct Admin {
+        /// A Unix socket for `countersign broker status|reload|revoke|…`; its owner alone may use it.
+        socket: Option<FilePath> = None,
+    }
+}
+
+section! {
     #[header = "[log]"]
     /// What is told to whoever runs the broker, on standard error.
     pub(super) struct Log {
@@ -178,6 +221,24 @@ impl Named for KeyExchange {
         ("secp256r1", Self::Secp256r1),
         ("secp384r1", Self::Secp384r1),
     ];
+}
+
+impl Named for IdSource {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("uri", Self::Uri),
+        ("cn", Self::CommonName),
+        ("dns", Self::DnsName),
+        ("fingerprint", Self::Fingerprint),
+    ];
+}
+
+impl Named for RevokedWills {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("drop", Self::Drop), ("publish", Self::Publish)];
+}
+
+impl Named for RevokedSessions {
+    const NAMES: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("end", Self::End)];
 }
 
 impl Named for Durability {

@@ -27,6 +27,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Whose certificates are accepted; at least one.
     pub anchors: Vec<Anchor>,
+    /// Who is not accepted any more.
+    pub revocation: Revocation,
     /// The policy file, where there is one beside the built-in rule.
     pub policy: Option<PathBuf>,
     /// Where what must last is kept, and how.
@@ -35,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// The maxima that connections keep.
     pub net: NetLimits,
+    /// The socket on which operators talk to the broker, if there is one.
+    pub admin_socket: Option<PathBuf>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -52,6 +56,8 @@ pub struct Listener {
     pub tls_min: TlsVersion,
     /// Key exchanges, the preferred one first; at least one, and each once.
     pub key_exchange: Vec<KeyExchange>,
+    /// Whose devices may come here: the places of these among the anchors.
+    pub anchors: Vec<usize>,
 }
 
 /// A version of TLS.
@@ -83,6 +89,58 @@ pub struct Anchor {
     pub file: PathBuf,
     /// The trust domain it speaks for.
     pub trust_domain: TrustDomain,
+    /// Where an id stands in its certificates.
+    pub id_from: IdSource,
+    /// What each id begins with.
+    pub id_prefix: String,
+    /// Which certificate is which device's; there where ids come from it.
+    pub fingerprints: Option<PathBuf>,
+}
+
+/// Where a device id stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdSource {
+    /// In the one URI among the alternative names.
+    Uri,
+    /// In the one common name.
+    CommonName,
+    /// In the one DNS name among the alternative names.
+    DnsName,
+    /// In a table of ours.
+    Fingerprint,
+}
+
+/// Who is not accepted any more, and what becomes of what they leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Files with revocation lists, or directories of them.
+    pub lists: Vec<PathBuf>,
+    /// How long a list may be out of date.
+    pub grace: Duration,
+    /// What becomes of wills.
+    pub wills: RevokedWills,
+    /// What becomes of sessions.
+    pub sessions: RevokedSessions,
+}
+
+/// What becomes of the will of a session that is cut off because its device may be here no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevokedWills {
+    /// Nobody gets it.
+    #[default]
+    Drop,
+    /// It is published as if the connection was lost.
+    Publish,
+}
+
+/// What becomes of that session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevokedSessions {
+    /// It waits for the device to come with another certificate, as long as it lasts.
+    #[default]
+    Keep,
+    /// It ends, with all that waits for it.
+    End,
 }
 
 /// Where what must last is kept, and how.
@@ -226,11 +284,21 @@ mod tests {
                         KeyExchange::X25519,
                         KeyExchange::Secp256r1
                     ],
+                    anchors: vec![0],
                 }],
                 anchors: vec![Anchor {
                     file: "etc/ca.pem".into(),
                     trust_domain: TrustDomain::parse("fleet.example").unwrap(),
+                    id_from: IdSource::Uri,
+                    id_prefix: String::new(),
+                    fingerprints: None,
                 }],
+                revocation: Revocation {
+                    lists: Vec::new(),
+                    grace: Duration::from_hours(24),
+                    wills: RevokedWills::Drop,
+                    sessions: RevokedSessions::Keep,
+                },
                 policy: None,
                 storage: Storage {
                     directory: None,
@@ -250,6 +318,7 @@ mod tests {
                     drain_timeout: Duration::from_secs(10),
                     tcp_keep_alive: Duration::from_mins(1),
                 },
+                admin_socket: None,
                 log: Log {
                     format: LogFormat::Text,
                     level: LogLevel::Info
@@ -330,7 +399,7 @@ mod tests {
                 ":6: listener.certificate: invalid type: integer `5`, expected a string",
                 ":7: listener.key: an empty path; write the name of a file",
                 ":8: listener.port: unknown field `port`, expected one of `address`, \
-                 `certificate`, `key`, `tls_min`, `key_exchange`",
+                 `certificate`, `key`, `tls_min`, `key_exchange`, `anchors`",
                 ":9: trust.anchor.file: missing; it has no default",
                 ":10: trust.anchor.trust_domain: \"Fleet\": a trust domain has 1 to 255 lower-case \
                  letters, digits, '.', '-' or '_'",
@@ -342,7 +411,7 @@ mod tests {
                  bytes, KiB, MiB or GiB, from 64 to \"256 MiB\"",
                 ":16: log.format: \"xml\" is none of \"text\", \"json\"",
                 ":17: store: unknown field `store`, expected one of `listener`, `trust`, \
-                 `policy`, `storage`, `limits`, `log`",
+                 `revocation`, `policy`, `storage`, `limits`, `admin`, `log`",
             ],
         );
     }

@@ -4,13 +4,16 @@
 
 use super::choice::{FilePath, Named, OneOf};
 use super::file::{self, File};
-use super::{Anchor, Config, KeyExchange, Listener, Log, Mistake, NetLimits, Storage};
+use super::{
+    Anchor, Config, IdSource, KeyExchange, Listener, Log, Mistake, NetLimits, Revocation, Storage,
+};
 use crate::engine::limits::Limits;
-use crate::engine::policy::Document;
+use crate::engine::policy::{Document, List};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::Spanned;
 
 /// Reads the configuration file at `path`.
@@ -31,11 +34,13 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn config(&mut self, file: File) -> Option<Config> {
-        let listeners = self.listeners(file.listener.0);
+        let names = self.anchor_names(&file.trust.anchor.0);
+        let listeners = self.listeners(file.listener.0, &names);
         let anchors = self.anchors(file.trust.anchor.0);
         Some(Config {
             listeners: listeners?,
             anchors: anchors?,
+            revocation: self.revocation(file.revocation),
             policy: file.policy.file.map(|path| self.path(path)),
             storage: Storage {
                 directory: file.storage.directory.map(|path| self.path(path)),
@@ -45,6 +50,7 @@ impl Reader<'_> {
             },
             limits: Limits::from(&file.limits),
             net: NetLimits::from(&file.limits),
+            admin_socket: file.admin.socket.map(|path| self.path(path)),
             log: Log {
                 format: file.log.format.0,
                 level: file.log.level.0,
@@ -52,7 +58,11 @@ impl Reader<'_> {
         })
     }
 
-    fn listeners(&mut self, tables: Vec<Spanned<file::Listener>>) -> Option<Vec<Listener>> {
+    fn listeners(
+        &mut self,
+        tables: Vec<Spanned<file::Listener>>,
+        anchors: &[Option<String>],
+    ) -> Option<Vec<Listener>> {
         if tables.is_empty() && !self.document.is_wrong("listener") {
             let what = "none; write a `[[listener]]` with a certificate and a key";
             self.document.mistake_of_all("listener", what);
@@ -60,7 +70,7 @@ impl Reader<'_> {
         let mut lines = BTreeMap::new();
         let all: Vec<_> = tables
             .into_iter()
-            .map(|table| self.listener(table, &mut lines))
+            .map(|table| self.listener(table, anchors, &mut lines))
             .collect();
         all.into_iter().collect()
     }
@@ -68,6 +78,7 @@ impl Reader<'_> {
     fn listener(
         &mut self,
         table: Spanned<file::Listener>,
+        anchors: &[Option<String>],
         lines: &mut BTreeMap<SocketAddr, usize>,
     ) -> Option<Listener> {
         let at = table.span();
@@ -89,7 +100,66 @@ impl Reader<'_> {
             key: self.path(key?),
             tls_min: table.tls_min.0,
             key_exchange: self.key_exchange(table.key_exchange.0),
+            anchors: match table.anchors {
+                Some(named) => self.named_anchors(named.0, anchors),
+                None => (0..anchors.len()).collect(),
+            },
         })
+    }
+
+    /// The places of those anchors that a listener names.
+    fn named_anchors(
+        &mut self,
+        named: Vec<Spanned<String>>,
+        anchors: &[Option<String>],
+    ) -> Vec<usize> {
+        let mut places = Vec::new();
+        for name in named {
+            let place = anchors
+                .iter()
+                .position(|it| it.as_deref() == Some(name.get_ref()));
+            match place {
+                Some(place) if !places.contains(&place) => places.push(place),
+                Some(_) => {
+                    let what = format!("{:?} stands here twice", name.get_ref());
+                    self.document
+                        .mistake(&name.span(), "listener.anchors", what);
+                }
+                None => {
+                    let what = format!("no trust anchor has the name {:?}", name.get_ref());
+                    self.document
+                        .mistake(&name.span(), "listener.anchors", what);
+                }
+            }
+        }
+        places
+    }
+
+    /// What the anchors are called, each by a name of its own.
+    fn anchor_names(&mut self, tables: &[Spanned<file::Anchor>]) -> Vec<Option<String>> {
+        let mut names: Vec<Option<String>> = Vec::new();
+        for table in tables {
+            let name = table.get_ref().name.clone();
+            if name.is_some() && names.contains(&name) {
+                let what = format!("there is already an anchor {:?}", name.unwrap_or_default());
+                self.document
+                    .mistake(&table.span(), "trust.anchor.name", what);
+                names.push(None);
+            } else {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn revocation(&self, table: file::Revocation) -> Revocation {
+        let lists = table.lists.map(List::values).unwrap_or_default();
+        Revocation {
+            lists: lists.into_iter().map(|path| self.path(path)).collect(),
+            grace: Duration::from_secs(table.grace.value.into()),
+            wills: table.will.0,
+            sessions: table.session.0,
+        }
     }
 
     fn key_exchange(&mut self, groups: Vec<Spanned<OneOf<KeyExchange>>>) -> Vec<KeyExchange> {
@@ -121,9 +191,18 @@ impl Reader<'_> {
         let table = table.into_inner();
         let file = self.required(&at, "trust.anchor.file", table.file);
         let trust_domain = self.required(&at, "trust.anchor.trust_domain", table.trust_domain);
+        let id_from = table.id_from.0;
+        if (id_from == IdSource::Fingerprint) != table.fingerprints.is_some() {
+            let what = "is there exactly where `id_from` is \"fingerprint\"";
+            self.document
+                .mistake(&at, "trust.anchor.fingerprints", what);
+        }
         Some(Anchor {
             file: self.path(file?),
             trust_domain: trust_domain?.0,
+            id_from,
+            id_prefix: table.id_prefix,
+            fingerprints: table.fingerprints.map(|path| self.path(path)),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Each says itself in words, for the log, and knows what the client is told.
 
 use super::policy::ClientIdRefused;
+use certs::Refusal;
 use protocol::packet::Disconnect;
 use protocol::topic::TopicName;
 use protocol::{ProtocolError, ReasonCode, Text};
@@ -37,6 +38,9 @@ pub enum CloseReason {
     /// The client takes no packet as long as our CONNACK.
     #[error("the client's maximum packet size leaves no room for a CONNACK")]
     NoRoomForConnack,
+    /// The device may not be here any more: revoked, expired, its authority gone.
+    #[error("no longer trusted: {0}")]
+    Distrusted(Refusal),
     /// A new policy does not permit the client id.
     #[error("the policy no longer permits this client id")]
     PolicyChanged,
@@ -48,6 +52,9 @@ pub enum CloseReason {
 /// Why a device gets no session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectRefusal {
+    /// Since the handshake, what the device showed there has ceased to count.
+    #[error("{0}")]
+    Distrusted(Refusal),
     /// The certificate is the only proof we take.
     #[error("authentication methods are not supported: the certificate is the identity")]
     AuthenticationMethod,
@@ -83,6 +90,7 @@ impl CloseReason {
             // It knows, or there is no way to tell it.
             Self::Disconnected | Self::Refused(_) | Self::NoRoomForConnack => return None,
             Self::TakenOver => ReasonCode::SessionTakenOver,
+            Self::Distrusted(refusal) => distrusted(refusal),
             Self::PublishDenied(_) | Self::PolicyChanged => ReasonCode::NotAuthorized,
             Self::PublishRefused { reason, .. } => *reason,
             Self::Broke(error) => error.reason_code(),
@@ -92,13 +100,23 @@ impl CloseReason {
     }
 }
 
+/// Revoked is an administrative action; all else is that the proof does not count any more.
+fn distrusted(refusal: &Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::RevokedCertificate(_)
+        | Refusal::RevokedDevice(_)
+        | Refusal::RevokedAuthority(_) => ReasonCode::AdministrativeAction,
+        _ => ReasonCode::NotAuthorized,
+    }
+}
+
 impl ConnectRefusal {
     /// What the client is told in CONNACK.
     pub fn reason_code(&self) -> ReasonCode {
         match self {
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
             Self::ClientId { .. } => ReasonCode::ClientIdentifierNotValid,
-            Self::WillDenied(_) => ReasonCode::NotAuthorized,
+            Self::WillDenied(_) | Self::Distrusted(_) => ReasonCode::NotAuthorized,
             Self::WillLevels => ReasonCode::TopicNameInvalid,
             Self::TooSoon(_) => ReasonCode::ServerUnavailable,
             Self::DiskFull | Self::TooManySessions => ReasonCode::QuotaExceeded,

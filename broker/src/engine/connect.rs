@@ -52,6 +52,7 @@ impl Engine {
             ..
         } = arrival;
         let connack = self.connack(&connect, opened.session_present, assigned_client_id);
+        self.watch_proof(opened.id, &device);
         let connected = Connected::new(connection, device, &connect, self.limits.topic_alias_max);
         self.sessions.connect(opened.id, connected);
         self.greet(&opened, connack);
@@ -82,6 +83,7 @@ impl Engine {
             nonce,
             ..
         } = arrival;
+        self.judge_newcomer(device)?;
         let subject = device.subject();
         let rest = self.pauses.rest(subject, self.now);
         if let (Version::V311, Some(rest)) = (connect.version, rest) {

@@ -13,6 +13,9 @@ pub struct Counters {
     pub connects_refused_full: u64,
     /// Sessions taken over by a newer connection of the same device.
     pub takeovers: u64,
+    /// Connections closed because the device may not be here any more: revoked, expired, its
+    /// authority gone.
+    pub sessions_cut: u64,
     /// Sessions that ended because their time was over.
     pub sessions_expired: u64,
     /// PUBLISH packets that came in.

@@ -14,6 +14,8 @@ pub(super) enum Deadline {
     Will(SessionId),
     /// This session, left by its client, ends.
     SessionEnd(SessionId),
+    /// The certificate behind this session's connection has expired.
+    Proof(SessionId),
     /// The broker's own figures are published.
     Statistics,
 }

@@ -72,6 +72,7 @@ impl Engine {
     /// A session's connection is gone: its clocks begin to run, or it ends.
     pub(super) fn leave(&mut self, id: SessionId) {
         let now = self.now;
+        self.forget_proof(id);
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };

@@ -6,7 +6,7 @@ use super::effect::{Forward, ForwardsTaken};
 use super::message::Message;
 use super::policy::Policy;
 use super::record::{MessageNumber, SessionNumber};
-use certs::VerifiedDevice;
+use certs::{Standing, VerifiedDevice};
 use protocol::ProtocolError;
 use protocol::packet::{Connect, Packet};
 use std::sync::Arc;
@@ -65,12 +65,37 @@ pub enum Input {
     Storage(Room),
     /// A policy was loaded; it judges everything from here on.
     Policy(Arc<Policy>),
+    /// Whom we trust has changed: everybody who is here is judged anew.
+    Standing(Verdicts),
     /// Time has passed: [`Engine::deadline`] is reached.
     ///
     /// [`Engine::deadline`]: super::Engine::deadline
     Tick,
     /// The broker stops: every connection is told so (0x8B) and closed, in good order.
     Shutdown,
+}
+
+/// By what devices are judged, and what becomes of what those leave that go for it.
+#[derive(Clone, Debug)]
+pub struct Verdicts {
+    /// Rises with each. [`Effects::judged`] says when it is heeded.
+    ///
+    /// [`Effects::judged`]: super::Effects::judged
+    pub version: u64,
+    /// Whom we trust.
+    pub standing: Arc<Standing>,
+    /// What becomes of will and session.
+    pub leaves: Leaves,
+}
+
+/// What becomes of the will and the session of somebody who may not be here any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leaves {
+    /// Whether the will is published; otherwise nobody gets it.
+    pub publishes_will: bool,
+    /// Whether the session ends, with all that waits for it; otherwise it waits for its device to
+    /// come with another certificate.
+    pub ends_session: bool,
 }
 
 /// How much room the log has. The greater, the less.

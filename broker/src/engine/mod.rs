@@ -10,6 +10,7 @@ mod counters;
 mod deadlines;
 mod deliver;
 mod disconnect;
+mod distrust;
 mod durable;
 mod effect;
 mod forward;
@@ -37,8 +38,8 @@ mod words;
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
 pub use durable::{NotRestored, Restored, RestoredPending, RestoredSession};
-pub use effect::{After, Effects, Forward, ForwardsTaken, Greeting, Load, Speech};
-pub use input::{Arrival, ConnectionId, Input, Room};
+pub use effect::{After, Effects, Forward, ForwardsTaken, Greeting, Judged, Load, Speech};
+pub use input::{Arrival, ConnectionId, Input, Leaves, Room, Verdicts};
 pub use limits::Limits;
 pub use message::{Message, MessageParts, SubscriptionIds};
 pub use record::{MessageNumber, Reach, Record, SessionNumber, Target};
@@ -90,6 +91,8 @@ pub struct Engine {
     /// The sessions that the log was asked for messages of.
     loading: BTreeMap<SessionNumber, SessionId>,
     forwards: Forwards,
+    /// By what devices are judged; where nothing is known, the door has judged them.
+    verdicts: Option<Verdicts>,
     beginning: Beginning,
     room: Room,
     next_session: u64,
@@ -120,6 +123,7 @@ impl Engine {
             cache: Cache::unbounded(),
             loading: BTreeMap::new(),
             forwards: Forwards::default(),
+            verdicts: None,
             beginning: Beginning::default(),
             room: Room::default(),
             next_session: 1,
@@ -148,6 +152,7 @@ impl Engine {
             Input::ForwardsTaken(taken) => self.forwards_taken(taken),
             Input::Loaded { session, messages } => self.loaded(session, messages),
             Input::Storage(room) => self.heed_room(room),
+            Input::Standing(verdicts) => self.change_standing(verdicts),
             Input::Policy(policy) => self.change_policy(policy),
             Input::Tick => self.tick(),
             Input::Shutdown => self.shut_down(),

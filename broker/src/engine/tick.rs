@@ -16,6 +16,7 @@ impl Engine {
                     self.counters.sessions_expired += 1;
                     self.end_session(id);
                 }
+                Deadline::Proof(id) => self.proof_ended(id),
                 Deadline::Statistics => self.publish_statistics(),
             }
         }

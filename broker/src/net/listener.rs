@@ -191,6 +191,7 @@ fn note_end(peer: SocketAddr, device: &certs::Subject, ended: &Ended) {
             | CloseReason::PublishRefused { .. }
             | CloseReason::Broke(_)
             | CloseReason::NoRoomForConnack
+            | CloseReason::Distrusted(_)
             | CloseReason::PolicyChanged,
         )
         | Ended::Broke(_)

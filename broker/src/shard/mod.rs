@@ -6,6 +6,7 @@
 //! storage needs none and its clock is given, all that it does follows from what it is told.
 
 mod clock;
+mod judgement;
 mod mailbox;
 mod outbox;
 mod outgoing;
@@ -24,6 +25,7 @@ pub use waiting::Waiting;
 use crate::engine::{ConnectionId, Counters, Effects, Engine, Input, Time};
 use crate::storage::{Storage, StorageError};
 use clock::Clock;
+use judgement::Judgements;
 use mailbox::Mailbox;
 use outgoing::{Other, Outgoing};
 use speech::{Held, Outboxes};
@@ -46,6 +48,7 @@ pub struct Shard {
     core: Mutex<Core>,
     deadline: watch::Sender<Option<Time>>,
     others: OnceLock<Vec<Other>>,
+    judgements: Judgements,
 }
 
 /// What only the thread that has the turn may touch.
@@ -93,6 +96,7 @@ impl Shard {
             core: Mutex::new(core),
             deadline,
             others: OnceLock::new(),
+            judgements: Judgements::default(),
         }
     }
 
@@ -261,6 +265,7 @@ impl Core {
             speech,
             forwards,
             forwards_taken,
+            judged,
             loads,
         } = &mut self.effects;
         if !records.is_empty() {
@@ -272,6 +277,7 @@ impl Core {
         let waiting = &shard.waiting;
         waiting.reach(self.storage.durable());
         self.held.speak(speech, waiting, &shard.outboxes);
+        judged.drain(..).for_each(|it| shard.judgements.tell(it));
         if let Some(others) = shard.others.get() {
             let position = self.held.position();
             self.outgoing.add(forwards, forwards_taken, position);

@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use tokio::sync::watch;
 
 /// The outboxes of a shard's connections.
 #[derive(Debug)]
 pub(super) struct Outboxes {
     by_connection: Mutex<ByConnection>,
     dropped: AtomicU64,
+    /// Tells whenever one is closed.
+    closed: watch::Sender<()>,
 }
 
 type ByConnection = HashMap<ConnectionId, Arc<Outbox>, RandomState>;
@@ -26,6 +29,7 @@ impl Outboxes {
         Self {
             by_connection: Mutex::new(HashMap::with_hasher(hasher)),
             dropped: AtomicU64::new(0),
+            closed: watch::Sender::new(()),
         }
     }
 
@@ -35,6 +39,16 @@ impl Outboxes {
 
     pub(super) fn close(&self, connection: ConnectionId) {
         self.lock().remove(&connection);
+        self.closed.send_replace(());
+    }
+
+    /// Resolves when none of these is open any more.
+    pub(super) async fn all_gone(&self, connections: &[ConnectionId]) {
+        let mut closed = self.closed.subscribe();
+        let is_open = |it: &ConnectionId| self.lock().contains_key(it);
+        for connection in connections {
+            while is_open(connection) && closed.changed().await.is_ok() {}
+        }
     }
 
     /// How many QoS 0 messages found no room.

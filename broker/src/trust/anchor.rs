@@ -1,76 +1,133 @@
 //! Trust anchors: the authorities whose devices may come in, and the domain each speaks for.
+//!
+//! The path that was verified and the one that key identifiers describe are the same, or nobody
+//! comes in: after a resumption the identifiers alone say who stands behind a chain.
 
 use super::TrustError;
 use super::key_file::read_certificates;
-use crate::config::Anchor;
-use certs::{Certificate, Refusal, TrustDomain};
+use crate::config;
+use certs::{Anchor, Certificate, Fingerprints, IdFrom, Refusal};
 use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+
+/// A trust anchor with the certificate it was read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    /// For whom it speaks, and how.
+    pub(crate) anchor: Arc<Anchor>,
+    /// What signs revocation lists.
+    pub(crate) signer: certs::Authority,
+    certificate: TrustAnchor<'static>,
+}
 
 /// The anchors of one listener.
 #[derive(Debug)]
 pub(crate) struct Anchors {
-    /// In the order of `domains`.
     anchors: Vec<TrustAnchor<'static>>,
-    domains: Vec<Domain>,
+    /// In the same order.
+    key_ids: Vec<Box<[u8]>>,
 }
 
-/// For whom an anchor speaks, and how its issues are known.
-#[derive(Debug)]
-struct Domain {
-    name: TrustDomain,
-    key_id: Box<[u8]>,
-    file: PathBuf,
+/// Reads an anchor: every certificate of its file, for the domain named with it.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(crate) fn read_anchor(config: &config::Anchor) -> Result<Vec<Authority>, TrustError> {
+    let path = &config.file;
+    let id_from = id_from(config)?;
+    let mut authorities = Vec::new();
+    for der in read_certificates(path)? {
+        let no_anchor = |why| TrustError::NotAnAnchor {
+            path: path.clone(),
+            why,
+        };
+        certs::check_issuer(&der).map_err(no_anchor)?;
+        let signer = certs::Authority::read(&der).map_err(no_anchor)?;
+        let certificate = webpki::anchor_from_trusted_cert(&der)
+            .map_err(|error| no_anchor(refusal_of(&error, None)))?;
+        let anchor = Anchor {
+            key_id: signer.key_id().into(),
+            trust_domain: config.trust_domain.clone(),
+            id_from: id_from.clone(),
+            id_prefix: config.id_prefix.as_str().into(),
+        };
+        authorities.push(Authority {
+            anchor: Arc::new(anchor),
+            certificate: certificate.to_owned(),
+            signer,
+        });
+    }
+    Ok(authorities)
+}
+
+fn id_from(config: &config::Anchor) -> Result<IdFrom, TrustError> {
+    use config::IdSource;
+    Ok(match (config.id_from, &config.fingerprints) {
+        (IdSource::CommonName, _) => IdFrom::CommonName,
+        (IdSource::DnsName, _) => IdFrom::DnsName,
+        (IdSource::Fingerprint, Some(table)) => IdFrom::Fingerprint(read_fingerprints(table)?),
+        (IdSource::Uri | IdSource::Fingerprint, _) => IdFrom::Uri,
+    })
+}
+
+/// Reads which certificate is which device's: `"<SHA-256>" = "<device id>"`.
+fn read_fingerprints(path: &Path) -> Result<Fingerprints, TrustError> {
+    let bad = |what: String| TrustError::Fingerprints {
+        path: path.to_owned(),
+        what,
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| TrustError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| bad(error.message().to_owned()))?;
+    let mut fingerprints = Fingerprints::default();
+    for (fingerprint, id) in &table {
+        let octets = Fingerprints::parse(fingerprint).ok_or_else(|| {
+            bad(format!(
+                "{fingerprint:?} is not a SHA-256 in hexadecimal digits"
+            ))
+        })?;
+        let id = id
+            .as_str()
+            .ok_or_else(|| bad(format!("{fingerprint:?}: a device id expected")))?;
+        let id = certs::DeviceId::parse(id).map_err(|error| bad(format!("{id:?}: {error}")))?;
+        let inserted = fingerprints.insert(octets, id);
+        inserted.map_err(|twice| bad(twice.to_string()))?;
+    }
+    Ok(fingerprints)
+}
+
+/// Checks that no two anchors hold one key, nor could name one device for two.
+///
+/// # Errors
+/// The first two that do or could.
+pub(crate) fn check_together(all: &[(&Path, &Authority)]) -> Result<(), TrustError> {
+    for (place, (path, one)) in all.iter().enumerate() {
+        for (other, two) in all.iter().take(place) {
+            let (path, other) = (path.to_path_buf(), other.to_path_buf());
+            if one.anchor.key_id == two.anchor.key_id {
+                return Err(TrustError::SameKeyTwice { path, other });
+            }
+            if one.anchor.collides_with(&two.anchor) {
+                return Err(TrustError::SameIds { path, other });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Anchors {
-    /// Reads the anchors: every certificate of each file, for the domain named with it.
-    ///
-    /// # Errors
-    /// All that is wrong with the files.
-    pub(crate) fn load(files: &[Anchor]) -> Result<Self, Vec<TrustError>> {
-        let mut loaded = Self {
-            anchors: Vec::new(),
-            domains: Vec::new(),
-        };
-        let mut errors = Vec::new();
-        for Anchor { file, trust_domain } in files {
-            if let Err(error) = loaded.add(file, trust_domain) {
-                errors.push(error);
-            }
-        }
-        if errors.is_empty() {
-            Ok(loaded)
-        } else {
-            Err(errors)
-        }
-    }
-
-    fn add(&mut self, path: &Path, trust_domain: &TrustDomain) -> Result<(), TrustError> {
-        for der in read_certificates(path)? {
-            let no_anchor = |why| TrustError::NotAnAnchor {
-                path: path.to_owned(),
-                why,
-            };
-            certs::check_issuer(&der).map_err(no_anchor)?;
-            let certificate = Certificate::read(&der).map_err(no_anchor)?;
-            let key_id = certificate
-                .extensions
-                .key_id
-                .ok_or_else(|| no_anchor(Refusal::Malformed("it has no subject key identifier")))?;
-            if let Some(other) = self.domains.iter().find(|domain| domain.key_id == key_id) {
-                let (path, other) = (path.to_owned(), other.file.clone());
-                return Err(TrustError::SameKeyTwice { path, other });
-            }
-            let anchor = webpki::anchor_from_trusted_cert(&der)
-                .map_err(|error| no_anchor(refusal_of(&error, None)))?;
-            self.anchors.push(anchor.to_owned());
-            let (name, file) = (trust_domain.clone(), path.to_owned());
-            self.domains.push(Domain { name, key_id, file });
-        }
-        Ok(())
+    /// Those that a listener goes by.
+    pub(crate) fn new<'a>(authorities: impl Iterator<Item = &'a Authority>) -> Self {
+        let pairs = authorities.map(|it| (it.certificate.clone(), it.anchor.key_id.clone()));
+        let (anchors, key_ids) = pairs.unzip();
+        Self { anchors, key_ids }
     }
 
     /// The names that clients are shown, so that they can choose a certificate.
@@ -82,13 +139,13 @@ impl Anchors {
     }
 
     /// Verifies the path from `leaf` to an anchor: signatures, validity, purposes, constraints.
-    /// Returns the domain that the anchor speaks for.
+    /// Returns what was read on it: the leaf, and the authorities between it and the anchor.
     pub(crate) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         how: (&[&dyn SignatureVerificationAlgorithm], UnixTime),
-    ) -> Result<&TrustDomain, Refusal> {
+    ) -> Result<(Certificate, Vec<Certificate>), Refusal> {
         let (algorithms, now) = how;
         let refusal = |error| self.refusal_of_path(&error, (leaf, others));
         let path = EndEntityCert::try_from(leaf).map_err(refusal)?;
@@ -97,14 +154,30 @@ impl Anchors {
             .verify_for_usage(algorithms, &self.anchors, others, now, usage, None, None)
             .map_err(refusal)?;
         check_issuers(&path)?;
-        let anchor = self
-            .anchors
+        let read = Certificate::read(leaf)?;
+        let described = self.follow(&read, others)?;
+        if self.is_described(&path, &described)? {
+            Ok((read, described))
+        } else {
+            Err(MISLEADING)
+        }
+    }
+
+    /// Whether a path that was verified is the one that key identifiers describe.
+    fn is_described(
+        &self,
+        path: &VerifiedPath<'_>,
+        described: &[Certificate],
+    ) -> Result<bool, Refusal> {
+        let verified: Result<Vec<_>, _> = path
+            .intermediate_certificates()
+            .map(|issuer| Certificate::read(&issuer.der()))
+            .collect();
+        let same = verified?
             .iter()
-            .position(|anchor| std::ptr::eq(anchor, path.anchor()));
-        let domain = anchor.and_then(|index| self.domains.get(index));
-        domain
-            .map(|domain| &domain.name)
-            .ok_or(Refusal::UnknownAuthority)
+            .map(|it| it.sha256)
+            .eq(described.iter().map(|it| it.sha256));
+        Ok(same)
     }
 
     fn refusal_of_path(
@@ -112,37 +185,59 @@ impl Anchors {
         error: &webpki::Error,
         (leaf, others): (&CertificateDer<'_>, &[CertificateDer<'_>]),
     ) -> Refusal {
-        let domain = || self.domain_of(&Certificate::read(leaf)?, others);
+        let follow = || self.follow(&Certificate::read(leaf)?, others);
         match refusal_of(error, Some(leaf)) {
             // Authorities of two installations may have one name: it is their keys that tell.
-            Refusal::BadSignature if domain().is_err() => Refusal::UnknownAuthority,
+            Refusal::BadSignature if follow().is_err() => Refusal::UnknownAuthority,
             refusal => refusal,
         }
     }
 
-    /// The domain for which a chain speaks that was verified against these very anchors before.
-    pub(crate) fn domain_of(
+    /// Follows key identifiers from a leaf to an anchor, through certificates that were shown
+    /// beside it: those between the two, the issuer first. Once verified, it is the verified path.
+    ///
+    /// # Errors
+    /// If it does not come to an anchor, or could go several ways.
+    pub(crate) fn follow(
         &self,
         leaf: &Certificate,
         others: &[CertificateDer<'_>],
-    ) -> Result<&TrustDomain, Refusal> {
-        if let Some(domain) = self.domain_of_issuer(leaf) {
-            return Ok(domain);
-        }
-        for der in others {
-            if let Some(domain) = self.domain_of_issuer(&Certificate::read(der)?) {
-                return Ok(domain);
+    ) -> Result<Vec<Certificate>, Refusal> {
+        let mut authorities: Vec<Certificate> = Vec::new();
+        for _ in 0..=others.len() {
+            let last = authorities.last().unwrap_or(leaf);
+            let issuer = last.extensions.issuer_key_id.as_deref();
+            let issuer = issuer.ok_or(Refusal::UnknownAuthority)?;
+            if self.key_ids.iter().any(|key_id| **key_id == *issuer) {
+                return Ok(authorities);
             }
+            let found = one_with_key(issuer, others)?;
+            authorities.push(found);
         }
         Err(Refusal::UnknownAuthority)
     }
+}
 
-    fn domain_of_issuer(&self, certificate: &Certificate) -> Option<&TrustDomain> {
-        let issuer = certificate.extensions.issuer_key_id.as_ref()?;
-        let mut domains = self.domains.iter();
-        let domain = domains.find(|domain| domain.key_id == *issuer)?;
-        Some(&domain.name)
+const MISLEADING: Refusal =
+    Refusal::Malformed("its path is not the one that its key identifiers describe");
+
+/// The one certificate of this key.
+fn one_with_key(key_id: &[u8], shown: &[CertificateDer<'_>]) -> Result<Certificate, Refusal> {
+    let mut found: Option<Certificate> = None;
+    for der in shown {
+        let certificate = Certificate::read(der)?;
+        if certificate.extensions.key_id.as_deref() != Some(key_id) {
+            continue;
+        }
+        if found
+            .as_ref()
+            .is_some_and(|other| other.sha256 != certificate.sha256)
+        {
+            return Err(MISLEADING);
+        }
+        found = Some(certificate);
     }
+    found.ok_or(Refusal::UnknownAuthority)
 }
 
 /// webpki asks issuers for their basic constraints, but not for keyCertSign.

@@ -6,8 +6,8 @@
 
 use super::key_file::{read_certificates, read_key};
 use super::verifier::DeviceVerifier;
-use super::{Anchors, TrustError};
-use certs::{Admission, Certificate, Refusal, RevocationSet, VerifiedDevice};
+use super::{Anchors, Live, TrustError};
+use certs::{Certificate, Refusal, Standing, VerifiedDevice};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -22,7 +22,7 @@ const SESSIONS_MAX: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Generation {
     anchors: Arc<Anchors>,
-    revoked: Arc<RevocationSet>,
+    standing: Arc<Live<Standing>>,
     config: Arc<ServerConfig>,
 }
 
@@ -40,7 +40,11 @@ impl Generation {
     ///
     /// # Errors
     /// If a file is not as it must be; the error names it.
-    pub(crate) fn load(settings: &TlsSettings<'_>, anchors: Anchors) -> Result<Self, TrustError> {
+    pub(crate) fn load(
+        settings: &TlsSettings<'_>,
+        anchors: Anchors,
+        standing: Arc<Live<Standing>>,
+    ) -> Result<Self, TrustError> {
         let chain = read_certificates(settings.certificate)?;
         let key = read_key(settings.key)?;
         let unusable = |source| TrustError::Unusable {
@@ -48,14 +52,14 @@ impl Generation {
             key: settings.key.to_owned(),
             source,
         };
-        let (anchors, revoked) = (Arc::new(anchors), Arc::new(RevocationSet::default()));
+        let anchors = Arc::new(anchors);
         let provider = CryptoProvider {
             kx_groups: settings.key_exchange.to_vec(),
             ..aws_lc_rs::default_provider()
         };
         let verifier = DeviceVerifier::new(
             Arc::clone(&anchors),
-            Arc::clone(&revoked),
+            Arc::clone(&standing),
             provider.signature_verification_algorithms,
         );
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
@@ -71,7 +75,7 @@ impl Generation {
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         Ok(Self {
             anchors,
-            revoked,
+            standing,
             config: Arc::new(config),
         })
     }
@@ -94,13 +98,8 @@ impl Generation {
             .and_then(<[_]>::split_first)
             .ok_or(Refusal::NoCertificate)?;
         let leaf = Certificate::read(leaf)?;
-        let trust_domain = self.anchors.domain_of(&leaf, others)?;
-        let admission = Admission {
-            trust_domain,
-            id_from: &certs::IdFrom::Uri,
-            revoked: &self.revoked,
-        };
-        certs::admit_read(leaf, &admission, now)
+        let authorities = self.anchors.follow(&leaf, others)?;
+        self.standing.get().admit(leaf, &authorities, now)
     }
 
     /// As [`Self::admit`], of a device that the verifier has admitted in this very handshake.
@@ -112,7 +111,7 @@ impl Generation {
         device: VerifiedDevice,
         now: UnixTime,
     ) -> Result<VerifiedDevice, Refusal> {
-        certs::is_still_admitted(&device, &self.revoked, now)?;
+        self.standing.get().judge_newcomer(&device, now)?;
         Ok(device)
     }
 }

@@ -5,11 +5,15 @@
 mod anchor;
 mod generation;
 mod key_file;
+mod lists;
+mod live;
 mod nonce;
 mod verifier;
 
-pub(crate) use anchor::Anchors;
+pub(crate) use anchor::{Anchors, Authority, check_together, read_anchor};
 pub(crate) use generation::{Generation, TlsSettings};
+pub(crate) use lists::{enter, read_lists};
+pub(crate) use live::Live;
 pub(crate) use nonce::draw_nonce;
 pub(crate) use verifier::{Verdict, noting_verdict};
 
@@ -70,6 +74,41 @@ pub enum TrustError {
         path: PathBuf,
         /// The first file.
         other: PathBuf,
+    },
+    /// It is not a revocation list that counts.
+    #[error("{}: {why}", .path.display())]
+    NotAList {
+        /// The file.
+        path: PathBuf,
+        /// Why it does not count.
+        why: certs::InvalidList,
+    },
+    /// It is an old revocation list: to go by it would bring devices back.
+    #[error("{}: {why}", .path.display())]
+    OldList {
+        /// The file.
+        path: PathBuf,
+        /// What was seen before.
+        why: certs::NotNewer,
+    },
+    /// Two anchors of several trust domains could give one id to two devices.
+    #[error(
+        "{}: its devices could have the ids of those of {}; give each an id_prefix of its own",
+        .path.display(), .other.display()
+    )]
+    SameIds {
+        /// The second file.
+        path: PathBuf,
+        /// The first file.
+        other: PathBuf,
+    },
+    /// A table of fingerprints is not as it must be.
+    #[error("{}: {what}", .path.display())]
+    Fingerprints {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// Certificate and key do not fit each other or the TLS library.
     #[error("{} and {}: not usable together", .certificate.display(), .key.display())]

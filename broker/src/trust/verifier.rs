@@ -3,8 +3,8 @@
 //! A refused certificate is in nobody's hands once the handshake has failed, and an admitted one
 //! need not be read twice, so the verifier notes what it found for the handshake's task.
 
-use super::Anchors;
-use certs::{Admission, Certificate, Refusal, RevocationSet, VerifiedDevice};
+use super::{Anchors, Live};
+use certs::{Certificate, Refusal, Standing, VerifiedDevice};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -21,7 +21,7 @@ pub(super) struct DeviceVerifier {
     anchors: Arc<Anchors>,
     names: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
-    revoked: Arc<RevocationSet>,
+    standing: Arc<Live<Standing>>,
 }
 
 /// What became of the certificate of a handshake.
@@ -58,14 +58,14 @@ fn note(verdict: Verdict) {
 impl DeviceVerifier {
     pub(super) fn new(
         anchors: Arc<Anchors>,
-        revoked: Arc<RevocationSet>,
+        standing: Arc<Live<Standing>>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
         Self {
             names: anchors.names(),
             anchors,
             algorithms,
-            revoked,
+            standing,
         }
     }
 
@@ -75,18 +75,9 @@ impl DeviceVerifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<VerifiedDevice, Refusal> {
-        let trust_domain = self
-            .anchors
-            .verify(leaf, others, (self.algorithms.all, now))?;
-        certs::admit(
-            leaf,
-            &Admission {
-                trust_domain,
-                id_from: &certs::IdFrom::Uri,
-                revoked: &self.revoked,
-            },
-            now,
-        )
+        let how = (self.algorithms.all, now);
+        let (leaf, authorities) = self.anchors.verify(leaf, others, how)?;
+        self.standing.get().admit(leaf, &authorities, now)
     }
 }
 
@@ -146,7 +137,9 @@ fn alert_for(refusal: &Refusal) -> CertificateError {
     match refusal {
         Refusal::Expired { .. } => CertificateError::Expired,
         Refusal::NotYetValid { .. } => CertificateError::NotValidYet,
-        Refusal::RevokedCertificate(_) | Refusal::RevokedDevice(_) => CertificateError::Revoked,
+        Refusal::RevokedCertificate(_)
+        | Refusal::RevokedDevice(_)
+        | Refusal::RevokedAuthority(_) => CertificateError::Revoked,
         Refusal::StaleRevocationList { .. } => CertificateError::UnknownRevocationStatus,
         Refusal::UnknownAuthority | Refusal::IssuerIsNoAuthority => CertificateError::UnknownIssuer,
         Refusal::BadSignature => CertificateError::BadSignature,
@@ -163,6 +156,7 @@ fn alert_for(refusal: &Refusal) -> CertificateError {
         | Refusal::UnknownFingerprint
         | Refusal::ForeignTrustDomain(_)
         | Refusal::NameMismatch { .. }
+        | Refusal::ForeignId { .. }
         | Refusal::UnknownDevice => CertificateError::ApplicationVerificationFailure,
     }
 }

@@ -4,7 +4,9 @@
 //! below at least once. The path (signatures up to an anchor) is verified before, in the TLS
 //! handshake; these questions are asked after every handshake, resumed or not.
 
+mod anchor;
 mod name;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +15,9 @@ use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
 
+pub use self::anchor::Anchor;
 pub use self::name::{Fingerprint, FingerprintTwice, Fingerprints, IdFrom, NamePlace, UnfitId};
+pub use self::standing::Standing;
 use crate::certificate::Certificate;
 use crate::extensions::{BasicConstraints, Purpose, Usage};
 use crate::refusal::Refusal;
@@ -60,6 +64,7 @@ pub fn admit_read(
     let device = VerifiedDevice {
         subject,
         certificate: Arc::new(certificate),
+        authorities: None,
     };
     is_still_admitted(&device, admission.revoked, now)?;
     Ok(device)
@@ -104,6 +109,8 @@ pub fn check_issuer(der: &[u8]) -> Result<(), Refusal> {
 pub struct VerifiedDevice {
     subject: Subject,
     certificate: Arc<Certificate>,
+    /// Those between it and its anchor, if there are any.
+    authorities: Option<Arc<[Certificate]>>,
 }
 
 impl VerifiedDevice {
@@ -115,6 +122,11 @@ impl VerifiedDevice {
     /// The certificate that proved it.
     pub fn certificate(&self) -> &Arc<Certificate> {
         &self.certificate
+    }
+
+    /// The certificates between that and the anchor, the issuer first.
+    pub(crate) fn authorities(&self) -> &[Certificate] {
+        self.authorities.as_deref().unwrap_or_default()
     }
 
     /// The last second of the proof.

@@ -7,6 +7,7 @@ mod speech;
 
 pub use speech::{Greeting, Speech};
 
+use super::input::ConnectionId;
 use super::message::Message;
 use super::record::{MessageNumber, Record, SessionNumber};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Effects {
     /// To be told to the shards they came from once the records of this turn are durable, at most
     /// one to each.
     pub forwards_taken: Vec<ForwardsTaken>,
+    /// Which standings everybody who is here was judged by.
+    pub judged: Vec<Judged>,
     /// To be read from the log, records of this turn included.
     pub loads: Vec<Load>,
 }
@@ -46,6 +49,15 @@ pub enum After {
     Nothing,
     /// All records of its turn.
     Sync,
+}
+
+/// That everybody who is here was judged by a standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Which one.
+    pub version: u64,
+    /// The connections that are closed for it.
+    pub closed: Vec<ConnectionId>,
 }
 
 /// A message on its way to the sessions of the other shards.
