@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustls_pki_types::UnixTime;
 
 use crate::certs::{
-    Admission, Authority, Certificate, DeviceId, IdFrom, PublicKey, RevocationList, RevocationSet,
-    TrustDomain, admit, check_issuer, parse_spiffe_uri, spiffe_uri,
+    Admission, Authority, Certificate, DeviceId, IdFrom, PublicKey, RegistryExport, RevocationList,
+    RevocationSet, TrustDomain, admin, admit, check_issuer, parse_spiffe_uri, spiffe_uri,
 };
 
 /// Reading a certificate ends in words fit for a log; the gate opens only to the one name in it.
@@ -60,6 +60,34 @@ pub(crate) fn revocation_lists(octets: &[u8], issuers: &[Authority]) {
             }
             Err(invalid) => assert!(!invalid.to_string().contains(char::is_control)),
         }
+    }
+}
+
+/// Whatever is understood is understood again when it is said again; whatever is not is refused in
+/// words fit for a log.
+pub(crate) fn admin_lines(octets: &[u8]) {
+    match admin::read_request(octets) {
+        Ok(request) => {
+            let line = admin::write_request(&request).unwrap();
+            assert_eq!(admin::read_request(&line), Ok(request));
+        }
+        Err(invalid) => assert!(!invalid.to_string().contains(char::is_control)),
+    }
+    if let Ok(answer) = admin::read_answer(octets) {
+        let line = admin::write_answer(answer.clone()).unwrap();
+        assert_eq!(admin::read_answer(&line), Ok(answer));
+    }
+}
+
+/// An export is believed or refused in words fit for a log.
+pub(crate) fn registry_export(octets: &[u8], issuers: &[Authority]) {
+    match RegistryExport::read(octets, issuers) {
+        Ok(export) => assert!(
+            export
+                .devices()
+                .all(|it| export.find(&it.subject) == Some(it))
+        ),
+        Err(invalid) => assert!(!invalid.to_string().contains(char::is_control)),
     }
 }
 

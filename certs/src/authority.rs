@@ -66,6 +66,17 @@ impl Authority {
             .contains(&Usage::CrlSign)
     }
 
+    /// As [`Self::verify`], of a signature that is not wrapped in a bit string.
+    pub(crate) fn verify_octets(
+        &self,
+        signed: &[u8],
+        algorithm: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let signature = BitString::new(0, signature);
+        self.verify_bits(signed, algorithm, &signature)
+    }
+
     /// Verifies a signature over `signed`; `algorithm` and `signature` are DER.
     pub(crate) fn verify(
         &self,
@@ -73,15 +84,24 @@ impl Authority {
         algorithm: &[u8],
         signature: &[u8],
     ) -> Result<(), BadSignature> {
+        let (_, signature) = BitString::from_der(signature).map_err(|_| BadSignature::Wrong)?;
+        self.verify_bits(signed, algorithm, &signature)
+    }
+
+    fn verify_bits(
+        &self,
+        signed: &[u8],
+        algorithm: &[u8],
+        signature: &BitString<'_>,
+    ) -> Result<(), BadSignature> {
         let (_, key) = SubjectPublicKeyInfo::from_der(&self.certificate.public_key)
             .map_err(|_| BadSignature::Algorithm)?;
         let (_, algorithm) =
             AlgorithmIdentifier::from_der(algorithm).map_err(|_| BadSignature::Algorithm)?;
-        let (_, signature) = BitString::from_der(signature).map_err(|_| BadSignature::Wrong)?;
         if !is_sound(&algorithm) {
             return Err(BadSignature::Algorithm);
         }
-        verify_signature(&key, &algorithm, &signature, signed).map_err(|error| match error {
+        verify_signature(&key, &algorithm, signature, signed).map_err(|error| match error {
             x509_parser::error::X509Error::SignatureUnsupportedAlgorithm => BadSignature::Algorithm,
             _ => BadSignature::Wrong,
         })

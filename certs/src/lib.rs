@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number: octets and the time are
 //! arguments. No other crate reads what stands in a certificate.
 
+pub mod admin;
 mod authority;
 mod certificate;
 mod csr;
@@ -12,6 +13,7 @@ mod gate;
 mod holder;
 mod profile;
 mod refusal;
+mod registry;
 mod revocation;
 mod serial;
 mod status;
@@ -32,6 +34,7 @@ pub use gate::{
 pub use holder::{Holder, UnfitName};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
+pub use registry::{ExportHeader, ExportWriter, InvalidExport, KnownDevice, RegistryExport};
 pub use revocation::{
     Freshness, InvalidList, ListId, ListNumber, NotNewer, Replaced, RevocationList, RevocationSet,
     Revoked, Scope, Seen,

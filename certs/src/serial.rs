@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::refusal::Refusal;
+use crate::text::as_json_text;
 use crate::text::hex::{Hex, from_hex};
 
 /// A serial number: 1 to 20 octets, positive (RFC 5280 §4.1.2.2).
@@ -81,6 +82,12 @@ impl fmt::Debug for Serial {
         write!(f, "Serial({self})")
     }
 }
+
+as_json_text!(
+    Serial,
+    Serial::parse,
+    "a serial number in hexadecimal digits"
+);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::device_id::{DeviceId, InvalidDeviceId};
+use crate::text::as_json_text;
 
 const SCHEME: &str = "spiffe://";
 
@@ -22,6 +23,20 @@ pub struct Subject {
     pub kind: Kind,
     /// Its id, unique among all kinds.
     pub id: DeviceId,
+}
+
+impl Subject {
+    /// Reads what [`fmt::Display`] writes: `<id>` for a device, `app/<id>` for an application.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, id) = match text.strip_prefix("app/") {
+            Some(id) => (Kind::App, id),
+            None => (Kind::Device, text),
+        };
+        Some(Self {
+            kind,
+            id: DeviceId::parse(id).ok()?,
+        })
+    }
 }
 
 /// What sort of peer a certificate is for.
@@ -139,6 +154,12 @@ impl fmt::Display for TrustDomain {
     }
 }
 
+as_json_text!(
+    Subject,
+    Subject::parse,
+    "a device id, or app/ and the id of an application"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,5 +248,22 @@ mod tests {
         }
         let long = format!("spiffe://{}/device/dev-1", "f".repeat(256));
         assert_eq!(parse_spiffe_uri(&long), Err(TrustDomain));
+    }
+
+    #[test]
+    fn a_subject_is_read_as_it_is_shown() {
+        for (kind, text) in [
+            (Kind::Device, "dev-1"),
+            (Kind::Device, "app"),
+            (Kind::App, "app/a"),
+        ] {
+            let subject = Subject::parse(text).unwrap();
+            assert_eq!((subject.kind, subject.to_string().as_str()), (kind, text));
+            let json = serde_json::to_string(&subject).unwrap();
+            assert_eq!(serde_json::from_str::<Subject>(&json).unwrap(), subject);
+        }
+        for text in ["", "app/", "device/a", "app/a/b", "a b"] {
+            assert_eq!(Subject::parse(text), None, "{text:?}");
+        }
     }
 }

@@ -8,8 +8,10 @@ use proptest::sample::Index;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevocationReason, RevokedCertParams, SanType,
+    RevocationReason, RevokedCertParams, SanType, SigningKey,
 };
+use rustls_pki_types::UnixTime;
+use std::time::Duration;
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
@@ -55,6 +57,36 @@ fn good_list() -> (Vec<u8>, Vec<u8>) {
     };
     let list = list.signed_by(&Issuer::new(params, key)).unwrap();
     (authority, list.der().to_vec())
+}
+
+fn admin_lines() -> [Vec<u8>; 2] {
+    let request = concat!(
+        r#"{"version":1,"request":{"explain":{"device":"dev-1","action":"publish","#,
+        r#""topic":"a/+"}}}"#,
+    );
+    let answer = r#"{"version":1,"answer":{"explained":{"decision":"deny","words":"no"}}}"#;
+    [request, answer].map(|line| line.as_bytes().to_vec())
+}
+
+/// An authority, and an export that it signed.
+fn good_export() -> (Vec<u8>, Vec<u8>) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().der().to_vec();
+    let header = certs::ExportHeader {
+        number: 7,
+        trust_domain: certs::TrustDomain::default(),
+        created: UnixTime::since_unix_epoch(Duration::from_hours(500_000)),
+        next_update: UnixTime::since_unix_epoch(Duration::from_hours(500_001)),
+    };
+    let issuer = certs::Authority::read(&authority).unwrap();
+    let mut writer = certs::ExportWriter::new(&header, &issuer).unwrap();
+    for id in ["dev-1", "dev-2"] {
+        let subject = certs::Subject::parse(id).unwrap();
+        writer.add(&certs::KnownDevice::new(subject)).unwrap();
+    }
+    (authority, writer.sign(|octets| key.sign(octets)).unwrap())
 }
 
 fn good_request() -> Vec<u8> {
@@ -124,6 +156,20 @@ proptest! {
     }
 
     #[test]
+    fn no_admin_line_breaks_what_must_hold(changes in changes()) {
+        for line in admin_lines() {
+            bodies::admin_lines(&apply(line, &changes));
+        }
+    }
+
+    #[test]
+    fn no_registry_export_breaks_what_must_hold(changes in changes()) {
+        let (authority, export) = good_export();
+        let issuers = [certs::Authority::read(&authority).unwrap()];
+        bodies::registry_export(&apply(export, &changes), &issuers);
+    }
+
+    #[test]
     fn no_request_breaks_what_must_hold(changes in changes()) {
         bodies::request(&apply(good_request(), &changes));
     }
@@ -139,6 +185,8 @@ proptest! {
     fn no_rubbish_breaks_what_must_hold(octets in prop::collection::vec(any::<u8>(), 0..512)) {
         bodies::certificate(&octets);
         bodies::revocation_lists(&octets, &[]);
+        bodies::registry_export(&octets, &[]);
+        bodies::admin_lines(&octets);
         bodies::request(&octets);
         bodies::names(&octets);
     }
@@ -149,7 +197,7 @@ proptest! {
 fn the_seeds_are_good() {
     let trust_domain = &certs::TrustDomain::default();
     let revoked = &certs::RevocationSet::default();
-    let now = rustls_pki_types::UnixTime::now();
+    let now = UnixTime::now();
     certs::admit(
         &good_certificate(),
         &certs::Admission {
@@ -165,6 +213,12 @@ fn the_seeds_are_good() {
     let issuers = [certs::Authority::read(&authority).unwrap()];
     assert!(certs::RevocationList::read(&list, &issuers).is_ok());
     bodies::revocation_lists(&list, &issuers);
+    let (authority, export) = good_export();
+    let issuers = [certs::Authority::read(&authority).unwrap()];
+    assert!(certs::RegistryExport::read(&export, &issuers).is_ok());
+    let [request, answer] = admin_lines();
+    assert!(certs::admin::read_request(&request).is_ok());
+    assert!(certs::admin::read_answer(&answer).is_ok());
     bodies::certificate(&good_certificate());
     bodies::request(&good_request());
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use super::der::{Broken, Der, constructed, primitive};
 use super::invalid::InvalidList;
 use crate::certificate::sha256;
+use crate::text::as_json_text;
 use crate::text::hex::Hex;
 
 /// About which certificates of its issuer a list speaks (RFC 5280 §5.2.5).
@@ -109,3 +110,5 @@ impl IssuingPoint {
         Ok(Self { scope, name })
     }
 }
+
+as_json_text!(ListId, ListId::parse, "the id of a revocation list");

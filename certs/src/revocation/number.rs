@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::der::Broken;
+use crate::text::as_json_text;
 use crate::text::hex::{Hex, from_hex};
 
 /// The number of a revocation list: 0 to 2^160 - 1.
@@ -79,6 +80,12 @@ impl fmt::Display for ListNumber {
         }
     }
 }
+
+as_json_text!(
+    ListNumber,
+    ListNumber::parse,
+    "the number of a revocation list"
+);
 
 #[cfg(test)]
 mod tests {

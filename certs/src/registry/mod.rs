@@ -1,0 +1,15 @@
+//! The registry export: which devices an authority knows, in a file that it signed.
+//!
+//! The format is described for people in `docs/registry-export.md`. Nothing in a file is read
+//! before its signature is verified, a file with one line that is not as it must be is refused as a
+//! whole, and its number only rises.
+
+mod document;
+mod export;
+mod invalid;
+mod writer;
+
+pub use document::KnownDevice;
+pub use export::RegistryExport;
+pub use invalid::InvalidExport;
+pub use writer::{ExportHeader, ExportWriter};
