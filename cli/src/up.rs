@@ -204,6 +204,7 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Kept => "kept",
         Outcome::Made => "new",
         Outcome::Renewed => "renewed",
+        Outcome::Revoked => "revoked",
     }
 }
 

@@ -6,7 +6,8 @@ use std::io;
 use std::path::PathBuf;
 
 use certs::{
-    Deviation, InvalidDeviceId, InvalidProfile, InvalidRequest, Refusal, TrustDomain, UnfitName,
+    Deviation, InvalidDeviceId, InvalidExport, InvalidList, InvalidProfile, InvalidRequest,
+    Refusal, Revoked, Subject, TrustDomain, UnfitName,
 };
 use thiserror::Error;
 
@@ -125,6 +126,40 @@ pub enum CommandError {
     /// A request shows a key that signs certificates here.
     #[error("the key in {} is an authority's; make a new key for the device", .0.display())]
     AuthorityKey(PathBuf),
+    /// Nobody was ever given a certificate under this name.
+    #[error("there is no {0} in the registry")]
+    NoSuchDevice(Subject),
+    /// The device was revoked, and is to stay so until somebody says otherwise.
+    #[error(
+        "{subject} was revoked {revoked}; if it is to come back with a new key, issue again \
+         with --again"
+    )]
+    Revoked {
+        /// The device.
+        subject: Subject,
+        /// When and why.
+        revoked: Revoked,
+    },
+    /// There is no revocation list yet.
+    #[error(
+        "no revocation list was published; make one with: countersign crl publish --dir {}",
+        .0.display()
+    )]
+    NoList(PathBuf),
+    /// A list is to be out of date before it is made, or to be good for ever.
+    #[error("a list or an export is good for 1 to {max} days, not for {asked}")]
+    Lifetime {
+        /// The days that were asked for.
+        asked: u32,
+        /// The most there can be.
+        max: u32,
+    },
+    /// A revocation list just made is not good, so it was thrown away.
+    #[error("the revocation list just made was thrown away")]
+    BadList(#[from] InvalidList),
+    /// A registry export cannot be made of what the registry says.
+    #[error("the registry cannot be exported")]
+    Export(#[from] InvalidExport),
     /// Cryptography failed, which it does only when the machine is broken.
     #[error("cannot {doing}")]
     Crypto {
@@ -163,9 +198,12 @@ impl CommandError {
             Self::NotOurs(_)
             | Self::OtherTrustDomain { .. }
             | Self::TooManyDevices { .. }
+            | Self::Lifetime { .. }
             | Self::Id(_)
             | Self::Name(_) => ExitClass::Usage,
-            Self::NoAuthority { .. } => ExitClass::NotFound,
+            Self::NoAuthority { .. } | Self::NoSuchDevice(_) | Self::NoList(_) => {
+                ExitClass::NotFound
+            }
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ExitClass::NotFound
             }
@@ -174,6 +212,7 @@ impl CommandError {
             | Self::AuthorityExpired(_)
             | Self::Request { .. }
             | Self::AuthorityKey(_)
+            | Self::Revoked { .. }
             | Self::Registry(RegistryError::IdTaken { .. }) => ExitClass::Refused,
             Self::File { .. }
             | Self::Unreadable { .. }
@@ -182,6 +221,8 @@ impl CommandError {
             | Self::NoRandomness
             | Self::Profile(_)
             | Self::Deviation(_)
+            | Self::BadList(_)
+            | Self::Export(_)
             | Self::Recorded(_)
             | Self::Registry(_) => ExitClass::Failed,
         }

@@ -57,7 +57,11 @@ impl Staging {
     }
 
     /// Writes `contents`, which will be the file `path`.
-    pub(crate) fn write(&mut self, path: &Path, contents: &str) -> Result<(), CommandError> {
+    pub(crate) fn write(
+        &mut self,
+        path: &Path,
+        contents: impl AsRef<[u8]>,
+    ) -> Result<(), CommandError> {
         refuse_symbolic_link(path)?;
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
@@ -65,7 +69,7 @@ impl Staging {
         self.dirs.extend(path.parent().map(Path::to_path_buf));
         self.renames.push((staged.clone(), path.into()));
         create(&staged)
-            .and_then(|mut file| file.write_all(contents.as_bytes()))
+            .and_then(|mut file| file.write_all(contents.as_ref()))
             .map_err(|source| failed("write", &staged, source))
     }
 
@@ -144,6 +148,17 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
         .and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut octets))
         .map_err(|source| failed("read", path, source))?;
     Ok(octets)
+}
+
+/// As [`read_if_there`], of a file that grows with the fleet.
+pub(crate) fn read_large_if_there(path: &Path) -> Result<Option<Vec<u8>>, CommandError> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    refuse_symbolic_link(path)?;
+    fs::read(path)
+        .map(Some)
+        .map_err(|source| failed("read", path, source))
 }
 
 /// Reads a file of ours; `None` when it is missing.

@@ -74,6 +74,31 @@ impl Layout {
         })
     }
 
+    /// The revocation list of the device CA.
+    pub fn device_ca_crl(&self) -> PathBuf {
+        self.ca_dir().join("device-ca.crl")
+    }
+
+    /// The revocation list of the device CA as the broker finds it.
+    pub fn broker_crl(&self) -> PathBuf {
+        self.broker().dir.join("crl").join("device-ca.crl")
+    }
+
+    /// The export of the registry.
+    pub fn registry_export(&self) -> PathBuf {
+        self.ca_dir().join("registry-export.jsonl")
+    }
+
+    /// The export of the registry as the broker finds it.
+    pub fn broker_registry_export(&self) -> PathBuf {
+        self.broker().dir.join("registry-export.jsonl")
+    }
+
+    /// The socket on which a broker that runs here is asked.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.broker().dir.join("admin.sock")
+    }
+
     /// The directory of the authorities' keys and the registry.
     pub(crate) fn ca_dir(&self) -> PathBuf {
         self.dir.join("ca")

@@ -13,8 +13,10 @@ mod registry;
 mod testing;
 
 pub use commands::{
-    BrokerIssued, CaInitialized, IssueRequest, Outcome, PeerIssued, Prepared, PreparedPeer,
-    UP_DEVICES_MAX, UpRequest, app_issue, broker_issue, ca_init, device_issue, up_prepare,
+    BrokerIssued, CaInitialized, DeviceRevoked, ExportRequest, Exported, IssueRequest,
+    ListedCertificate, Outcome, PeerIssued, Prepared, PreparedPeer, PublishRequest, Published,
+    RevokeRequest, ShownList, UP_DEVICES_MAX, UpRequest, app_issue, broker_issue, ca_init,
+    crl_publish, crl_show, device_issue, device_revoke, registry_export, up_prepare,
 };
 pub use error::{CommandError, ExitClass};
 pub use layout::{IdentityFiles, Layout};

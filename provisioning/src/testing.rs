@@ -31,7 +31,15 @@ pub(crate) fn up(dir: &Path, devices: u32, now: UnixTime) -> Result<Prepared, Co
 
 pub(crate) fn issue(dir: &Path, id: &str, csr: Option<&Path>) -> Result<PeerIssued, CommandError> {
     let id = &DeviceId::parse(id).unwrap();
-    device_issue(&IssueRequest { dir, id, csr }, day(0))
+    device_issue(
+        &IssueRequest {
+            dir,
+            id,
+            csr,
+            again: false,
+        },
+        day(0),
+    )
 }
 
 /// The first certificate in a file.

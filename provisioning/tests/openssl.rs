@@ -1,14 +1,17 @@
 //! What others make of our files: OpenSSL reads the keys, verifies the chains and agrees on what
 //! stands in the certificates.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use certs::DeviceId;
-use countersign_provisioning::{IssueRequest, UpRequest, device_issue, up_prepare};
+use certs::{DeviceId, RevocationReason};
+use countersign_provisioning::{
+    ExportRequest, IssueRequest, RevokeRequest, UpRequest, device_issue, device_revoke,
+    registry_export, up_prepare,
+};
 use rustls_pki_types::UnixTime;
 
 fn openssl(arguments: &[&str]) -> Result<String, String> {
@@ -130,6 +133,7 @@ fn a_request_made_by_openssl_is_certified() {
                 dir,
                 id,
                 csr: Some(&csr),
+                again: false,
             },
             UnixTime::now(),
         );
@@ -152,4 +156,119 @@ fn a_request_made_by_openssl_is_certified() {
         );
         fs::remove_file(&key).unwrap();
     }
+}
+
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_verifies_our_lists_and_refuses_whoever_is_on_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let request = UpRequest {
+        dir: temp.path(),
+        devices: 2,
+        server_names: &[],
+        trust_domain: None,
+    };
+    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let layout = &prepared.layout;
+    let (subject, reason) = (
+        &prepared.devices[0].subject,
+        RevocationReason::KeyCompromise,
+    );
+    let revoke = RevokeRequest {
+        dir: temp.path(),
+        subject,
+        reason,
+    };
+    let revoked = device_revoke(&revoke, UnixTime::now()).unwrap();
+
+    let (crl, issuer) = (layout.device_ca_crl(), layout.device_ca_pem());
+    let crl = ["crl", "-in", path(&crl), "-CAfile", path(&issuer), "-noout"];
+    let text = openssl(&[&crl[..], &["-verify", "-text"]].concat()).unwrap();
+    let serial = revoked.certificates[0].to_string().to_uppercase();
+    for words in [
+        "Version 2 (0x1)",
+        "Issuer: CN = Countersign DEV ONLY device CA 1",
+        "X509v3 CRL Number: \n                1\n",
+        "X509v3 Authority Key Identifier:",
+        &format!("Serial Number: {serial}\n"),
+        "X509v3 CRL Reason Code: \n                Key Compromise\n",
+    ] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    // Of another authority it is not the list.
+    let root = layout.ca_pem();
+    let other = [
+        "crl",
+        "-in",
+        crl[2],
+        "-CAfile",
+        path(&root),
+        "-noout",
+        "-verify",
+    ];
+    assert!(openssl(&other).is_err());
+
+    for (device, good) in [(&prepared.devices[0], false), (&prepared.devices[1], true)] {
+        let cert = path(&device.files.cert);
+        let check = ["verify", "-x509_strict", "-crl_check", "-CRLfile", crl[2]];
+        let chain = ["-CAfile", path(&root), "-untrusted", path(&issuer), cert];
+        let verified = openssl(&[&check[..], &chain].concat());
+        assert_eq!(verified.is_ok(), good, "{verified:?}");
+        if let Err(words) = verified {
+            assert!(words.contains("certificate revoked"), "{words}");
+        }
+    }
+}
+
+/// As docs/registry-export.md says it can be done.
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_verifies_a_registry_export() {
+    let temp = tempfile::tempdir().unwrap();
+    let request = UpRequest {
+        dir: temp.path(),
+        devices: 2,
+        server_names: &[],
+        trust_domain: None,
+    };
+    let layout = up_prepare(&request, UnixTime::now()).unwrap().layout;
+    let request = ExportRequest {
+        dir: temp.path(),
+        days: None,
+    };
+    registry_export(&request, UnixTime::now()).unwrap();
+    let work = |name: &str| temp.path().join(name);
+    let key = openssl(&[
+        "x509",
+        "-in",
+        path(&layout.device_ca_pem()),
+        "-noout",
+        "-pubkey",
+    ]);
+    fs::write(work("key"), key.unwrap()).unwrap();
+    let text = fs::read_to_string(layout.registry_export()).unwrap();
+    let (body, last) = text.trim_end().rsplit_once('\n').unwrap();
+    let hex = last.split('"').rev().nth(1).unwrap();
+    let octets = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
+    fs::write(
+        work("signature"),
+        octets.collect::<Result<Vec<_>, _>>().unwrap(),
+    )
+    .unwrap();
+    let verify = |body: String| {
+        fs::write(work("body"), body).unwrap();
+        let [key, signature, body] = ["key", "signature", "body"].map(work);
+        let files = [
+            "-verify",
+            path(&key),
+            "-signature",
+            path(&signature),
+            path(&body),
+        ];
+        openssl(&[&["dgst", "-sha256"], &files[..]].concat())
+    };
+    assert_eq!(verify(format!("{body}\n")), Ok("Verified OK\n".to_owned()));
+    assert!(verify(format!("{body}\n").replace("dev-2", "dev-3")).is_err());
 }

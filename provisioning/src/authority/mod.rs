@@ -5,14 +5,16 @@
 
 pub(crate) mod hierarchy;
 pub(crate) mod key_file;
+mod publish;
 
 use aws_lc_rs::rand;
-use certs::{Certificate, Holder, Profile, Role, Serial};
+use certs::{Certificate, Holder, Profile, Role, Serial, Validity};
 use rcgen::{Issuer, KeyPair, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 pub(crate) use self::hierarchy::Hierarchy;
+pub(crate) use self::publish::ListContent;
 use crate::error::CommandError;
 use crate::registry::Recorded;
 
@@ -29,6 +31,8 @@ pub(crate) struct Signed {
     /// What its holder is called among the holders of its role.
     pub(crate) name: Box<str>,
     pub(crate) certificate: Certificate,
+    /// The serial number of its issuer's certificate.
+    pub(crate) issuer: Serial,
     pub(crate) pem: String,
 }
 
@@ -61,6 +65,7 @@ impl Authority {
         let signed = Signed {
             role: Role::Root,
             name: name.into(),
+            issuer: certificate.serial,
             certificate,
             pem: made.pem(),
         };
@@ -80,13 +85,23 @@ impl Authority {
         key: &impl PublicKeyData,
         now: UnixTime,
     ) -> Result<Signed, CommandError> {
-        if now > self.certificate.not_after {
-            return Err(CommandError::AuthorityExpired(
-                self.certificate.subject.clone(),
-            ));
-        }
+        self.sign_for(holder, key, self.validity(holder.role(), now)?)
+    }
+
+    /// How long what is signed at `now` is valid.
+    pub(crate) fn validity(&self, role: Role, now: UnixTime) -> Result<Validity, CommandError> {
+        self.check_not_expired(now)?;
+        Ok(Profile::of(role)?.validity(now, Some(&self.certificate)))
+    }
+
+    /// As [`Self::sign`], for a validity that is not longer than [`Self::validity`] says.
+    pub(crate) fn sign_for(
+        &self,
+        holder: Holder<'_>,
+        key: &impl PublicKeyData,
+        validity: Validity,
+    ) -> Result<Signed, CommandError> {
         let profile = Profile::of(holder.role())?;
-        let validity = profile.validity(now, Some(&self.certificate));
         let params = profile.params(holder, new_serial()?, validity)?;
         let made = params
             .signed_by(key, &self.issuer)
@@ -96,8 +111,21 @@ impl Authority {
             role: holder.role(),
             name: name_of(holder),
             certificate,
+            issuer: self.certificate.serial,
             pem: made.pem(),
         })
+    }
+
+    fn check_not_expired(&self, now: UnixTime) -> Result<(), CommandError> {
+        if now > self.certificate.not_after {
+            let subject = self.certificate.subject.clone();
+            return Err(CommandError::AuthorityExpired(subject));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn serial(&self) -> Serial {
+        self.certificate.serial
     }
 
     /// The certificate, as it is sent along with what it signed.

@@ -110,7 +110,7 @@ fn make_authorities(
     staging.make_dir(&layout.ca_dir())?;
     let mut new_key = |role| {
         let key = key_file::generate()?;
-        staging.write(&layout.authority_key(role), &key.serialize_pem())?;
+        staging.write(&layout.authority_key(role), key.serialize_pem())?;
         Ok::<_, CommandError>(key)
     };
     let root_key = new_key(Role::Root)?;

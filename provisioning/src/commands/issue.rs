@@ -6,6 +6,8 @@
 //! certificate, which no peer accepts; issuing again replaces both. The other order would leave a
 //! certificate whose key is lost.
 
+use std::time::Duration;
+
 use certs::{Certificate, Holder, Role, Subject};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::{ServerName, UnixTime};
@@ -32,7 +34,14 @@ impl Delivery {
         now: UnixTime,
     ) -> Result<Self, CommandError> {
         let holder = Holder::Peer(&ca.trust_domain, subject);
-        let signed = ca.device_ca.sign(holder, key, now)?;
+        let mut validity = ca.device_ca.validity(holder.role(), now)?;
+        if let Some(revoked) = ca.registry.last_revocation(subject)? {
+            // A broker that was told of the revocation refuses what was valid at its time.
+            let after = revoked.at.as_secs().saturating_add(1);
+            let after = UnixTime::since_unix_epoch(Duration::from_secs(after));
+            validity.not_before = validity.not_before.max(after);
+        }
+        let signed = ca.device_ca.sign_for(holder, key, validity)?;
         Ok(Self {
             signed,
             key: None,
@@ -93,7 +102,7 @@ pub(super) fn deliver(
         if let Some(key) = key {
             staging.write(&files.key, key)?;
         }
-        staging.write(&files.cert, &chain(recorded.pem(), issuer))?;
+        staging.write(&files.cert, chain(recorded.pem(), issuer))?;
         staging.write(&files.ca, trusted)?;
     }
     staging.commit()

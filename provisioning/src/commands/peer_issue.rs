@@ -1,7 +1,9 @@
 //! `countersign device issue` and `app issue`: a certificate for one device or application.
 //!
 //! Issued again, the holder gets a new certificate, and the old one is superseded: it still counts
-//! until it expires, so that a holder who has not fetched the new one works on.
+//! until it expires, so that a holder who has not fetched the new one works on. A device that was
+//! revoked gets another certificate only on purpose, and one that begins to be valid after its
+//! revocation: brokers refuse all older ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ pub struct IssueRequest<'a> {
     pub id: &'a DeviceId,
     /// A file with a certificate signing request, when the holder has made its own key.
     pub csr: Option<&'a Path>,
+    /// Whether it is to have one although it was revoked: it was replaced, or has a new key.
+    pub again: bool,
 }
 
 /// What was issued.
@@ -73,6 +77,12 @@ fn issue(
     };
     let files = ca.layout.peer(&subject);
     let superseded = ca.registry.current(Role::from(kind), request.id.as_str())?;
+    match ca.registry.last_revocation(&subject)? {
+        Some(revoked) if superseded.is_none() && !request.again => {
+            return Err(CommandError::Revoked { subject, revoked });
+        }
+        Some(_) | None => {}
+    }
     let delivery = if let Some(path) = request.csr {
         Delivery::to_peer(&ca, &subject, &requested_key(&ca, path)?, now)?
     } else {
@@ -245,6 +255,7 @@ mod tests {
             dir: temp.path(),
             id,
             csr: None,
+            again: false,
         };
         let refused = app_issue(&app, day(0)).unwrap_err();
         let taken = RegistryError::IdTaken {
@@ -264,6 +275,7 @@ mod tests {
             dir: temp.path(),
             id,
             csr: None,
+            again: false,
         };
         let refused = device_issue(&request, day(3_651)).unwrap_err();
         assert!(

@@ -12,6 +12,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 
 use super::broker_issue::{issue_broker, server_names};
 use super::ca_init::open_or_make;
+use super::crl_publish;
 use super::issue::{Delivery, above, chain, deliver};
 use crate::authority::{Hierarchy, key_file};
 use crate::error::CommandError;
@@ -78,6 +79,8 @@ pub enum Outcome {
     Made,
     /// It was near its end, incomplete or out of place, and was made anew.
     Renewed,
+    /// Its device was revoked, and gets another one only on purpose.
+    Revoked,
 }
 
 /// Makes sure that everything is there.
@@ -96,6 +99,7 @@ pub fn up_prepare(request: &UpRequest<'_>, now: UnixTime) -> Result<Prepared, Co
         subjects.push(subject(Kind::Device, &format!("dev-{n}"))?);
     }
     let peers = prepare_peers(&mut ca, subjects, now)?.into_iter();
+    crl_publish::keep_fresh(&mut ca, now)?;
     let (apps, devices) = peers.partition(|peer| peer.subject.kind == Kind::App);
     Ok(Prepared {
         authorities: if made { Outcome::Made } else { Outcome::Kept },
@@ -126,7 +130,7 @@ fn prepare_broker(
     });
     let outcome = match due(ca, &ca.layout.broker(), recorded, now)? {
         Outcome::Kept if covered => return Ok(Outcome::Kept),
-        Outcome::Kept | Outcome::Renewed => Outcome::Renewed,
+        Outcome::Kept | Outcome::Renewed | Outcome::Revoked => Outcome::Renewed,
         Outcome::Made => Outcome::Made,
     };
     issue_broker(ca, names, now)?;
@@ -145,8 +149,11 @@ fn prepare_peers(
         let recorded = ca
             .registry
             .current(subject.kind.into(), subject.id.as_str())?;
-        let outcome = due(ca, &files, recorded, now)?;
-        if outcome != Outcome::Kept {
+        let outcome = match due(ca, &files, recorded, now)? {
+            Outcome::Made if ca.registry.last_revocation(&subject)?.is_some() => Outcome::Revoked,
+            outcome => outcome,
+        };
+        if matches!(outcome, Outcome::Made | Outcome::Renewed) {
             let key = key_file::generate()?;
             deliveries.push(Delivery::to_peer(ca, &subject, &key, now)?.with_key(&key));
         }

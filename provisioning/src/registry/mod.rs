@@ -4,6 +4,9 @@
 //! PEM, is made here after the commit. A serial number stands here once, an id belongs to one
 //! device, and each holder has one certificate that is not superseded or revoked.
 
+mod known;
+mod publications;
+mod revocations;
 mod schema;
 
 use std::path::Path;
@@ -19,6 +22,8 @@ use thiserror::Error;
 use crate::authority::{Signed, read_pem};
 use crate::error::CommandError;
 use crate::files;
+
+pub(crate) use self::publications::Publication;
 
 /// How long a command waits while another one writes.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -143,16 +148,19 @@ impl Registry {
     }
 
     /// All of `work`, durably, or none of it.
-    fn transact(
+    fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<(), RegistryError>,
-    ) -> Result<(), RegistryError> {
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(RegistryError::doing("write"))?;
-        work(&transaction)?;
-        transaction.commit().map_err(RegistryError::doing("write"))
+        let result = work(&transaction)?;
+        transaction
+            .commit()
+            .map_err(RegistryError::doing("write"))?;
+        Ok(result)
     }
 }
 
@@ -216,6 +224,9 @@ pub enum RegistryError {
         /// Whose it is.
         holder: Box<str>,
     },
+    /// All numbers for lists or exports were given away, or somebody signed one with the last.
+    #[error("there is no higher number left for a revocation list or registry export")]
+    NumbersExhausted,
     /// The certificate that a new one would follow cannot be followed.
     #[error(transparent)]
     Life(#[from] IllegalTransition),
@@ -247,7 +258,8 @@ fn claim_id(
     };
     let (asked, kind) = (&*signed.name, kind.as_str());
     let claim = || {
-        let sql = "INSERT INTO device VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING";
+        let sql =
+            "INSERT INTO device (id, kind, created) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING";
         transaction.execute(sql, params![asked, kind, now.as_secs().cast_signed()])?;
         let sql = "SELECT id, kind FROM device WHERE id = ?";
         transaction.query_row(sql, [asked], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -291,8 +303,12 @@ fn insert(
         certificate.sha256,
         signed.pem,
         now.as_secs().cast_signed(),
+        signed.issuer.as_octets(),
     ];
-    let sql = "INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO certificate
+               (serial, role, name, device, status, reason, not_before, not_after, sha256, pem,
+                created, issuer)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let inserted = transaction.execute(sql, values);
     inserted.map(drop).map_err(RegistryError::doing("write"))
 }
@@ -320,6 +336,7 @@ mod tests {
     #[test]
     fn the_words_in_the_queries_are_those_of_the_life() {
         assert_eq!(Status::Issued.name(), "issued");
+        assert_eq!(Status::Superseded.name(), "superseded");
     }
 
     #[test]
@@ -383,6 +400,7 @@ mod tests {
             role: Role::Device,
             name: "dev-2".into(),
             certificate: recorded.clone(),
+            issuer: recorded.serial,
             pem: String::new(),
         };
         let mut registry = Registry::open(&prepared.layout.registry()).unwrap();
@@ -410,7 +428,7 @@ mod tests {
     #[test]
     fn a_registry_of_another_program_or_a_later_one_is_left_alone() {
         for (pragma, expected) in [
-            ("user_version = 2", "the registry has version 2"),
+            ("user_version = 99", "the registry has version 99"),
             ("application_id = 7", "a database of another program"),
         ] {
             let temp = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use super::RegistryError;
 const APPLICATION_ID: i32 = 0x4353_474e;
 
 /// The steps from each version to the next; a registry of version `n` needs those from the `n`th.
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE setting (
@@ -46,6 +46,57 @@ CREATE UNIQUE INDEX certificate_current ON certificate (role, name) WHERE status
 CREATE INDEX certificate_device ON certificate (device);
 ";
 
+/// Revocation, and what is known of devices.
+const VERSION_2: &str = "
+-- When it was revoked; why stands in `reason`.
+ALTER TABLE certificate ADD COLUMN revoked INTEGER;
+
+-- Whose list it belongs on: the serial number of its issuer's certificate. In a registry of
+-- version 1 there is one authority of each role.
+ALTER TABLE certificate ADD COLUMN issuer BLOB REFERENCES certificate (serial);
+UPDATE certificate SET issuer = (
+    SELECT authority.serial FROM certificate AS authority WHERE authority.role =
+        CASE certificate.role
+            WHEN 'device' THEN 'device-ca'
+            WHEN 'app' THEN 'device-ca'
+            WHEN 'broker' THEN 'server-ca'
+            ELSE 'root'
+        END
+);
+CREATE INDEX certificate_revoked ON certificate (issuer) WHERE revoked IS NOT NULL;
+
+-- A device may be revoked, get a new certificate on purpose, and be revoked again.
+CREATE TABLE device_revocation (
+    device  TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    revoked INTEGER NOT NULL,
+    reason  INTEGER NOT NULL,
+    PRIMARY KEY (device, revoked)
+) STRICT;
+
+-- What was signed under a number that only rises: lists and exports.
+CREATE TABLE publication (
+    kind        TEXT NOT NULL,
+    issuer      BLOB NOT NULL REFERENCES certificate (serial),
+    number      INTEGER NOT NULL,
+    created     INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    PRIMARY KEY (kind, issuer, number)
+) STRICT;
+
+CREATE TABLE device_attribute (
+    device TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    name   TEXT NOT NULL,
+    value  TEXT NOT NULL,
+    PRIMARY KEY (device, name)
+) STRICT;
+
+CREATE TABLE device_group (
+    device TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    name   TEXT NOT NULL,
+    PRIMARY KEY (device, name)
+) STRICT;
+";
+
 /// Brings the registry to the version of this program.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> {
     let transaction = connection
@@ -78,4 +129,58 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
     transaction
         .commit()
         .map_err(RegistryError::doing("migrate"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What version 1 of this program left, with one device.
+    const LEFT_BY_VERSION_1: &str = "
+        PRAGMA application_id = 0x4353474e;
+        PRAGMA user_version = 1;
+        INSERT INTO device VALUES ('dev-1', 'device', 5);
+        INSERT INTO certificate VALUES
+            (x'01', 'root', 'root 1', NULL, 'issued', NULL, 5, 9, x'01', 'pem 1', 5),
+            (x'02', 'device-ca', 'device CA 1', NULL, 'issued', NULL, 5, 9, x'02', 'pem 2', 5),
+            (x'03', 'server-ca', 'server CA 1', NULL, 'issued', NULL, 5, 9, x'03', 'pem 3', 5),
+            (x'04', 'broker', 'broker', NULL, 'issued', NULL, 5, 9, x'04', 'pem 4', 5),
+            (x'05', 'device', 'dev-1', 'dev-1', 'issued', NULL, 5, 9, x'05', 'pem 5', 5);
+    ";
+
+    #[test]
+    fn a_registry_of_version_1_becomes_one_of_this_version_and_loses_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection
+            .pragma_update(None, "foreign_keys", true)
+            .unwrap();
+        connection.execute_batch(VERSION_1).unwrap();
+        connection.execute_batch(LEFT_BY_VERSION_1).unwrap();
+        for _ in 0..2 {
+            migrate(&mut connection).unwrap();
+            let sql = "SELECT pem, hex(issuer), revoked FROM certificate ORDER BY serial";
+            let rows: Vec<(String, String, Option<i64>)> = connection
+                .prepare(sql)
+                .unwrap()
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            let issuers: Vec<_> = rows
+                .iter()
+                .map(|(pem, issuer, _)| (&**pem, &**issuer))
+                .collect();
+            let expected = [
+                ("pem 1", "01"),
+                ("pem 2", "01"),
+                ("pem 3", "01"),
+                ("pem 4", "03"),
+                ("pem 5", "02"),
+            ];
+            assert_eq!(issuers, expected);
+            assert!(rows.iter().all(|(_, _, revoked)| revoked.is_none()));
+        }
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+        assert_eq!(version, Ok(MIGRATIONS.len().try_into().unwrap_or(i32::MAX)));
+    }
 }

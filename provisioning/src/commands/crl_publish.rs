@@ -1,0 +1,404 @@
+//! `countersign crl publish`: the list of revoked devices, signed, where brokers find it.
+//!
+//! Its number rises over everything that was ever published from this directory: over the registry,
+//! and over the files, which may be younger than a registry restored from a backup. The number is
+//! taken before the list is written.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use certs::{RevocationList, Revoked, Serial};
+use rustls_pki_types::UnixTime;
+
+use crate::authority::{Hierarchy, ListContent};
+use crate::error::CommandError;
+use crate::files::{self, Staging};
+use crate::registry::Publication;
+
+/// How long a list is good when nothing else is asked for.
+pub(super) const LIFETIME_DAYS: u32 = 7;
+/// A list that is good for longer than its readers remember protects nobody.
+const LIFETIME_DAYS_MAX: u32 = 365;
+
+/// So long a certificate stays on the list after its end: it "MUST NOT be removed from the CRL
+/// until it appears on one regularly scheduled CRL issued beyond the revoked certificate's validity
+/// period" (RFC 5280 §3.3), and clocks differ.
+const KEPT_AFTER_END: Duration = Duration::from_hours(30 * 24);
+
+/// What to publish.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishRequest<'a> {
+    /// The directory of the authority.
+    pub dir: &'a Path,
+    /// For how many days it is good; 7 when nothing is said.
+    pub days: Option<u32>,
+}
+
+/// What was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The number of the list.
+    pub number: u64,
+    /// Whether it is a new one.
+    pub made: bool,
+    /// When it was made.
+    pub this_update: UnixTime,
+    /// By when there must be a newer one.
+    pub next_update: UnixTime,
+    /// How many certificates are on it.
+    pub entries: usize,
+    /// Where it is.
+    pub files: Vec<PathBuf>,
+}
+
+/// Signs a new list and puts it where brokers find it.
+///
+/// # Errors
+/// [`CommandError`] names what is in the way.
+pub fn crl_publish(request: &PublishRequest<'_>, now: UnixTime) -> Result<Published, CommandError> {
+    let lifetime = lifetime(request.days)?;
+    let mut ca = Hierarchy::open(request.dir)?;
+    let revoked = wanted(&ca, now)?;
+    publish(&mut ca, revoked, (now, lifetime))
+}
+
+/// For how long something is good that is asked to be so for `days`.
+pub(super) fn lifetime(days: Option<u32>) -> Result<Duration, CommandError> {
+    let (asked, max) = (days.unwrap_or(LIFETIME_DAYS), LIFETIME_DAYS_MAX);
+    if (1..=max).contains(&asked) {
+        Ok(Duration::from_hours(u64::from(asked) * 24))
+    } else {
+        Err(CommandError::Lifetime { asked, max })
+    }
+}
+
+/// Publishes a new list if the one that is there does not say what the registry says, is past half
+/// of its life, or is missing.
+pub(super) fn bring_up_to_date(
+    ca: &mut Hierarchy,
+    now: UnixTime,
+) -> Result<Published, CommandError> {
+    let revoked = wanted(ca, now)?;
+    match newest_file(ca)? {
+        Some((list, pem)) if is_good(ca, &list, (&revoked, now))? => {
+            let number = list.number().to_u64().unwrap_or_default();
+            let files = write(ca, &pem)?;
+            Ok(Published {
+                number,
+                made: false,
+                this_update: list.this_update(),
+                next_update: list.next_update(),
+                entries: list.len(),
+                files,
+            })
+        }
+        Some(_) | None => publish(ca, revoked, (now, lifetime(None)?)),
+    }
+}
+
+/// As [`bring_up_to_date`], where a list was published before.
+pub(super) fn keep_fresh(ca: &mut Hierarchy, now: UnixTime) -> Result<(), CommandError> {
+    let last = ca
+        .registry
+        .last_number(Publication::RevocationList, ca.device_ca.serial())?;
+    if last == 0 && newest_file(ca)?.is_none() {
+        return Ok(());
+    }
+    bring_up_to_date(ca, now).map(drop)
+}
+
+fn is_good(
+    ca: &Hierarchy,
+    list: &RevocationList,
+    (wanted, now): (&[(Serial, Revoked)], UnixTime),
+) -> Result<bool, CommandError> {
+    let taken = ca
+        .registry
+        .last_number(Publication::RevocationList, ca.device_ca.serial())?;
+    let age = now.as_secs().saturating_sub(list.this_update().as_secs());
+    let life = list
+        .next_update()
+        .as_secs()
+        .saturating_sub(list.this_update().as_secs());
+    let complete = wanted.len() == list.len()
+        && wanted
+            .iter()
+            .all(|(serial, revoked)| list.find(*serial) == Some(*revoked));
+    Ok(complete && list.number().to_u64() >= Some(taken) && age < life / 2)
+}
+
+/// What belongs on the list.
+fn wanted(ca: &Hierarchy, now: UnixTime) -> Result<Vec<(Serial, Revoked)>, CommandError> {
+    let since = now.as_secs().saturating_sub(KEPT_AFTER_END.as_secs());
+    let since = UnixTime::since_unix_epoch(Duration::from_secs(since));
+    Ok(ca
+        .registry
+        .revoked_certificates(ca.device_ca.serial(), since)?)
+}
+
+fn publish(
+    ca: &mut Hierarchy,
+    revoked: Vec<(Serial, Revoked)>,
+    (now, lifetime): (UnixTime, Duration),
+) -> Result<Published, CommandError> {
+    let next_update = now.as_secs().saturating_add(lifetime.as_secs());
+    let next_update = UnixTime::since_unix_epoch(Duration::from_secs(next_update));
+    let seen = newest_file(ca)?.map_or(Some(0), |(list, _)| list.number().to_u64());
+    let seen = seen.ok_or(crate::RegistryError::NumbersExhausted)?;
+    let number = ca.registry.take_number(
+        Publication::RevocationList,
+        ca.device_ca.serial(),
+        (seen, now, next_update),
+    )?;
+    let content = ListContent {
+        number,
+        this_update: now,
+        next_update,
+        revoked,
+    };
+    let (list, pem) = ca.device_ca.sign_list(content)?;
+    let files = write(ca, pem.as_bytes())?;
+    Ok(Published {
+        number,
+        made: true,
+        this_update: list.this_update(),
+        next_update: list.next_update(),
+        entries: list.len(),
+        files,
+    })
+}
+
+/// The list with the highest number among the files, if there is a good one.
+pub(super) fn newest_file(
+    ca: &Hierarchy,
+) -> Result<Option<(RevocationList, Vec<u8>)>, CommandError> {
+    let issuers = [ca.device_ca.as_issuer()?];
+    let mut newest: Option<(RevocationList, Vec<u8>)> = None;
+    for path in [ca.layout.device_ca_crl(), ca.layout.broker_crl()] {
+        let Some(octets) = files::read_large_if_there(&path)? else {
+            continue;
+        };
+        // A file that is not good has no number to go by, and is replaced.
+        for list in RevocationList::read_all(&octets, &issuers)
+            .into_iter()
+            .flatten()
+        {
+            if newest
+                .as_ref()
+                .is_none_or(|(newest, _)| newest.number() < list.number())
+            {
+                newest = Some((list, octets.clone()));
+            }
+        }
+    }
+    Ok(newest)
+}
+
+/// Writes the list where it is not yet: here, and where a broker of this directory finds it.
+fn write(ca: &Hierarchy, pem: &[u8]) -> Result<Vec<PathBuf>, CommandError> {
+    let mut paths = vec![ca.layout.device_ca_crl()];
+    let mut staging = Staging::new(ca.layout.dir());
+    if files::exists(&ca.layout.broker().dir)? {
+        let path = ca.layout.broker_crl();
+        if let Some(dir) = path.parent() {
+            staging.make_dir(dir)?;
+        }
+        paths.push(path);
+    }
+    for path in &paths {
+        if files::read_large_if_there(path)?.as_deref() != Some(pem) {
+            staging.write(path, pem)?;
+        }
+    }
+    staging.commit()?;
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Instant;
+
+    use certs::{Freshness, RevocationReason, Subject};
+    use rusqlite::{Connection, params};
+
+    use super::*;
+    use crate::layout::Layout;
+    use crate::testing::{day, up};
+    use crate::{CommandError, ExitClass, RevokeRequest, ca_init, crl_show, device_revoke};
+
+    fn publish(dir: &Path, now: UnixTime) -> Published {
+        crl_publish(&PublishRequest { dir, days: None }, now).unwrap()
+    }
+
+    fn revoke(dir: &Path, id: &str, now: UnixTime) {
+        let subject = &Subject::parse(id).unwrap();
+        let reason = RevocationReason::Superseded;
+        device_revoke(
+            &RevokeRequest {
+                dir,
+                subject,
+                reason,
+            },
+            now,
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn each_list_has_a_higher_number() {
+        let temp = tempfile::tempdir().unwrap();
+        ca_init(temp.path(), None, day(0)).unwrap();
+        let none = crl_show(temp.path(), day(0)).unwrap_err();
+        assert_eq!(none.exit_class(), ExitClass::NotFound);
+        for number in 1..=3 {
+            let published = publish(temp.path(), day(number));
+            assert_eq!(
+                (published.number, published.entries, published.made),
+                (number, 0, true)
+            );
+            assert_eq!(published.next_update, day(number + 7));
+            // There is no broker here.
+            assert_eq!(published.files, [Layout::new(temp.path()).device_ca_crl()]);
+        }
+        let shown = crl_show(temp.path(), day(11)).unwrap();
+        assert_eq!((shown.number, shown.this_update), (3, day(3)));
+        let day_long = Duration::from_hours(24);
+        assert_eq!(shown.freshness, Freshness::Stale { since: day_long });
+    }
+
+    /// A backup restored must not bring a device back, nor a number.
+    #[test]
+    fn a_registry_from_a_backup_does_not_lower_the_number() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = up(temp.path(), 1, day(0)).unwrap().layout;
+        publish(temp.path(), day(1));
+        let backup = fs::read(layout.registry()).unwrap();
+        for number in 2..=5 {
+            assert_eq!(publish(temp.path(), day(1)).number, number);
+        }
+        for lost in [
+            None,
+            Some(layout.device_ca_crl()),
+            Some(layout.broker_crl()),
+        ] {
+            let before = crl_show(temp.path(), day(1)).unwrap().number;
+            fs::write(layout.registry(), &backup).unwrap();
+            if let Some(lost) = lost {
+                fs::write(lost, "no list").unwrap();
+            }
+            assert_eq!(publish(temp.path(), day(1)).number, before + 1);
+        }
+    }
+
+    #[test]
+    fn a_list_past_half_of_its_life_is_made_anew_where_there_was_one() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 1, day(0)).unwrap();
+        up(temp.path(), 1, day(30)).unwrap();
+        assert!(
+            crl_show(temp.path(), day(30)).is_err(),
+            "nobody asked for a list"
+        );
+        publish(temp.path(), day(30));
+        for (now, number) in [(31, 1), (33, 1), (34, 2), (40, 3)] {
+            up(temp.path(), 1, day(now)).unwrap();
+            assert_eq!(
+                crl_show(temp.path(), day(now)).unwrap().number,
+                number,
+                "day {now}"
+            );
+        }
+    }
+
+    /// RFC 5280 §3.3.
+    #[test]
+    fn a_certificate_leaves_the_list_some_time_after_its_end() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 1, day(0)).unwrap();
+        revoke(temp.path(), "dev-1", day(1));
+        for (now, entries) in [(364, 1), (366, 1), (394, 1), (396, 0)] {
+            assert_eq!(publish(temp.path(), day(now)).entries, entries, "day {now}");
+        }
+        let shown = crl_show(temp.path(), day(1)).unwrap();
+        assert!(shown.entries.is_empty());
+    }
+
+    #[test]
+    fn a_list_shows_whose_certificates_are_on_it() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 3, day(0)).unwrap();
+        for (id, days) in [("dev-3", 1), ("dev-1", 2), ("app/app-1", 3)] {
+            revoke(temp.path(), id, day(days));
+        }
+        let shown = crl_show(temp.path(), day(3)).unwrap();
+        let holders: Vec<_> = shown
+            .entries
+            .iter()
+            .map(|e| e.holder.as_deref().unwrap())
+            .collect();
+        assert_eq!(holders, ["dev-3", "dev-1", "app-1"]);
+        assert_eq!((shown.number, shown.freshness), (3, Freshness::Fresh));
+    }
+
+    #[test]
+    fn a_list_is_good_for_some_days_and_not_for_ever() {
+        let temp = tempfile::tempdir().unwrap();
+        ca_init(temp.path(), None, day(0)).unwrap();
+        let publish = |days| {
+            crl_publish(
+                &PublishRequest {
+                    dir: temp.path(),
+                    days,
+                },
+                day(0),
+            )
+        };
+        assert_eq!(publish(Some(1)).unwrap().next_update, day(1));
+        assert_eq!(publish(Some(365)).unwrap().next_update, day(365));
+        for days in [0, 366] {
+            let refused = publish(Some(days)).unwrap_err();
+            assert!(
+                matches!(refused, CommandError::Lifetime { .. }),
+                "{refused}"
+            );
+            assert_eq!(refused.exit_class(), ExitClass::Usage);
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement; scripts/test runs it"]
+    fn how_long_a_list_of_100_000_takes() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = up(temp.path(), 0, day(0)).unwrap().layout;
+        let mut connection = Connection::open(layout.registry()).unwrap();
+        let transaction = connection.transaction().unwrap();
+        let sql =
+            "INSERT INTO certificate SELECT ?1, 'device', 'x', NULL, 'revoked', 1, not_before,
+                   not_after, ?1, 'pem', created, ?2, serial FROM certificate
+                   WHERE role = 'device-ca'";
+        for n in 0..100_000_u32 {
+            let serial = Serial::from_octets(&[&[7; 16][..], &n.to_be_bytes()].concat()).unwrap();
+            let at = day(0).as_secs().cast_signed();
+            transaction
+                .execute(sql, params![serial.as_octets(), at])
+                .unwrap();
+        }
+        transaction.commit().unwrap();
+        let started = Instant::now();
+        let published = publish(temp.path(), day(1));
+        let elapsed = started.elapsed();
+        println!(
+            "{} entries signed, verified and on disk in {elapsed:?}",
+            published.entries
+        );
+        assert_eq!(published.entries, 100_000);
+        let limit = if cfg!(debug_assertions) {
+            30_000
+        } else {
+            1_000
+        };
+        assert!(elapsed < Duration::from_millis(limit), "{elapsed:?}");
+    }
+}
