@@ -7,11 +7,13 @@
 pub mod config;
 pub mod engine;
 mod net;
+mod operate;
 pub mod server;
 pub mod shard;
 pub mod storage;
 mod storing;
 mod trust;
 
+pub use operate::AdminError;
 pub use server::{Plan, Running, start};
 pub use storing::{OpenDisk, OpenError};

@@ -2,26 +2,25 @@
 //!
 //! A plan is loaded whole or not at all, with all mistakes at once; only then is a port opened.
 
-use crate::config::{Config, KeyExchange, Listener, Log, Mistake, TlsVersion};
+use crate::config::{Config, Listener, Log, Mistake};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Input};
 use crate::net::{Counters, Front, Stages, Unfinished, accept};
+use crate::operate::{self, AdminError, Operator, serve_admin, watch_files};
 use crate::shard::{Shards, keep_time};
 use crate::storage::{DataDirectory, StorageError};
 use crate::storing::{self, OpenDisk, OpenError};
-use crate::trust::{Anchors, Generation, TlsSettings, TrustError};
-use rustls::SupportedProtocolVersion;
-use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::kx_group;
-use rustls::version::{TLS12, TLS13};
+use crate::trust::{Beliefs, Generation, Live, TrustError};
+use certs::admin::{AdminError as Refused, Receipt, Reloaded, Revoke};
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +29,11 @@ use tokio_util::task::TaskTracker;
 /// Everything a broker needs, read and checked, before it opens a port.
 #[derive(Debug)]
 pub struct Plan {
+    /// The file it was read from, if it was.
+    source: Option<PathBuf>,
     config: Config,
-    policy: Arc<Policy>,
-    listeners: Vec<(Listener, Generation)>,
+    policy: PolicyText,
+    beliefs: Beliefs,
     disk: OpenDisk,
 }
 
@@ -70,6 +71,12 @@ pub enum StartError {
     /// It could not open its data directory.
     #[error(transparent)]
     Storage(#[from] OpenError),
+    /// What it must remember of revocation cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// It could not open its admin socket.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
 }
 
 impl Plan {
@@ -81,7 +88,7 @@ impl Plan {
     /// Listens at `address` in place of the first listener's.
     #[must_use]
     pub fn listening_at(mut self, address: SocketAddr) -> Self {
-        if let Some((listener, _)) = self.listeners.first_mut() {
+        if let Some(listener) = self.config.listeners.first_mut() {
             listener.address = address;
         }
         self
@@ -98,9 +105,11 @@ impl Plan {
     /// # Errors
     /// All mistakes, in the order of the files.
     pub fn load(path: &Path) -> Result<Self, Vec<PlanError>> {
-        let text = read(path).map_err(|error| vec![error])?;
-        let config = Config::parse(path, &text).map_err(plan_errors)?;
-        Self::from_config(config)
+        let plan = Self::from_config(read_config(path)?)?;
+        Ok(Self {
+            source: Some(path.to_owned()),
+            ..plan
+        })
     }
 
     /// Reads all files that `config` names.
@@ -111,18 +120,16 @@ impl Plan {
         let mut errors = Vec::new();
         let policy = load_policy(config.policy.as_deref());
         let policy = policy.map_err(|mut found| errors.append(&mut found)).ok();
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            match load_generation(listener, &config) {
-                Ok(generation) => listeners.push((listener.clone(), generation)),
-                Err(found) => errors.extend(found.into_iter().map(PlanError::from)),
-            }
-        }
-        match policy {
-            Some(policy) if errors.is_empty() => Ok(Self {
+        let beliefs = Beliefs::load(&config);
+        let beliefs = beliefs
+            .map_err(|found| errors.extend(found.into_iter().map(PlanError::from)))
+            .ok();
+        match (policy, beliefs) {
+            (Some(policy), Some(beliefs)) => Ok(Self {
+                source: None,
                 config,
-                policy: Arc::new(policy),
-                listeners,
+                policy,
+                beliefs,
                 disk: storing::open_folder,
             }),
             _ => Err(errors),
@@ -130,40 +137,31 @@ impl Plan {
     }
 }
 
-fn load_policy(file: Option<&Path>) -> Result<Policy, Vec<PlanError>> {
+/// Reads a configuration file.
+pub(crate) fn read_config(path: &Path) -> Result<Config, Vec<PlanError>> {
+    let text = read(path).map_err(|error| vec![error])?;
+    Config::parse(path, &text).map_err(plan_errors)
+}
+
+/// A policy and the text it was read from, which is empty for the one that is built in.
+#[derive(Debug)]
+pub(crate) struct PolicyText {
+    pub(crate) text: String,
+    pub(crate) policy: Arc<Policy>,
+}
+
+/// Reads a policy file.
+pub(crate) fn load_policy(file: Option<&Path>) -> Result<PolicyText, Vec<PlanError>> {
     let Some(path) = file else {
-        return Ok(Policy::built_in());
+        return Ok(PolicyText {
+            text: String::new(),
+            policy: Arc::new(Policy::built_in()),
+        });
     };
     let text = read(path).map_err(|error| vec![error])?;
-    Policy::parse(&path.display().to_string(), &text).map_err(plan_errors)
-}
-
-fn load_generation(listener: &Listener, config: &Config) -> Result<Generation, Vec<TrustError>> {
-    let anchors = Anchors::load(&config.anchors)?;
-    let key_exchange: Vec<_> = listener.key_exchange.iter().copied().map(group).collect();
-    let settings = TlsSettings {
-        certificate: &listener.certificate,
-        key: &listener.key,
-        versions: &versions(listener.tls_min),
-        key_exchange: &key_exchange,
-    };
-    Generation::load(&settings, anchors).map_err(|error| vec![error])
-}
-
-fn versions(oldest: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
-    match oldest {
-        TlsVersion::Tls12 => vec![&TLS13, &TLS12],
-        TlsVersion::Tls13 => vec![&TLS13],
-    }
-}
-
-fn group(key_exchange: KeyExchange) -> &'static dyn SupportedKxGroup {
-    match key_exchange {
-        KeyExchange::X25519MlKem768 => kx_group::X25519MLKEM768,
-        KeyExchange::X25519 => kx_group::X25519,
-        KeyExchange::Secp256r1 => kx_group::SECP256R1,
-        KeyExchange::Secp384r1 => kx_group::SECP384R1,
-    }
+    let policy = Policy::parse(&path.display().to_string(), &text).map_err(plan_errors)?;
+    let policy = Arc::new(policy);
+    Ok(PolicyText { text, policy })
 }
 
 fn read(path: &Path) -> Result<String, PlanError> {
@@ -180,15 +178,15 @@ fn plan_errors(mistakes: Vec<Mistake>) -> Vec<PlanError> {
 
 /// A broker that serves.
 pub struct Running {
-    addresses: Vec<SocketAddr>,
     shards: Arc<Shards>,
     counters: Arc<Counters>,
+    operator: Arc<Operator>,
     /// Stops the listeners.
     stop: CancellationToken,
     listeners: JoinSet<()>,
     connections: TaskTracker,
-    /// The timers of the shards; ended when dropped.
-    timers: JoinSet<()>,
+    /// What else runs: the timers of the shards, what operators ask; ended when dropped.
+    tasks: JoinSet<()>,
     drain_timeout: std::time::Duration,
     /// Ours until the shards are gone.
     _directory: Option<DataDirectory>,
@@ -228,45 +226,66 @@ pub struct Statistics {
 /// If its data directory or a port cannot be opened; nothing is left running then.
 pub async fn start(plan: Plan) -> Result<Running, StartError> {
     let Plan {
+        source,
         config,
         policy,
-        listeners,
+        mut beliefs,
         disk,
     } = plan;
-    let opened = storing::open(&config, policy, disk).await?;
-    let sockets = bind(listeners).await?;
+    let opened = storing::open(&config, Arc::clone(&policy.policy), disk).await?;
+    if let Some(data) = &config.storage.directory {
+        beliefs.remember(&config, data)?;
+    }
+    let sockets = bind(&config.listeners).await?;
+    let admin = config.admin_socket.as_deref().map(operate::open_socket);
+    let admin = admin.transpose()?;
+    let shards = Arc::new(opened.shards);
+    let counters = Arc::new(Counters::default());
+    let operator = Arc::new(Operator {
+        source,
+        shards: Arc::clone(&shards),
+        counters: Arc::clone(&counters),
+        addresses: sockets.iter().map(|(_, local)| *local).collect(),
+        started: SystemTime::now(),
+        generations: beliefs.generations().to_vec(),
+        state: Mutex::new(operate::State::new(config.clone(), policy, beliefs)),
+    });
     let mut running = Running {
-        addresses: sockets.iter().map(|(_, local, _)| *local).collect(),
-        counters: Arc::new(Counters::default()),
+        counters,
         stop: CancellationToken::new(),
         listeners: JoinSet::new(),
         connections: TaskTracker::new(),
-        timers: JoinSet::new(),
+        tasks: JoinSet::new(),
         drain_timeout: config.net.drain_timeout,
-        shards: Arc::new(opened.shards),
+        shards,
+        operator: Arc::clone(&operator),
         _directory: opened.directory,
     };
     for shard in running.shards.all() {
-        running.timers.spawn(keep_time(Arc::clone(shard)));
-        running.timers.spawn(Arc::clone(shard).follow());
+        running.tasks.spawn(keep_time(Arc::clone(shard)));
+        running.tasks.spawn(Arc::clone(shard).follow());
     }
-    for (socket, _, generation) in sockets {
-        let front = Arc::new(running.front(&config, generation));
+    // Before anybody can come: whoever was revoked while we were away has no session to lose.
+    operator.judge_all(&mut *operator.state.lock().await).await;
+    for ((socket, _), generation) in sockets.into_iter().zip(&operator.generations) {
+        let front = Arc::new(running.front(&config, Arc::clone(generation)));
         running.listeners.spawn(accept(socket, front));
+    }
+    running.tasks.spawn(watch_files(Arc::clone(&operator)));
+    if let Some(socket) = admin {
+        running.tasks.spawn(serve_admin(socket, operator));
     }
     Ok(running)
 }
 
-async fn bind(
-    listeners: Vec<(Listener, Generation)>,
-) -> Result<Vec<(TcpListener, SocketAddr, Generation)>, StartError> {
+async fn bind(listeners: &[Listener]) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
     let mut sockets = Vec::new();
-    for (listener, generation) in listeners {
+    for listener in listeners {
         let address = listener.address;
         let failed = |source| StartError::Bind { address, source };
         let bound = TcpListener::bind(address).await.map_err(failed)?;
         let local = bound.local_addr().map_err(failed)?;
-        sockets.push((bound, local, generation));
+        sockets.push((bound, local));
     }
     Ok(sockets)
 }
@@ -274,7 +293,7 @@ async fn bind(
 impl Running {
     /// Where the broker listens, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.operator.addresses
     }
 
     /// What was counted so far.
@@ -295,6 +314,20 @@ impl Running {
         }
     }
 
+    /// Reads all files again; each part of what they make is replaced whole or stays as it was.
+    /// What is wrong is in the answer and in the log.
+    pub async fn reload(&self) -> Reloaded {
+        self.operator.reload().await
+    }
+
+    /// Revokes a device or a certificate: durable, and cut off, when this returns.
+    ///
+    /// # Errors
+    /// If it cannot be kept; nobody is revoked then.
+    pub async fn revoke(&self, revoke: Revoke) -> Result<Receipt, Refused> {
+        self.operator.revoke(revoke).await
+    }
+
     /// Resolves when the broker cannot go on: its storage failed.
     pub async fn failure(&self) -> Arc<StorageError> {
         self.shards.failure().await
@@ -307,7 +340,7 @@ impl Running {
         self.shards.tell_all(|| Input::Shutdown);
         self.connections.close();
         let drained = timeout(self.drain_timeout, self.connections.wait()).await;
-        self.timers.shutdown().await;
+        self.tasks.shutdown().await;
         if drained.is_ok() {
             Stopped::Drained
         } else {
@@ -315,7 +348,7 @@ impl Running {
         }
     }
 
-    fn front(&self, config: &Config, generation: Generation) -> Front {
+    fn front(&self, config: &Config, generation: Arc<Live<Generation>>) -> Front {
         let net = &config.net;
         Front {
             generation,

@@ -93,14 +93,20 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Failure> {
 
 /// Writes the configuration and the policy, where there are none yet.
 fn write_settings(prepared: &Prepared) -> Result<(), Failure> {
+    let lists = prepared.layout.broker().dir.join("crl");
+    fs::create_dir_all(&lists).map_err(|error| {
+        Failure::new(FAILED, format!("{}: cannot be made", lists.display())).because(&error)
+    })?;
     let config = NewConfig {
         address: DEFAULT_ADDRESS,
         certificate: "broker/cert.pem",
         key: "broker/key.pem",
         anchor: "broker/ca.pem",
         trust_domain: prepared.trust_domain.as_str(),
+        revocation_lists: "broker/crl",
         policy: "policy.toml",
         directory: "data",
+        admin_socket: "broker/admin.sock",
     };
     write_new(&prepared.layout.policy_toml(), policy::example())?;
     write_new(&prepared.layout.broker_toml(), &config.to_toml())

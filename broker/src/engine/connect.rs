@@ -53,7 +53,12 @@ impl Engine {
         } = arrival;
         let connack = self.connack(&connect, opened.session_present, assigned_client_id);
         self.watch_proof(opened.id, &device);
-        let connected = Connected::new(connection, device, &connect, self.limits.topic_alias_max);
+        let connected = Connected::new(
+            connection,
+            device,
+            &connect,
+            (self.limits.topic_alias_max, self.now),
+        );
         self.sessions.connect(opened.id, connected);
         self.greet(&opened, connack);
         self.pump(opened.id);

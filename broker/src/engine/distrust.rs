@@ -98,3 +98,137 @@ fn end_of(device: &VerifiedDevice) -> Time {
 fn unix_time(time: Time) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_millis(time.millis()))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::test_world::*;
+    use crate::engine::{ConnectionId, Input, Leaves, Verdicts};
+    use certs::{Anchor, IdFrom, RevocationReason, Revoked, Standing, TrustDomain};
+    use protocol::packet::{Connect, QoS};
+    use rustls_pki_types::UnixTime;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// A standing that trusts the issuers of these devices.
+    fn trusting(devices: &[&str]) -> Standing {
+        let anchor = |device: &&str| {
+            let certificate = Arc::clone(verified(device).certificate());
+            Arc::new(Anchor {
+                key_id: certificate.extensions.issuer_key_id.clone().unwrap(),
+                trust_domain: TrustDomain::parse("test.example").unwrap(),
+                id_from: IdFrom::Uri,
+                id_prefix: Box::default(),
+            })
+        };
+        Standing {
+            anchors: devices.iter().map(anchor).collect(),
+            ..Standing::default()
+        }
+    }
+
+    fn revoking(device: &str) -> Standing {
+        let mut standing = trusting(&["dev-1", "dev-2"]);
+        let revoked = Revoked {
+            at: UnixTime::since_unix_epoch(Duration::from_secs(2_000_000_000)),
+            reason: RevocationReason::KeyCompromise,
+        };
+        let subject = verified(device).subject().clone();
+        standing.revoked.revoke_subject(subject, revoked);
+        standing
+    }
+
+    /// Those who are closed for a new standing.
+    fn judge(world: &mut World, standing: Standing, leaves: Leaves) -> Vec<ConnectionId> {
+        let standing = Arc::new(standing);
+        let version = 1;
+        world.input(Input::Standing(Verdicts {
+            version,
+            standing,
+            leaves,
+        }));
+        let judged = world.judged();
+        assert_eq!(judged.len(), 1);
+        judged[0].closed.clone()
+    }
+
+    fn with_will(connect: &mut Connect) {
+        lasting(connect);
+        connect.will = Some(will("b"));
+    }
+
+    #[test]
+    fn who_is_revoked_is_told_and_closed_at_once_and_nobody_else() {
+        let mut world = World::open();
+        let revoked = world.enter("dev-1");
+        let other = world.enter("dev-2");
+        let closed = judge(&mut world, revoking("dev-1"), Leaves::default());
+        assert_eq!(closed, [revoked]);
+        assert_eq!(world.heard(revoked), ["CLOSE 98"]);
+        assert_eq!(world.heard(other), [""; 0]);
+        assert_eq!(world.counters().sessions_cut, 1);
+        // Nor does it come in by a handshake of a moment ago.
+        let again = world.knock("dev-1", |_| {});
+        assert_eq!(world.heard(again), ["CONNACK 87", "refused"]);
+    }
+
+    #[test]
+    fn whose_anchor_has_gone_goes() {
+        let mut world = World::open();
+        let gone = world.enter("dev-1");
+        world.enter("dev-2");
+        let closed = judge(&mut world, trusting(&["dev-2"]), Leaves::default());
+        assert_eq!(closed, [gone]);
+        assert_eq!(world.heard(gone), ["CLOSE 87"]);
+        assert_eq!(
+            judge(&mut world, trusting(&["dev-2"]), Leaves::default()),
+            []
+        );
+    }
+
+    #[test]
+    fn what_a_revoked_device_leaves_is_as_the_setting_says() {
+        for publishes_will in [false, true] {
+            for ends_session in [false, true] {
+                let mut world = World::open();
+                let watcher = world.enter("dev-2");
+                world.subscribe(watcher, "b", QoS::AtMostOnce);
+                world.enter_with("dev-1", with_will);
+                let leaves = Leaves {
+                    publishes_will,
+                    ends_session,
+                };
+                judge(&mut world, revoking("dev-1"), leaves);
+                assert_eq!(!world.heard(watcher).is_empty(), publishes_will);
+                let left = if ends_session { 1 } else { 2 };
+                assert_eq!(world.engine.sessions_len(), left);
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_there_when_its_certificate_expires_goes() {
+        let mut world = World::open();
+        let client = world.enter_with("dev-1", lasting);
+        let end = proof_end("dev-1");
+        world.now = end.before_seconds(1);
+        world.input(Input::Tick);
+        assert_eq!(world.heard(client), [""; 0]);
+        world.now = end;
+        world.input(Input::Tick);
+        assert_eq!(world.heard(client), ["CLOSE 87"]);
+        assert_eq!(world.engine.sessions_len(), 1);
+    }
+
+    #[test]
+    fn who_has_left_has_no_proof_to_end() {
+        let mut world = World::open();
+        for _ in 0..3 {
+            let client = world.enter_with("dev-1", lasting);
+            assert_eq!(world.engine.deadline(), Some(proof_end("dev-1")));
+            world.lose(client);
+            assert!(world.engine.deadline() < Some(proof_end("dev-1")));
+        }
+        world.wait(3600);
+        assert_eq!(world.engine.deadline(), None);
+    }
+}

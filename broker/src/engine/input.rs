@@ -3,6 +3,7 @@
 //! A new kind of thing that happens is a new variant here, and a new verb file that decides.
 
 use super::effect::{Forward, ForwardsTaken};
+use super::limits::Limits;
 use super::message::Message;
 use super::policy::Policy;
 use super::record::{MessageNumber, SessionNumber};
@@ -65,6 +66,8 @@ pub enum Input {
     Storage(Room),
     /// A policy was loaded; it judges everything from here on.
     Policy(Arc<Policy>),
+    /// Other limits hold for what comes from here on.
+    Limits(Box<Limits>),
     /// Whom we trust has changed: everybody who is here is judged anew.
     Standing(Verdicts),
     /// Time has passed: [`Engine::deadline`] is reached.

@@ -152,6 +152,7 @@ impl Engine {
             Input::ForwardsTaken(taken) => self.forwards_taken(taken),
             Input::Loaded { session, messages } => self.loaded(session, messages),
             Input::Storage(room) => self.heed_room(room),
+            Input::Limits(limits) => self.limits = *limits,
             Input::Standing(verdicts) => self.change_standing(verdicts),
             Input::Policy(policy) => self.change_policy(policy),
             Input::Tick => self.tick(),

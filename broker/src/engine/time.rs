@@ -29,4 +29,10 @@ impl Time {
     pub const fn after_seconds(self, seconds: u32) -> Self {
         Self(self.0.saturating_add(seconds as u64 * 1000))
     }
+
+    /// The moment that was `seconds` earlier.
+    #[must_use]
+    pub const fn before_seconds(self, seconds: u32) -> Self {
+        Self(self.0.saturating_sub(seconds as u64 * 1000))
+    }
 }

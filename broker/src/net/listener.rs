@@ -10,7 +10,7 @@ use crate::config::NetLimits;
 use crate::engine::{CloseReason, ConnectionId, Limits};
 use crate::shard::Outbox;
 use crate::shard::Shards;
-use crate::trust::{Generation, draw_nonce};
+use crate::trust::{Generation, Live, draw_nonce};
 use certs::{Certificate, VerifiedDevice};
 use protocol::connection::ServerConnection;
 use socket2::{SockRef, TcpKeepalive};
@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all connections of one listener share.
 pub(crate) struct Front {
-    pub(crate) generation: Generation,
+    pub(crate) generation: Arc<Live<Generation>>,
     pub(crate) stages: Stages,
     pub(crate) unfinished: Arc<Unfinished>,
     pub(crate) limits: Limits,
@@ -112,8 +112,9 @@ async fn attend(
     (peer, mut slot): (SocketAddr, Slot),
 ) -> Option<(Box<Connection>, certs::Subject)> {
     tune(&stream, front.net.tcp_keep_alive);
+    let generation = front.generation.get();
     let admitted = tokio::select! {
-        admitted = shake_hands(stream, &mut slot, (&front.stages, &front.generation)) => admitted,
+        admitted = shake_hands(stream, &mut slot, (&front.stages, &generation)) => admitted,
         () = front.stop.cancelled() => return None,
     };
     let (mut stream, device) = match admitted {

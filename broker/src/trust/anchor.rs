@@ -9,22 +9,24 @@ use crate::config;
 use certs::{Anchor, Certificate, Fingerprints, IdFrom, Refusal};
 use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 /// A trust anchor with the certificate it was read from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Authority {
     /// For whom it speaks, and how.
     pub(crate) anchor: Arc<Anchor>,
     /// What signs revocation lists.
     pub(crate) signer: certs::Authority,
     certificate: TrustAnchor<'static>,
+    /// Where it was read.
+    pub(crate) path: PathBuf,
 }
 
 /// The anchors of one listener.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Anchors {
     anchors: Vec<TrustAnchor<'static>>,
     /// In the same order.
@@ -58,6 +60,7 @@ pub(crate) fn read_anchor(config: &config::Anchor) -> Result<Vec<Authority>, Tru
             anchor: Arc::new(anchor),
             certificate: certificate.to_owned(),
             signer,
+            path: path.clone(),
         });
     }
     Ok(authorities)
@@ -107,10 +110,10 @@ fn read_fingerprints(path: &Path) -> Result<Fingerprints, TrustError> {
 ///
 /// # Errors
 /// The first two that do or could.
-pub(crate) fn check_together(all: &[(&Path, &Authority)]) -> Result<(), TrustError> {
-    for (place, (path, one)) in all.iter().enumerate() {
-        for (other, two) in all.iter().take(place) {
-            let (path, other) = (path.to_path_buf(), other.to_path_buf());
+pub(crate) fn check_together(all: &[Authority]) -> Result<(), TrustError> {
+    for (place, one) in all.iter().enumerate() {
+        for two in all.iter().take(place) {
+            let (path, other) = (one.path.clone(), two.path.clone());
             if one.anchor.key_id == two.anchor.key_id {
                 return Err(TrustError::SameKeyTwice { path, other });
             }
@@ -156,28 +159,11 @@ impl Anchors {
         check_issuers(&path)?;
         let read = Certificate::read(leaf)?;
         let described = self.follow(&read, others)?;
-        if self.is_described(&path, &described)? {
+        if is_described(&path, &described)? {
             Ok((read, described))
         } else {
             Err(MISLEADING)
         }
-    }
-
-    /// Whether a path that was verified is the one that key identifiers describe.
-    fn is_described(
-        &self,
-        path: &VerifiedPath<'_>,
-        described: &[Certificate],
-    ) -> Result<bool, Refusal> {
-        let verified: Result<Vec<_>, _> = path
-            .intermediate_certificates()
-            .map(|issuer| Certificate::read(&issuer.der()))
-            .collect();
-        let same = verified?
-            .iter()
-            .map(|it| it.sha256)
-            .eq(described.iter().map(|it| it.sha256));
-        Ok(same)
     }
 
     fn refusal_of_path(
@@ -216,6 +202,19 @@ impl Anchors {
         }
         Err(Refusal::UnknownAuthority)
     }
+}
+
+/// Whether a path that was verified is the one that key identifiers describe.
+fn is_described(path: &VerifiedPath<'_>, described: &[Certificate]) -> Result<bool, Refusal> {
+    let verified: Result<Vec<_>, _> = path
+        .intermediate_certificates()
+        .map(|issuer| Certificate::read(&issuer.der()))
+        .collect();
+    let same = verified?
+        .iter()
+        .map(|it| it.sha256)
+        .eq(described.iter().map(|it| it.sha256));
+    Ok(same)
 }
 
 const MISLEADING: Refusal =

@@ -11,7 +11,7 @@ use certs::{Certificate, Refusal, Standing, VerifiedDevice};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ const SESSIONS_MAX: usize = 4096;
 pub(crate) struct Generation {
     anchors: Arc<Anchors>,
     standing: Arc<Live<Standing>>,
+    identity: Identity,
     config: Arc<ServerConfig>,
 }
 
@@ -35,49 +36,80 @@ pub(crate) struct TlsSettings<'a> {
     pub(crate) key_exchange: &'a [&'static dyn SupportedKxGroup],
 }
 
+/// Who we are.
+#[derive(Debug, PartialEq)]
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
 impl Generation {
-    /// Reads our own certificate and key, and begins with no tickets given.
+    /// Reads our own certificate and key. Begins with the tickets that `before` has given, and
+    /// where there is none, with none.
     ///
     /// # Errors
     /// If a file is not as it must be; the error names it.
     pub(crate) fn load(
         settings: &TlsSettings<'_>,
-        anchors: Anchors,
-        standing: Arc<Live<Standing>>,
+        (anchors, standing): (Arc<Anchors>, &Arc<Live<Standing>>),
+        before: Option<&Self>,
     ) -> Result<Self, TrustError> {
-        let chain = read_certificates(settings.certificate)?;
-        let key = read_key(settings.key)?;
+        let identity = Identity {
+            chain: read_certificates(settings.certificate)?,
+            key: read_key(settings.key)?,
+        };
         let unusable = |source| TrustError::Unusable {
             certificate: settings.certificate.to_owned(),
             key: settings.key.to_owned(),
             source,
         };
-        let anchors = Arc::new(anchors);
         let provider = CryptoProvider {
             kx_groups: settings.key_exchange.to_vec(),
             ..aws_lc_rs::default_provider()
         };
         let verifier = DeviceVerifier::new(
             Arc::clone(&anchors),
-            Arc::clone(&standing),
+            Arc::clone(standing),
             provider.signature_verification_algorithms,
         );
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(settings.versions)
             .map_err(unusable)?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_single_cert(chain, key)
+            .with_single_cert(identity.chain.clone(), identity.key.clone_key())
             .map_err(unusable)?;
         config.alpn_protocols = vec![b"mqtt".to_vec()];
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
         // One for each connection: whoever comes back once needs one.
         config.send_tls13_tickets = 1;
-        config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        if let Some(before) = before {
+            config.ticketer = Arc::clone(&before.config.ticketer);
+            config.session_storage = Arc::clone(&before.config.session_storage);
+        } else {
+            config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+            config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        }
         Ok(Self {
             anchors,
-            standing,
+            standing: Arc::clone(standing),
+            identity,
             config: Arc::new(config),
         })
+    }
+
+    /// The anchors it goes by.
+    pub(crate) fn anchors(&self) -> &Arc<Anchors> {
+        &self.anchors
+    }
+
+    /// Whether we are the same in `other`.
+    pub(crate) fn has_identity_of(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+
+    /// The last second of our own certificate.
+    pub(crate) fn not_after(&self) -> Option<UnixTime> {
+        let leaf = self.identity.chain.first()?;
+        Some(Certificate::read(leaf).ok()?.not_after)
     }
 
     /// The TLS library's view.

@@ -1,12 +1,22 @@
 //! Revocation lists from files: each verified once, against the anchors.
 
 use super::{Authority, TrustError};
-use certs::{RevocationList, RevocationSet};
+use certs::{InvalidList, RevocationList, RevocationSet};
+use rustls_pki_types::CertificateRevocationListDer;
+use rustls_pki_types::pem::PemObject;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What a directory has in it that is read as a list.
 const SUFFIXES: [&str; 3] = ["crl", "pem", "der"];
+
+/// A list that was verified, and where it stood.
+#[derive(Debug)]
+pub(crate) struct ListFile {
+    pub(crate) path: PathBuf,
+    pub(crate) der: Vec<u8>,
+    pub(crate) list: RevocationList,
+}
 
 /// Reads every list of these files and directories.
 ///
@@ -15,25 +25,17 @@ const SUFFIXES: [&str; 3] = ["crl", "pem", "der"];
 pub(crate) fn read_lists(
     paths: &[PathBuf],
     authorities: &[Authority],
-) -> Result<Vec<(PathBuf, RevocationList)>, Vec<TrustError>> {
-    let signers: Vec<_> = authorities.iter().map(|it| it.signer.clone()).collect();
+) -> Result<Vec<ListFile>, Vec<TrustError>> {
     let (mut lists, mut errors) = (Vec::new(), Vec::new());
     for path in list_files(paths, &mut errors) {
-        let octets = match fs::read(&path) {
-            Ok(octets) => octets,
-            Err(source) => {
-                errors.push(TrustError::Unreadable { path, source });
-                continue;
-            }
-        };
-        for read in RevocationList::read_all(&octets, &signers) {
-            match read {
-                Ok(list) => lists.push((path.clone(), list)),
-                Err(why) => errors.push(TrustError::NotAList {
-                    path: path.clone(),
-                    why,
+        match fs::read(&path) {
+            Ok(octets) => read_file(&path, &octets, authorities)
+                .into_iter()
+                .for_each(|read| match read {
+                    Ok(list) => lists.push(list),
+                    Err(error) => errors.push(error),
                 }),
-            }
+            Err(source) => errors.push(TrustError::Unreadable { path, source }),
         }
     }
     if errors.is_empty() {
@@ -43,18 +45,51 @@ pub(crate) fn read_lists(
     }
 }
 
+/// The lists in one file, PEM or DER, or what is wrong with each.
+pub(super) fn read_file(
+    path: &Path,
+    octets: &[u8],
+    authorities: &[Authority],
+) -> Vec<Result<ListFile, TrustError>> {
+    let signers: Vec<_> = authorities.iter().map(|it| it.signer.clone()).collect();
+    let not_a_list = |why| TrustError::NotAList {
+        path: path.to_owned(),
+        why,
+    };
+    let read = |der: Vec<u8>| {
+        let list = RevocationList::read(&der, &signers).map_err(not_a_list)?;
+        let path = path.to_owned();
+        Ok(ListFile { path, der, list })
+    };
+    // A SEQUENCE: no text begins so.
+    if octets.first() == Some(&0x30) {
+        return vec![read(octets.to_vec())];
+    }
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(octets)
+        .map(|der| match der {
+            Ok(der) => read(der.to_vec()),
+            Err(_) => Err(not_a_list(InvalidList::Malformed)),
+        })
+        .collect();
+    if lists.is_empty() {
+        return vec![Err(not_a_list(InvalidList::None))];
+    }
+    lists
+}
+
 /// Puts lists into a set: all of them, or none.
 ///
 /// # Errors
 /// All lists that are older than what was seen.
 pub(crate) fn enter(
     set: &RevocationSet,
-    lists: Vec<(PathBuf, RevocationList)>,
+    lists: &[ListFile],
 ) -> Result<RevocationSet, Vec<TrustError>> {
     let mut set = set.clone();
     let mut errors = Vec::new();
-    for (path, list) in lists {
-        if let Err(why) = set.replace_list(list) {
+    for ListFile { path, list, .. } in lists {
+        if let Err(why) = set.replace_list(list.clone()) {
+            let path = path.clone();
             errors.push(TrustError::OldList { path, why });
         }
     }
@@ -66,7 +101,7 @@ pub(crate) fn enter(
 }
 
 /// The files that these are, or that are in them, in the order of their names.
-pub(super) fn list_files(paths: &[PathBuf], errors: &mut Vec<TrustError>) -> Vec<PathBuf> {
+pub(crate) fn list_files(paths: &[PathBuf], errors: &mut Vec<TrustError>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {

@@ -3,17 +3,22 @@
 //! A snapshot that cannot be loaded changes nothing; every problem names its file.
 
 mod anchor;
+mod beliefs;
 mod generation;
 mod key_file;
 mod lists;
 mod live;
+mod memory;
 mod nonce;
 mod verifier;
 
-pub(crate) use anchor::{Anchors, Authority, check_together, read_anchor};
-pub(crate) use generation::{Generation, TlsSettings};
-pub(crate) use lists::{enter, read_lists};
+use anchor::{Anchors, Authority, check_together, read_anchor};
+pub(crate) use beliefs::{Beliefs, Replacement};
+pub(crate) use generation::Generation;
+use generation::TlsSettings;
+use lists::{ListFile, enter, read_lists};
 pub(crate) use live::Live;
+pub(crate) use memory::Entry;
 pub(crate) use nonce::draw_nonce;
 pub(crate) use verifier::{Verdict, noting_verdict};
 
@@ -82,6 +87,23 @@ pub enum TrustError {
         path: PathBuf,
         /// Why it does not count.
         why: certs::InvalidList,
+    },
+    /// A line of what the broker remembers of revocation is not as it was written.
+    #[error("{}:{line}: not an entry of a revocation; it was damaged or written by hand", .path.display())]
+    NotAnEntry {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// What must not be forgotten could not be kept in the data directory.
+    #[error("what was revoked could not be kept in the data directory")]
+    NotKept {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// It is an old revocation list: to go by it would bring devices back.
     #[error("{}: {why}", .path.display())]

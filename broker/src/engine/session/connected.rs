@@ -1,6 +1,7 @@
 //! Connected: what a session knows only while its client is there.
 
 use crate::engine::input::ConnectionId;
+use crate::engine::time::Time;
 use certs::VerifiedDevice;
 use protocol::connection::AliasesOut;
 use protocol::packet::{Connect, Version};
@@ -11,6 +12,7 @@ use std::num::NonZeroU32;
 #[derive(Debug)]
 pub(in crate::engine) struct Connected {
     pub(in crate::engine) id: ConnectionId,
+    pub(in crate::engine) since: Time,
     /// Who is at the other end.
     pub(in crate::engine) device: VerifiedDevice,
     pub(in crate::engine) version: Version,
@@ -33,11 +35,12 @@ impl Connected {
         id: ConnectionId,
         device: VerifiedDevice,
         connect: &Connect,
-        topic_alias_max: u16,
+        (topic_alias_max, since): (u16, Time),
     ) -> Self {
         let aliases = connect.properties.topic_alias_maximum.min(topic_alias_max);
         Self {
             id,
+            since,
             device,
             version: connect.version,
             packet_size_max: connect.properties.packet_size_max(),

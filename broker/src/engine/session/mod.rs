@@ -148,6 +148,14 @@ impl Session {
         self.rights = OnceCell::from(rights);
     }
 
+    /// Since when its client is there or away.
+    pub(super) fn since(&self) -> Time {
+        match &self.presence {
+            Presence::Here(connected) => connected.since,
+            Presence::Away(ends_at) => ends_at.before_seconds(self.expiry),
+        }
+    }
+
     pub(super) fn connected(&self) -> Option<&Connected> {
         match &self.presence {
             Presence::Here(connected) => Some(connected),

@@ -2,7 +2,9 @@
 
 use super::{Session, SessionKey};
 use crate::engine::input::ConnectionId;
+use crate::engine::time::Time;
 use certs::VerifiedDevice;
+use protocol::packet::Version;
 
 /// A session as it is between two turns.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +13,10 @@ pub struct SessionView<'a> {
     pub key: &'a SessionKey,
     /// Its connection and who is at the other end, while there is one.
     pub connected: Option<(ConnectionId, &'a VerifiedDevice)>,
+    /// What its client speaks, while it is there.
+    pub version: Option<Version>,
+    /// Since when its client is there or away.
+    pub since: Time,
     /// Seconds it outlives its connection.
     pub expiry: u32,
     /// How many subscriptions it has.
@@ -28,6 +34,8 @@ impl Session {
         SessionView {
             key: &self.key,
             connected: self.connected().map(|it| (it.id, &it.device)),
+            version: self.connected().map(|it| it.version),
+            since: self.since(),
             expiry: self.expiry,
             subscriptions_len: self.subscriptions.len(),
             queue_len: self.queue.len(),

@@ -99,6 +99,12 @@ pub(crate) fn verified(subject: &str) -> VerifiedDevice {
         .clone()
 }
 
+/// When the proof of a device is no longer one.
+pub(crate) fn proof_end(subject: &str) -> Time {
+    let seconds = verified(subject).not_after().as_secs() + 1;
+    Time::from_millis(seconds * 1000)
+}
+
 fn admit_new(subject: &str) -> VerifiedDevice {
     let (kind, id) = subject.split_once('/').unwrap_or(("device", subject));
     let (ca, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());

@@ -11,12 +11,12 @@ mod sequences;
 mod shards;
 mod words;
 
-pub(crate) use identity::{OPEN, message, parse, permit, subject, verified};
+pub(crate) use identity::{OPEN, message, parse, permit, proof_end, subject, verified};
 pub(crate) use packets::*;
 
 use super::{
     After, Arrival, CloseReason, ConnectionId, Counters, Effects, Engine, Forward, ForwardsTaken,
-    Input, Limits, Load, Record, Restored, ShardPlace, Speech, Time,
+    Input, Judged, Limits, Load, Record, Restored, ShardPlace, Speech, Time,
 };
 use protocol::connection::ClientConnection;
 use protocol::packet::{Connect, Packet, QoS};
@@ -34,6 +34,7 @@ pub(crate) struct World {
     records: Vec<Record>,
     forwards: Vec<Forward>,
     taken: Vec<ForwardsTaken>,
+    judged: Vec<Judged>,
     loads: Vec<Load>,
     log: Replay,
     connections: u64,
@@ -78,6 +79,7 @@ impl World {
             records: Vec::new(),
             forwards: Vec::new(),
             taken: Vec::new(),
+            judged: Vec::new(),
             loads: Vec::new(),
             log: Replay::default(),
             connections: 0,
@@ -230,6 +232,7 @@ impl World {
         self.records.append(&mut effects.records);
         self.forwards.append(&mut effects.forwards);
         self.taken.append(&mut effects.forwards_taken);
+        self.judged.append(&mut effects.judged);
         self.loads.append(&mut effects.loads);
         for speech in effects.speech {
             self.hear(speech);
@@ -319,6 +322,11 @@ impl World {
     /// All that other shards are to be told to have been taken since it was asked for last.
     pub(crate) fn taken(&mut self) -> Vec<ForwardsTaken> {
         std::mem::take(&mut self.taken)
+    }
+
+    /// By which standings all were judged since it was asked for last.
+    pub(crate) fn judged(&mut self) -> Vec<Judged> {
+        std::mem::take(&mut self.judged)
     }
 
     pub(crate) fn loads_len(&self) -> usize {

@@ -76,6 +76,7 @@ fn admit_new(id: &str) -> VerifiedDevice {
     params.not_after = rcgen::date_time_ymd(2043, 1, 1);
     let leaf = params.signed_by(&key, &issuer).unwrap();
     let admission = Admission {
+        id_from: &certs::IdFrom::Uri,
         trust_domain: &TrustDomain::parse("test.example").unwrap(),
         revoked: &RevocationSet::default(),
     };

@@ -1,0 +1,95 @@
+//! Operating: what an operator asks of a broker that runs, one verb a file.
+//!
+//! Whoever asks (the admin socket, a signal, a file that changed) is answered when it is true: a
+//! revocation when it is durable and the last connection it concerns is closed.
+
+mod admin;
+mod reload;
+mod revoke;
+mod sessions;
+mod status;
+mod watch;
+
+pub use admin::AdminError;
+
+pub(crate) use admin::{open_socket, serve_admin};
+pub(crate) use watch::watch_files;
+
+use crate::config::{Config, RevokedSessions, RevokedWills};
+use crate::engine::{Leaves, Verdicts};
+use crate::net::Counters;
+use crate::server::PolicyText;
+use crate::shard::Shards;
+use crate::trust::{Beliefs, Generation, Live};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// So long those who were judged may take to be gone before the operator is answered without them.
+const GONE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is asked of a broker comes here.
+pub(crate) struct Operator {
+    /// The configuration file, where there is one.
+    pub(crate) source: Option<PathBuf>,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) started: SystemTime,
+    /// What each listener goes by.
+    pub(crate) generations: Vec<Arc<Live<Generation>>>,
+    /// One change at a time.
+    pub(crate) state: Mutex<State>,
+}
+
+/// What a change replaces.
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) policy: PolicyText,
+    pub(crate) policy_generation: u64,
+    pub(crate) beliefs: Beliefs,
+    /// Of the verdicts that were given last.
+    pub(crate) version: u64,
+}
+
+impl State {
+    /// What a broker begins with.
+    pub(crate) fn new(config: Config, policy: PolicyText, beliefs: Beliefs) -> Self {
+        Self {
+            config,
+            policy,
+            policy_generation: 0,
+            beliefs,
+            version: 0,
+        }
+    }
+}
+
+impl Operator {
+    /// Judges all who are here by what is believed now. How many had to go.
+    pub(crate) async fn judge_all(&self, state: &mut State) -> usize {
+        state.version += 1;
+        let revocation = &state.config.revocation;
+        let verdicts = Verdicts {
+            version: state.version,
+            standing: state.beliefs.standing(),
+            leaves: Leaves {
+                publishes_will: revocation.wills == RevokedWills::Publish,
+                ends_session: revocation.sessions == RevokedSessions::End,
+            },
+        };
+        let mut gone = 0;
+        for shard in self.shards.all() {
+            // A shard whose log is stuck must not keep the operator from the others.
+            if let Ok(closed) = timeout(GONE_TIMEOUT, shard.judge(verdicts.clone())).await {
+                gone += closed;
+            } else {
+                tracing::error!("a shard does not come to judge its sessions");
+            }
+        }
+        gone
+    }
+}
