@@ -14,7 +14,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum BrokerCommand {
     /// Run a broker until SIGTERM or SIGINT.
     ///
-    /// On a signal it stops accepting, tells every client (DISCONNECT 0x8B), and waits for them
+    /// On SIGHUP, and whenever one of its files changes, it reads certificates, anchors, revocation
+    /// lists, policy and limits again; what is not good is named, and what was there stays.
+    /// On a signal to end it stops accepting, tells every client (DISCONNECT 0x8B), and waits for them
     /// within the configured limit. A second signal ends it at once.
     #[command(after_help = "Example:\n  countersign broker run --config certs/dev/broker.toml")]
     Run(RunArgs),
@@ -74,6 +76,8 @@ pub(crate) struct Serving {
     running: Running,
     terminate: Signal,
     interrupt: Signal,
+    /// Everything is to be read again.
+    hangup: Signal,
 }
 
 /// Starts a broker.
@@ -81,6 +85,7 @@ pub(crate) async fn start(plan: Plan) -> Result<Serving, Failure> {
     let no_signals = |error: std::io::Error| Failure::from_error(FAILED, &error);
     let terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let running = broker::start(plan).await;
     let running = running.map_err(|error| Failure::from_error(FAILED, &error))?;
     for address in running.addresses() {
@@ -90,6 +95,7 @@ pub(crate) async fn start(plan: Plan) -> Result<Serving, Failure> {
         running,
         terminate,
         interrupt,
+        hangup,
     })
 }
 
@@ -101,10 +107,16 @@ impl Serving {
 
     /// Serves until a signal, then stops in good order.
     pub(crate) async fn until_signalled(mut self) -> Result<(), Failure> {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            error = self.running.failure() => return Err(Failure::from_error(FAILED, &*error)),
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                // What came of it stands in the log.
+                _ = self.hangup.recv() => drop(self.running.reload().await),
+                error = self.running.failure() => {
+                    return Err(Failure::from_error(FAILED, &*error));
+                }
+            }
         }
         tracing::info!("stopping");
         let stopped = tokio::select! {

@@ -96,6 +96,7 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
     let request = IssueRequest {
         dir: &args.dir,
         id: &args.id,
+        again: false,
         csr: args.csr.as_deref(),
     };
     let issued = device_issue(&request, UnixTime::now()).map_err(|error| failure(&error))?;

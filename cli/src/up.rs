@@ -13,6 +13,7 @@ use serde_json::json;
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Make a CA, a broker, devices and an application in a directory, and serve them.
@@ -94,7 +95,11 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Failure> {
 /// Writes the configuration and the policy, where there are none yet.
 fn write_settings(prepared: &Prepared) -> Result<(), Failure> {
     let lists = prepared.layout.broker().dir.join("crl");
-    fs::create_dir_all(&lists).map_err(|error| {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&lists);
+    made.map_err(|error| {
         Failure::new(FAILED, format!("{}: cannot be made", lists.display())).because(&error)
     })?;
     let config = NewConfig {

@@ -5,8 +5,9 @@
 use crate::ca::{Ca, DAY, key, leaf_params, name, write_key};
 use crate::identity::{self, Identity};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnValue, ExtendedKeyUsagePurpose as Usage, IsCa,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnValue,
+    ExtendedKeyUsagePurpose as Usage, IsCa, KeyIdMethod, KeyUsagePurpose, RevocationReason,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::{ALL_VERSIONS, ClientConfig};
 use std::collections::HashMap;
@@ -140,6 +141,27 @@ impl Authority {
             Flaw::IsCa => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
         }
         self.issue(&params)
+    }
+
+    /// A list of the device CA with this number that revokes these, as PEM.
+    pub fn revocation_list(&self, number: u64, revoked: &[&Identity]) -> String {
+        let now = SystemTime::now();
+        let entry = |identity: &&Identity| RevokedCertParams {
+            serial_number: identity.serial(),
+            revocation_time: now.into(),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: (now - DAY / 24).into(),
+            next_update: (now + DAY).into(),
+            crl_number: SerialNumber::from(number),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.device_ca.issuer).unwrap();
+        list.pem().unwrap()
     }
 
     /// A device whose certificate is good for this long from now.

@@ -3,7 +3,7 @@
 //! The key is written nowhere but where a test asks for it.
 
 use crate::mqtt::hex;
-use rcgen::KeyPair;
+use rcgen::{KeyPair, SerialNumber};
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -57,6 +57,12 @@ impl Identity {
     /// The key.
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
+    }
+
+    /// The serial number of the certificate.
+    pub fn serial(&self) -> SerialNumber {
+        let certificate = certs::Certificate::read(&self.chain[0]).unwrap();
+        SerialNumber::from_slice(certificate.serial.as_octets())
     }
 
     /// The SHA-256 of the certificate, in lower-case hex.

@@ -6,10 +6,12 @@
 use crate::authority::Authority;
 use crate::log::Log;
 use crate::raw::PATIENCE;
-use std::fmt::Write;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -22,7 +24,7 @@ pub struct World {
     log: Log,
     process: Option<Mutex<Child>>,
     /// What it reads, for as long as it lives.
-    _files: Option<TempDir>,
+    files: Option<TempDir>,
 }
 
 /// What a broker is started with.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub limits: String,
     /// Lines for `[storage]`.
     pub storage: String,
+    /// Sections of their own.
+    pub more: String,
     /// The oldest version of TLS.
     pub tls_min: &'static str,
     /// The trust domain of the device authority.
@@ -45,6 +49,7 @@ impl Default for Settings {
             policy: String::from(PERMISSIVE),
             limits: String::new(),
             storage: String::new(),
+            more: String::new(),
             tls_min: "1.3",
             trust_domain: crate::authority::TRUST_DOMAIN,
         }
@@ -90,10 +95,28 @@ impl World {
 
     /// A broker of one's own with settings of one's own.
     pub fn start_with(settings: &Settings) -> Self {
+        Self::prepared(settings, |_| {})
+    }
+
+    /// The same with files that a test adds.
+    pub fn prepared(settings: &Settings, add: impl FnOnce(&Path)) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let config = write_files(files.path(), settings);
+        write_files(files.path(), settings);
+        add(files.path());
+        Self::start_in(files)
+    }
+
+    /// The same broker again, once this one was killed.
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        let files = self.files.take().expect("a broker of our own");
+        drop(self);
+        Self::start_in(files)
+    }
+
+    fn start_in(files: TempDir) -> Self {
         let mut child = Command::new(program("test-broker"))
-            .arg(config)
+            .arg(files.path().join("broker.toml"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -111,7 +134,7 @@ impl World {
             address,
             log,
             process: Some(Mutex::new(child)),
-            _files: Some(files),
+            files: Some(files),
         }
     }
 
@@ -138,6 +161,24 @@ impl World {
     /// Who signs for it.
     pub fn authority(&self) -> &'static Authority {
         Authority::shared()
+    }
+
+    /// A file of its own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        let files = self.files.as_ref().expect("a broker of our own");
+        files.path().join(name)
+    }
+
+    /// Asks what its configuration calls `admin.sock`, and takes the answer.
+    pub fn ask(&self, request: &Value) -> Value {
+        let mut socket = UnixStream::connect(self.file("admin.sock")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let line = json!({ "version": 1, "request": request });
+        writeln!(socket, "{line}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).unwrap();
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["answer"].take()
     }
 
     /// What it has logged.
@@ -230,7 +271,7 @@ impl World {
             address,
             log: Log::default(),
             process: None,
-            _files: None,
+            files: None,
         }
     }
 }
@@ -263,8 +304,8 @@ pub fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
         "[[listener]]\naddress = '127.0.0.1:0'\ncertificate = 'broker/cert.pem'\n\
          key = 'broker/key.pem'\ntls_min = '{}'\n\n\
          [[trust.anchor]]\nfile = 'device-ca.pem'\ntrust_domain = '{}'\n\n\
-         [policy]\nfile = 'policy.toml'\n\n[limits]\n{}\n\n[storage]\n{}\n",
-        settings.tls_min, settings.trust_domain, settings.limits, settings.storage
+         [policy]\nfile = 'policy.toml'\n\n[limits]\n{}\n\n[storage]\n{}\n\n{}\n",
+        settings.tls_min, settings.trust_domain, settings.limits, settings.storage, settings.more
     )
     .unwrap();
     let path = dir.join("broker.toml");

@@ -14,9 +14,11 @@
 mod door;
 mod identity;
 mod parser;
+mod trust;
 
 use countersign_tests::canary::Canary;
 use countersign_tests::world::{Settings, World};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A broker of one's own, with a canary on it.
@@ -40,7 +42,12 @@ impl Cage {
     }
 
     fn with(settings: &Settings) -> Self {
-        let world = Arc::new(World::start_with(settings));
+        Self::prepared(settings, |_| {})
+    }
+
+    /// The same with files that a test adds.
+    fn prepared(settings: &Settings, add: impl FnOnce(&Path)) -> Self {
+        let world = Arc::new(World::prepared(settings, add));
         let canary = Canary::on(&world);
         Self { world, canary }
     }
