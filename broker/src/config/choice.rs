@@ -129,6 +129,12 @@ impl<T> Value for Option<T> {
     }
 }
 
+impl Value for bool {
+    fn written(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
 /// A string that may be empty.
 impl Value for String {
     fn written(&self) -> Option<String> {

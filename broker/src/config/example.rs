@@ -3,7 +3,7 @@
 //! Only the settings themselves say what there is, so that no example can lag behind.
 
 use super::choice::quoted;
-use super::file::{Admin, Anchor, Limits, Listener, Log, Policy, Revocation, Storage};
+use super::file::{Admin, Anchor, Limits, Listener, Log, Policy, Registry, Revocation, Storage};
 use super::section::Section;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -53,6 +53,7 @@ impl NewConfig<'_> {
                 ("trust_domain", quoted(self.trust_domain)),
             ]),
             section::<Revocation>(&[("lists", quoted(self.revocation_lists))]),
+            section::<Registry>(&[]),
             section::<Policy>(&[("file", quoted(self.policy))]),
             section::<Storage>(&[("directory", quoted(self.directory))]),
             section::<Limits>(&[]),

@@ -28,6 +28,8 @@ pub(super) struct File {
     #[serde(deserialize_with = "table")]
     pub(super) revocation: Revocation,
     #[serde(deserialize_with = "table")]
+    pub(super) registry: Registry,
+    #[serde(deserialize_with = "table")]
     pub(super) policy: Policy,
     #[serde(deserialize_with = "table")]
     pub(super) storage: Storage,
@@ -98,6 +100,18 @@ section! {
         will: OneOf<RevokedWills> = OneOf(RevokedWills::Drop),
         /// The session itself: "keep" it for a new certificate of the device, or "end" it.
         session: OneOf<RevokedSessions> = OneOf(RevokedSessions::Keep),
+    }
+}
+
+section! {
+    #[header = "[registry]"]
+    /// Which devices are known: what policy knows of them, and who may come in.
+    pub(super) struct Registry {
+        /// An export of the device registry, signed by a trust anchor.
+        file: Option<FilePath> = None,
+        /// Whether only devices in it are let in; the others are listed by `countersign broker
+        /// unknown`.
+        required: bool = false,
     }
 }
 

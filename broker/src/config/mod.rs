@@ -29,6 +29,8 @@ pub struct Config {
     pub anchors: Vec<Anchor>,
     /// Who is not accepted any more.
     pub revocation: Revocation,
+    /// Which devices are known.
+    pub registry: Registry,
     /// The policy file, where there is one beside the built-in rule.
     pub policy: Option<PathBuf>,
     /// Where what must last is kept, and how.
@@ -121,6 +123,15 @@ pub struct Revocation {
     pub wills: RevokedWills,
     /// What becomes of sessions.
     pub sessions: RevokedSessions,
+}
+
+/// Which devices are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// A signed export, if there is one.
+    pub file: Option<PathBuf>,
+    /// Whether only these are let in.
+    pub required: bool,
 }
 
 /// What becomes of the will of a session that is cut off because its device may be here no more.
@@ -299,6 +310,7 @@ mod tests {
                     wills: RevokedWills::Drop,
                     sessions: RevokedSessions::Keep,
                 },
+                registry: Registry::default(),
                 policy: None,
                 storage: Storage {
                     directory: None,
@@ -411,7 +423,7 @@ mod tests {
                  bytes, KiB, MiB or GiB, from 64 to \"256 MiB\"",
                 ":16: log.format: \"xml\" is none of \"text\", \"json\"",
                 ":17: store: unknown field `store`, expected one of `listener`, `trust`, \
-                 `revocation`, `policy`, `storage`, `limits`, `admin`, `log`",
+                 `revocation`, `registry`, `policy`, `storage`, `limits`, `admin`, `log`",
             ],
         );
     }

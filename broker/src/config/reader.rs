@@ -5,7 +5,8 @@
 use super::choice::{FilePath, Named, OneOf};
 use super::file::{self, File};
 use super::{
-    Anchor, Config, IdSource, KeyExchange, Listener, Log, Mistake, NetLimits, Revocation, Storage,
+    Anchor, Config, IdSource, KeyExchange, Listener, Log, Mistake, NetLimits, Registry, Revocation,
+    Storage,
 };
 use crate::engine::limits::Limits;
 use crate::engine::policy::{Document, List};
@@ -41,6 +42,7 @@ impl Reader<'_> {
             listeners: listeners?,
             anchors: anchors?,
             revocation: self.revocation(file.revocation),
+            registry: self.registry(file.registry),
             policy: file.policy.file.map(|path| self.path(path)),
             storage: Storage {
                 directory: file.storage.directory.map(|path| self.path(path)),
@@ -150,6 +152,17 @@ impl Reader<'_> {
             }
         }
         names
+    }
+
+    fn registry(&mut self, table: file::Registry) -> Registry {
+        if table.required && table.file.is_none() && !self.document.is_wrong("registry.file") {
+            let what = "missing; `required` without it would let nobody in";
+            self.document.mistake_of_all("registry.file", what);
+        }
+        Registry {
+            file: table.file.map(|path| self.path(path)),
+            required: table.required,
+        }
     }
 
     fn revocation(&self, table: file::Revocation) -> Revocation {

@@ -25,6 +25,7 @@ impl Operator {
             ("anchors", beliefs.replace_anchors(config)),
             ("certificate", beliefs.replace_identities(config)),
             ("revocation", beliefs.replace_lists(config)),
+            ("registry", beliefs.replace_registry(config)),
         ];
         let trust = trust.map(|(part, outcome)| trust_part(part, outcome));
         let is_new = trust.iter().any(|it| it.outcome == Outcome::Changed);

@@ -1,8 +1,8 @@
 //! Status: how the broker is.
 
 use super::Operator;
-use certs::Freshness;
-use certs::admin::{ListState, ListStatus, ListenerStatus, Status};
+use certs::admin::{ListState, ListStatus, ListenerStatus, RegistryStatus, Status};
+use certs::{Freshness, RegistryExport};
 use rustls_pki_types::UnixTime;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ impl Operator {
             sessions: self.count_sessions(),
             revocation_lists: lists.collect(),
             own_revocations: own as u64,
-            registry: None,
+            registry: standing.registry.as_ref().map(|it| registry_status(it)),
             policy_generation: state.policy_generation,
             warnings: Vec::new(),
         };
@@ -113,6 +113,16 @@ impl Operator {
                 .count()
         };
         shards.map(|shard| shard.look(ending)).sum()
+    }
+}
+
+fn registry_status(export: &RegistryExport) -> RegistryStatus {
+    let header = export.header();
+    RegistryStatus {
+        number: header.number,
+        devices: export.devices().len() as u64,
+        created: header.created.as_secs(),
+        next_update: header.next_update.as_secs(),
     }
 }
 

@@ -55,10 +55,9 @@ fn files_of(config: &Config) -> impl Iterator<Item = PathBuf> {
     let anchors = config.anchors.iter();
     let anchors = anchors.flat_map(|it| std::iter::once(&it.file).chain(&it.fingerprints));
     let lists = &config.revocation.lists;
-    own.chain(anchors)
-        .chain(lists)
-        .chain(&config.policy)
-        .cloned()
+    let own = own.chain(anchors).chain(lists);
+    let single = config.registry.file.iter().chain(&config.policy);
+    own.chain(single).cloned()
 }
 
 fn look_at(path: &Path, look: &mut Look) {

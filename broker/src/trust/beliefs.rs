@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::{Config, KeyExchange, Listener, TlsVersion};
 use certs::admin::Target;
-use certs::{RevocationSet, Standing};
+use certs::{RegistryExport, RevocationSet, Standing};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::kx_group;
@@ -53,7 +53,16 @@ impl Beliefs {
             errors.extend(found);
             RevocationSet::default()
         });
-        let standing = Live::new(standing(&authorities, revoked, config));
+        let registry = read_registry(config, &authorities.concat());
+        let registry = registry.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        let standing = Live::new(Standing {
+            registry,
+            requires_registry: config.registry.required,
+            ..standing(&authorities, revoked, config)
+        });
         let mut generations = Vec::new();
         for listener in &config.listeners {
             let anchors = Arc::new(anchors_of(listener, &authorities));
@@ -104,7 +113,8 @@ impl Beliefs {
             ..(*now).clone()
         }));
         self.memory = Some(memory);
-        Ok(())
+        let registry = self.standing.get().registry.clone();
+        self.check_rises(config, registry.as_deref())
     }
 
     /// Whom we trust now.
@@ -139,8 +149,12 @@ impl Beliefs {
             return Ok(Replacement::Same);
         }
         let revoked = self.standing.get().revoked.clone();
-        let standing = standing(&authorities, revoked, config);
-        self.standing.set(Arc::new(standing));
+        let now = self.standing.get();
+        self.standing.set(Arc::new(Standing {
+            registry: now.registry.clone(),
+            requires_registry: now.requires_registry,
+            ..standing(&authorities, revoked, config)
+        }));
         self.authorities = authorities;
         for (live, generation) in begun {
             live.set(Arc::new(generation));
@@ -210,6 +224,58 @@ impl Beliefs {
         Ok(Replacement::New)
     }
 
+    /// Reads the registry export again.
+    ///
+    /// # Errors
+    /// If its file is not good, or older than one that was seen; nothing is replaced then.
+    pub(crate) fn replace_registry(
+        &mut self,
+        config: &Config,
+    ) -> Result<Replacement, Vec<TrustError>> {
+        let registry = read_registry(config, &self.authorities.concat());
+        let registry = registry.map_err(|error| vec![error])?;
+        let now = self.standing.get();
+        let requires_registry = config.registry.required;
+        if registry == now.registry && requires_registry == now.requires_registry {
+            return Ok(Replacement::Same);
+        }
+        self.check_rises(config, registry.as_deref())
+            .map_err(|error| vec![error])?;
+        self.standing.set(Arc::new(Standing {
+            registry,
+            requires_registry,
+            ..(*now).clone()
+        }));
+        Ok(Replacement::New)
+    }
+
+    /// An export that is older than one that was seen brings back whoever was taken out since.
+    fn check_rises(
+        &mut self,
+        config: &Config,
+        registry: Option<&RegistryExport>,
+    ) -> Result<(), TrustError> {
+        let Some(registry) = registry else {
+            return Ok(());
+        };
+        let (number, now) = (registry.header().number, self.standing.get());
+        let known = now.registry.as_ref().map(|it| it.header().number);
+        let kept = self.memory.as_ref().and_then(Memory::registry_number);
+        let seen = known.max(kept).unwrap_or_default();
+        if number < seen {
+            return Err(TrustError::OldRegistry {
+                path: config.registry.file.clone().unwrap_or_default(),
+                number,
+                seen,
+            });
+        }
+        if let Some(memory) = &mut self.memory {
+            let kept = memory.keep_registry_number(number);
+            kept.map_err(|source| TrustError::NotKept { source })?;
+        }
+        Ok(())
+    }
+
     /// Whether an entry would say nothing new: it is there, or one that covers more.
     pub(crate) fn covers(&self, entry: &Entry) -> bool {
         let standing = self.standing.get();
@@ -258,6 +324,26 @@ fn read_authorities(config: &Config) -> Result<Vec<Vec<Authority>>, Vec<TrustErr
     Err(errors)
 }
 
+fn read_registry(
+    config: &Config,
+    authorities: &[Authority],
+) -> Result<Option<Arc<RegistryExport>>, TrustError> {
+    let Some(path) = &config.registry.file else {
+        return Ok(None);
+    };
+    let octets = std::fs::read(path).map_err(|source| TrustError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let signers: Vec<_> = authorities.iter().map(|it| it.signer.clone()).collect();
+    let export = RegistryExport::read(&octets, &signers);
+    let export = export.map_err(|why| TrustError::NotARegistry {
+        path: path.clone(),
+        why,
+    })?;
+    Ok(Some(Arc::new(export)))
+}
+
 fn anchors_of(listener: &Listener, authorities: &[Vec<Authority>]) -> Anchors {
     let named = listener.anchors.iter();
     Anchors::new(named.filter_map(|place| authorities.get(*place)).flatten())
@@ -269,6 +355,8 @@ fn standing(authorities: &[Vec<Authority>], revoked: RevocationSet, config: &Con
         anchors: anchors.map(|it| Arc::clone(&it.anchor)).collect(),
         revoked,
         stale_grace: config.revocation.grace,
+        registry: None,
+        requires_registry: false,
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 const ENTRIES: &str = "revoked.jsonl";
 const LISTS: &str = "lists";
+const REGISTRY_NUMBER: &str = "registry-number";
 
 /// That a device or a certificate was revoked here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -51,6 +52,7 @@ impl Entry {
 pub(crate) struct Memory {
     directory: PathBuf,
     entries: File,
+    registry_number: Option<u64>,
 }
 
 impl Memory {
@@ -92,7 +94,13 @@ impl Memory {
         }
         read_kept(&lists, authorities, set)?;
         sync_folder(&directory).map_err(unreadable(&directory))?;
-        Ok(Self { directory, entries })
+        let number = fs::read_to_string(directory.join(REGISTRY_NUMBER)).ok();
+        let registry_number = number.and_then(|it| it.trim().parse().ok());
+        Ok(Self {
+            directory,
+            entries,
+            registry_number,
+        })
     }
 
     /// Keeps an entry: it is durable when this returns.
@@ -118,14 +126,42 @@ impl Memory {
         for ListFile { list, der, .. } in lists {
             // An id has a slash, which no name of a file has.
             let name = list.id().as_str().replace('/', "_");
-            let (path, new) = (folder.join(format!("{name}.crl")), folder.join("new"));
-            let mut file = File::create(&new)?;
-            file.write_all(der)?;
-            file.sync_all()?;
-            fs::rename(new, path)?;
+            replace(&folder, &format!("{name}.crl"), der)?;
         }
         sync_folder(&folder)
     }
+
+    /// The highest number of a registry export that was seen.
+    pub(crate) fn registry_number(&self) -> Option<u64> {
+        self.registry_number
+    }
+
+    /// Keeps the number of a registry export: it is durable when this returns.
+    ///
+    /// # Errors
+    /// If the disk fails or is full.
+    pub(crate) fn keep_registry_number(&mut self, number: u64) -> io::Result<()> {
+        if self.registry_number == Some(number) {
+            return Ok(());
+        }
+        replace(
+            &self.directory,
+            REGISTRY_NUMBER,
+            number.to_string().as_bytes(),
+        )?;
+        sync_folder(&self.directory)?;
+        self.registry_number = Some(number);
+        Ok(())
+    }
+}
+
+/// Writes a file whole in the place of the one before.
+fn replace(folder: &Path, name: &str, octets: &[u8]) -> io::Result<()> {
+    let new = folder.join("new");
+    let mut file = File::create(&new)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    fs::rename(new, folder.join(name))
 }
 
 /// Reads all lines that end. How long these are.

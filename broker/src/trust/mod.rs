@@ -105,6 +105,24 @@ pub enum TrustError {
         #[source]
         source: std::io::Error,
     },
+    /// It is not a registry export that counts.
+    #[error("{}: {why}", .path.display())]
+    NotARegistry {
+        /// The file.
+        path: PathBuf,
+        /// Why it does not count.
+        why: certs::InvalidExport,
+    },
+    /// It is an old registry export: to go by it would bring devices back.
+    #[error("{}: the registry export has number {number}, and {seen} was seen before", .path.display())]
+    OldRegistry {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        number: u64,
+        /// The number that was seen.
+        seen: u64,
+    },
     /// It is an old revocation list: to go by it would bring devices back.
     #[error("{}: {why}", .path.display())]
     OldList {

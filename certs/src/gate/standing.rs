@@ -12,7 +12,9 @@ use super::anchor::Anchor;
 use super::{Admission, VerifiedDevice, admit_read, check_validity};
 use crate::certificate::Certificate;
 use crate::refusal::Refusal;
+use crate::registry::{KnownDevice, RegistryExport};
 use crate::revocation::RevocationSet;
+use crate::subject::Subject;
 
 /// Whom we believe, and who was revoked.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,10 @@ pub struct Standing {
     pub revoked: RevocationSet,
     /// How long a revocation list may be out of date before nobody new of its issuer comes in.
     pub stale_grace: Duration,
+    /// Which devices are known, if anybody says so.
+    pub registry: Option<Arc<RegistryExport>>,
+    /// Whether only these are let in.
+    pub requires_registry: bool,
 }
 
 impl Standing {
@@ -49,6 +55,7 @@ impl Standing {
             device.authorities = Some(authorities.into());
         }
         self.check_authorities(&device)?;
+        self.check_known(&device)?;
         self.check_newcomer(&device, now)?;
         Ok(device)
     }
@@ -79,12 +86,25 @@ impl Standing {
             return Err(Refusal::UnknownAuthority);
         }
         self.revoked.check(&device.subject, certificate)?;
-        self.check_authorities(device)
+        self.check_authorities(device)?;
+        self.check_known(device)
     }
 
     fn check_newcomer(&self, device: &VerifiedDevice, now: UnixTime) -> Result<(), Refusal> {
         let (revoked, grace) = (&self.revoked, self.stale_grace);
         revoked.check_fresh(&device.certificate, grace, now)
+    }
+
+    /// What the registry says of a device.
+    pub fn known(&self, subject: &Subject) -> Option<&KnownDevice> {
+        self.registry.as_ref()?.find(subject)
+    }
+
+    fn check_known(&self, device: &VerifiedDevice) -> Result<(), Refusal> {
+        if self.requires_registry && self.known(&device.subject).is_none() {
+            return Err(Refusal::UnknownDevice);
+        }
+        Ok(())
     }
 
     fn check_authorities(&self, device: &VerifiedDevice) -> Result<(), Refusal> {
@@ -189,6 +209,17 @@ mod tests {
         standing.revoked.revoke_subject(subject, revoked());
         let refused = Err(Refusal::RevokedDevice(revoked()));
         assert_eq!(standing.judge(&device, last), refused);
+    }
+
+    #[test]
+    fn where_only_known_devices_come_in_an_unknown_one_does_not_and_goes() {
+        let (mut standing, device) = admitted();
+        standing.requires_registry = true;
+        let unknown = Err(Refusal::UnknownDevice);
+        assert_eq!(standing.judge(&device, at(NOT_BEFORE)), unknown);
+        let certificate = (**device.certificate()).clone();
+        let refused = standing.admit(certificate, &[], at(NOT_BEFORE));
+        assert_eq!(refused.unwrap_err(), Refusal::UnknownDevice);
     }
 
     #[test]
