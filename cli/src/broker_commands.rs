@@ -1,5 +1,7 @@
-//! `countersign broker`: runs a broker from its configuration, or says what is wrong with it.
+//! `countersign broker`: runs a broker from its configuration, says what is wrong with it, or asks
+//! one that runs.
 
+use crate::broker_admin::{self, AdminCommand};
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::{logging, runtime};
 use broker::{Plan, Running};
@@ -9,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Run a broker, or check its configuration.
+/// Run a broker, check its configuration, or ask one that runs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BrokerCommand {
     /// Run a broker until SIGTERM or SIGINT.
@@ -25,6 +27,8 @@ pub(crate) enum BrokerCommand {
     /// Exit code 0 if a broker could run with it, 2 if not. No port is opened.
     #[command(after_help = "Example:\n  countersign broker check --config certs/dev/broker.toml")]
     Check(ConfigArgs),
+    #[command(flatten)]
+    Admin(AdminCommand),
 }
 
 /// What to run.
@@ -58,6 +62,7 @@ pub(crate) fn run(command: BrokerCommand) -> Result<(), Failure> {
                 serving.until_signalled().await
             })
         }
+        BrokerCommand::Admin(command) => broker_admin::run(command),
         BrokerCommand::Check(args) => {
             load(&args)?;
             println!("{}: good", args.config.display());

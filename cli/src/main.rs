@@ -1,11 +1,14 @@
 //! `countersign`, the one binary: reads what was asked for and hands it to the crate that does it.
 
+mod admin;
 mod bench;
+mod broker_admin;
 mod broker_commands;
 mod failure;
 mod logging;
 mod provisioning_commands;
 mod publish;
+mod revocation_commands;
 mod storage_commands;
 mod subscribe;
 mod up;
@@ -47,6 +50,10 @@ enum Command {
     #[command(subcommand)]
     Device(provisioning_commands::DeviceCommand),
     #[command(subcommand)]
+    Crl(revocation_commands::CrlCommand),
+    #[command(subcommand)]
+    Registry(revocation_commands::RegistryCommand),
+    #[command(subcommand)]
     Storage(storage_commands::StorageCommand),
     Pub(publish::PubArgs),
     #[command(subcommand)]
@@ -67,6 +74,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => provisioning_commands::run_ca(command),
         Command::Device(command) => provisioning_commands::run_device(command),
+        Command::Crl(command) => revocation_commands::run_crl(command),
+        Command::Registry(command) => revocation_commands::run_registry(command),
         Command::Storage(command) => storage_commands::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Pub(args) => runtime()?.block_on(publish::run(args)),

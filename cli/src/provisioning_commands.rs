@@ -1,6 +1,7 @@
 //! `countersign ca` and `countersign device`: the commands of the local authority.
 
 use crate::failure::Failure;
+use crate::revocation_commands::{self, DeviceRevokeArgs};
 use certs::{DeviceId, TrustDomain};
 use clap::{Args, Subcommand};
 use provisioning::{CommandError, IssueRequest, PeerIssued, ca_init, device_issue};
@@ -40,11 +41,25 @@ pub(crate) enum DeviceCommand {
     /// Issue a certificate to a device.
     ///
     /// Writes DIR/devices/ID/{cert,key,ca}.pem. A device that has a certificate gets a new one,
-    /// and the old one is superseded. With --csr only the public key is taken from the request:
+    /// and the old one is superseded. One that was revoked gets a new one only with --again. With --csr only the public key is taken from the request:
     /// who the device is, says ID.
     #[command(after_help = "Example:\n  countersign device issue sensor-7 --dir certs/dev")]
     Issue(DeviceIssueArgs),
+    /// Revoke a device: all certificates that it holds count no longer.
+    ///
+    /// It is recorded, then put on the revocation list of the device CA, and then told to the
+    /// broker that runs in DIR, if one does, which closes its sessions. Given again, it says so and
+    /// tells the broker once more. The device may be issued another certificate with `device issue
+    /// --again`.
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(DeviceRevokeArgs),
 }
+
+const REVOKE_HELP: &str = "\
+Exit code 0 if it is revoked, 1 if a running broker could not be told, 4 if there is no such device.
+
+Example:
+  countersign device revoke sensor-7 --dir certs/dev --reason key-compromise";
 
 /// What `device issue` issues.
 #[derive(Debug, Args)]
@@ -59,6 +74,9 @@ pub(crate) struct DeviceIssueArgs {
     /// A certificate signing request in PEM or DER, if the device has made its own key.
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
+    /// Issue to a device that was revoked: it was replaced, or has made itself a new key.
+    #[arg(long)]
+    again: bool,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -92,12 +110,19 @@ pub(crate) fn run_ca(command: CaCommand) -> Result<(), Failure> {
 }
 
 pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
-    let DeviceCommand::Issue(args) = command;
+    match command {
+        DeviceCommand::Issue(args) => issue(&args),
+        DeviceCommand::Revoke(args) => revocation_commands::revoke(&args),
+    }
+}
+
+fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
     let request = IssueRequest {
         dir: &args.dir,
         id: &args.id,
         again: false,
         csr: args.csr.as_deref(),
+        again: args.again,
     };
     let issued = device_issue(&request, UnixTime::now()).map_err(|error| failure(&error))?;
     if args.json {
@@ -128,6 +153,6 @@ fn report(issued: &PeerIssued) -> serde_json::Value {
     })
 }
 
-fn failure(error: &CommandError) -> Failure {
+pub(crate) fn failure(error: &CommandError) -> Failure {
     Failure::from_error(error.exit_class().code(), error)
 }

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A time, shown like `2026-11-22T07:14:18Z`.
-pub(crate) struct TimeText(pub(crate) UnixTime);
+#[derive(Clone, Copy, Debug)]
+pub struct TimeText(pub UnixTime);
 
 impl fmt::Display for TimeText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
