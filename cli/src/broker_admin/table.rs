@@ -38,9 +38,6 @@ mod tests {
     fn columns_stand_under_each_other_and_a_cell_stays_in_its_line() {
         let rows = [["dev-1", "3"], ["é\n\u{1b}[2J", ""]].map(|row| row.map(str::to_owned));
         let text = table(["DEVICE", "QUEUED"], rows.to_vec());
-        assert_eq!(
-            text,
-            "DEVICE  QUEUED\ndev-1   3\né\u{fffd}\u{fffd}[2J\n"
-        );
+        assert_eq!(text, "DEVICE  QUEUED\ndev-1   3\né\u{fffd}\u{fffd}[2J\n");
     }
 }
