@@ -120,7 +120,6 @@ fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
     let request = IssueRequest {
         dir: &args.dir,
         id: &args.id,
-        again: false,
         csr: args.csr.as_deref(),
         again: args.again,
     };
