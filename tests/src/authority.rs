@@ -145,19 +145,31 @@ impl Authority {
 
     /// A list of the device CA with this number that revokes these, as PEM.
     pub fn revocation_list(&self, number: u64, revoked: &[&Identity]) -> String {
+        self.long_revocation_list(number, &[], revoked)
+    }
+
+    /// The same that has certificates with these serial numbers on it, too.
+    pub fn long_revocation_list(
+        &self,
+        number: u64,
+        strangers: &[[u8; 8]],
+        revoked: &[&Identity],
+    ) -> String {
         let now = SystemTime::now();
-        let entry = |identity: &&Identity| RevokedCertParams {
-            serial_number: identity.serial(),
+        let entry = |serial_number| RevokedCertParams {
+            serial_number,
             revocation_time: now.into(),
             reason_code: Some(RevocationReason::KeyCompromise),
             invalidity_date: None,
         };
+        let strangers = strangers.iter().map(|it| SerialNumber::from_slice(it));
+        let revoked = revoked.iter().map(|it| it.serial());
         let params = CertificateRevocationListParams {
             this_update: (now - DAY / 24).into(),
             next_update: (now + DAY).into(),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
-            revoked_certs: revoked.iter().map(entry).collect(),
+            revoked_certs: strangers.chain(revoked).map(entry).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let list = params.signed_by(&self.device_ca.issuer).unwrap();

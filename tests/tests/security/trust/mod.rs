@@ -4,6 +4,7 @@
 mod expiry;
 mod reload;
 mod revocation;
+mod scale;
 
 use crate::Cage;
 use countersign_tests::prelude::*;
