@@ -82,6 +82,7 @@ impl World {
             connection: id,
             device: device(),
             connect: *connect,
+            listener: None,
             nonce: self.connections,
         };
         self.engine.handle(NOW, Input::Connect(Box::new(arrival)));

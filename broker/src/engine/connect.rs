@@ -6,7 +6,7 @@
 use super::Greeting;
 use super::close_reason::{CloseReason, ConnectRefusal};
 use super::input::Arrival;
-use super::policy::Rights;
+use super::policy::{Credentials, Principal, Publication, Rights};
 use super::publish::has_too_many_levels;
 use super::record::{Record, SessionNumber};
 use super::session::{Connected, Session, SessionId, SessionKey, SessionWill};
@@ -20,8 +20,14 @@ use std::sync::Arc;
 /// A CONNECT that was found good.
 struct Admitted {
     key: SessionKey,
-    rights: Rights,
+    granted: Granted,
     assigned_client_id: Option<Text>,
+}
+
+/// What a device may do, and what it showed for that.
+struct Granted {
+    rights: Rights,
+    credentials: Arc<Credentials>,
 }
 
 /// The session of a CONNECT.
@@ -41,10 +47,10 @@ impl Engine {
         self.counters.connects_accepted += 1;
         let Admitted {
             key,
-            rights,
+            granted,
             assigned_client_id,
         } = admitted;
-        let opened = self.open_session(key, rights, &arrival.connect);
+        let opened = self.open_session(key, granted, &arrival.connect);
         let Arrival {
             connection,
             device,
@@ -106,13 +112,17 @@ impl Engine {
             .as_ref()
             .unwrap_or(&connect.client_id)
             .detached();
-        let rights =
-            self.policy
-                .rights(subject, &client_id)
-                .map_err(|cause| ConnectRefusal::ClientId {
-                    client_id: client_id.clone(),
-                    cause,
-                })?;
+        let credentials = arrival.credentials();
+        let principal = Principal {
+            subject,
+            credentials: Some(&credentials),
+        };
+        let rights = self.policy.rights(principal, &client_id).map_err(|cause| {
+            ConnectRefusal::ClientId {
+                client_id: client_id.clone(),
+                cause,
+            }
+        })?;
         self.admit_will(&rights, connect)?;
         let key = SessionKey {
             subject: subject.clone(),
@@ -125,9 +135,13 @@ impl Engine {
         if self.lacks_room_for_session(known, connect) {
             return Err(ConnectRefusal::DiskFull);
         }
+        let credentials = Arc::new(credentials);
         Ok(Admitted {
             key,
-            rights,
+            granted: Granted {
+                rights,
+                credentials,
+            },
             assigned_client_id,
         })
     }
@@ -139,7 +153,8 @@ impl Engine {
         if has_too_many_levels(&will.topic, self.limits.topic_levels_max) {
             return Err(ConnectRefusal::WillLevels);
         }
-        match rights.permit_publish(&will.topic) {
+        let publication = Publication::of_will(will, self.now);
+        match rights.permit_publish(&will.topic, &publication) {
             Some(_) => Ok(()),
             None => Err(ConnectRefusal::WillDenied(will.topic.clone())),
         }
@@ -162,7 +177,7 @@ impl Engine {
     }
 
     /// Finds or makes the session, taken from whoever has it, and makes it ready for the client.
-    fn open_session(&mut self, key: SessionKey, rights: Rights, connect: &Connect) -> Opened {
+    fn open_session(&mut self, key: SessionKey, granted: Granted, connect: &Connect) -> Opened {
         let mut after = After::Nothing;
         if let Some(id) = self.sessions.find(&key) {
             after = After::record(self.lasting(id));
@@ -174,7 +189,7 @@ impl Engine {
             Some(id) => self.resume(id, expiry),
             None => self.create(key, expiry),
         };
-        self.set_up(id, rights, connect);
+        self.set_up(id, granted, connect);
         let after = match resumed {
             Some(_) => after.max(After::record(self.lasting(id))),
             // One that ended a moment ago must not be there again after a crash.
@@ -250,7 +265,7 @@ impl Engine {
         self.sessions.insert(session)
     }
 
-    fn set_up(&mut self, id: SessionId, rights: Rights, connect: &Connect) {
+    fn set_up(&mut self, id: SessionId, granted: Granted, connect: &Connect) {
         let window = connect
             .properties
             .receive_maximum
@@ -258,7 +273,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        session.give_rights(rights);
+        session.give_rights(granted.rights, Some(granted.credentials));
         session.outbound.open(window);
         // A client of 3.1.1 is not told how many it may have under way.
         session.inbound.resume(match connect.version {

@@ -51,7 +51,7 @@ impl Engine {
             };
             let message = &pending.message;
             let withheld =
-                judged == Judged::Anew && !session.may_receive(&self.policy, message.topic());
+                judged == Judged::Anew && !session.may_receive(&self.policy, message, self.now);
             if message.is_expired(self.now) {
                 self.counters.dropped_expired += 1;
                 self.settle(id, pending.number);
@@ -164,7 +164,7 @@ impl Engine {
             return;
         };
         let delivery = pending.delivery();
-        if !session.may_receive(&self.policy, delivery.message.topic()) {
+        if !session.may_receive(&self.policy, delivery.message, now) {
             self.counters.dropped_withheld += 1;
             return self.give_up(id, packet_id);
         }

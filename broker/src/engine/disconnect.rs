@@ -6,6 +6,7 @@
 use super::close_reason::CloseReason;
 use super::deadlines::Deadline;
 use super::message::Message;
+use super::policy::Publication;
 use super::record::Record;
 use super::session::{Presence, Session, SessionId};
 use super::{ConnectionId, Engine};
@@ -124,7 +125,9 @@ impl Engine {
         };
         // The policy may have changed since CONNECT.
         let rights = session.rights(&self.policy);
-        let Some(permit) = rights.and_then(|rights| rights.permit_publish(&will.topic)) else {
+        let publication = Publication::of_will(&will, self.now);
+        let permit = rights.and_then(|rights| rights.permit_publish(&will.topic, &publication));
+        let Some(permit) = permit else {
             self.counters.wills_denied += 1;
             return;
         };

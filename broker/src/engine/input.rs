@@ -5,7 +5,7 @@
 use super::effect::{Forward, ForwardsTaken};
 use super::limits::Limits;
 use super::message::Message;
-use super::policy::Policy;
+use super::policy::{Credentials, Policy};
 use super::record::{MessageNumber, SessionNumber};
 use certs::{Standing, VerifiedDevice};
 use protocol::ProtocolError;
@@ -122,6 +122,18 @@ pub struct Arrival {
     pub device: VerifiedDevice,
     /// What it asks for.
     pub connect: Connect,
+    /// The name of the listener it came to, where that has one.
+    pub listener: Option<Arc<str>>,
     /// Differs in every arrival and cannot be guessed: the engine has no randomness of its own.
     pub nonce: u64,
+}
+
+impl Arrival {
+    /// What rules may ask of it.
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials {
+            listener: self.listener.clone(),
+            ..Credentials::of(&self.device)
+        }
+    }
 }

@@ -56,7 +56,7 @@ impl Engine {
             return;
         };
         let rights = session.rights(&self.policy);
-        let Some(permit) = rights.and_then(|rights| rights.permit_subscribe(filter)) else {
+        let Some(permit) = rights.and_then(|rights| rights.keep_subscription(filter)) else {
             self.counters.subscriptions_revoked += 1;
             self.remove_subscription(id, filter);
             return;

@@ -5,7 +5,7 @@
 
 use super::close_reason::CloseReason;
 use super::message::{Contents, Message};
-use super::policy::PublishPermit;
+use super::policy::{Publication, PublishPermit};
 use super::record::{Reach, Record};
 use super::route::{Scratch, is_owed};
 use super::session::SessionId;
@@ -103,7 +103,13 @@ impl Engine {
             retain,
             dup: _,
         } = publish;
-        let permit = self.permit(id, topic)?;
+        let publication = Publication {
+            qos,
+            retain,
+            payload_len: payload.len(),
+            at: self.now,
+        };
+        let permit = self.permit(id, topic, &publication)?;
         if retain && !payload.is_empty() {
             self.admit_retained(id, permit.topic(), payload.len())?;
         }
@@ -125,12 +131,17 @@ impl Engine {
     }
 
     #[inline]
-    fn permit(&mut self, id: SessionId, topic: TopicName) -> Result<PublishPermit, Refusal> {
+    fn permit(
+        &mut self,
+        id: SessionId,
+        topic: TopicName,
+        publication: &Publication,
+    ) -> Result<PublishPermit, Refusal> {
         let Some(session) = self.sessions.get_mut(id) else {
             let reason = ReasonCode::UnspecifiedError;
             return Err(Refusal { topic, reason });
         };
-        let topic = match session.lane.permit(topic) {
+        let topic = match session.lane.permit(topic, publication) {
             Ok(permit) => return Ok(permit),
             Err(topic) => topic,
         };
@@ -140,7 +151,8 @@ impl Engine {
             return Err(Refusal { topic, reason });
         }
         let rights = session.rights(&self.policy);
-        let Some(permit) = rights.and_then(|rights| rights.permit_publish(&topic)) else {
+        let permit = rights.and_then(|rights| rights.permit_publish(&topic, publication));
+        let Some(permit) = permit else {
             self.counters.publishes_denied += 1;
             let reason = ReasonCode::NotAuthorized;
             return Err(Refusal { topic, reason });

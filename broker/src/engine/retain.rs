@@ -108,7 +108,7 @@ impl Engine {
         if message.is_expired(self.now) || is_own {
             return;
         }
-        if grant.withholds && !session.may_receive(&self.policy, message.topic()) {
+        if grant.withholds && !session.may_receive(&self.policy, message, self.now) {
             self.counters.dropped_withheld += 1;
             return;
         }

@@ -11,7 +11,7 @@ use super::session::{Pending, Session, SessionId};
 use super::time::Time;
 use super::{After, Engine};
 use protocol::packet::QoS;
-use protocol::topic::{TopicFilter, TopicName};
+use protocol::topic::TopicFilter;
 use smallvec::{SmallVec, smallvec};
 use std::sync::Arc;
 
@@ -214,7 +214,7 @@ impl Engine {
         if !is_granted {
             return None;
         }
-        if is_partial && !session.may_receive(&self.policy, message.topic()) {
+        if is_partial && !session.may_receive(&self.policy, message, self.now) {
             self.counters.dropped_withheld += 1;
             return None;
         }
@@ -380,7 +380,7 @@ impl Session {
         } = *offer;
         let qos = grant.qos.min(message.qos());
         let room = self.room(qos, message.payload().len())?;
-        let permitted = !grant.withholds || self.may_receive(policy, message.topic());
+        let permitted = !grant.withholds || self.may_receive(policy, message, now);
         let delivery = Delivery {
             message,
             qos,
@@ -390,14 +390,13 @@ impl Session {
         (permitted && self.takes_packet(&delivery, now)).then_some(room)
     }
 
-    /// Whether it may receive what is published to `topic`.
+    /// Whether it may receive a message.
     ///
     /// It is asked where a permit for a filter does not say all: where it withholds a part of
     /// the filter, and where it was given by an earlier policy.
-    pub(super) fn may_receive(&self, policy: &Policy, topic: &TopicName) -> bool {
-        let filter = TopicFilter::parse(topic.as_str()).ok();
-        let rights = self.rights(policy).zip(filter);
-        rights.is_some_and(|(rights, filter)| rights.permit_subscribe(&filter).is_some())
+    pub(super) fn may_receive(&self, policy: &Policy, message: &Message, now: Time) -> bool {
+        let rights = self.rights(policy);
+        rights.is_some_and(|rights| rights.may_receive(message.topic(), now))
     }
 }
 

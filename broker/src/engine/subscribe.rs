@@ -59,9 +59,10 @@ impl Engine {
         let Some(rights) = session.rights(&self.policy) else {
             return ReasonCode::NotAuthorized;
         };
-        let Some(permit) = rights.permit_subscribe(&filter) else {
+        let denial = rights.denial();
+        let Some(permit) = rights.permit_subscribe(&filter, self.now) else {
             self.counters.subscriptions_denied += 1;
-            return rights.denial();
+            return denial;
         };
         let grant = Grant::new(subscription, subscription_id, &permit);
         session.subscriptions.set(&filter, grant);
@@ -79,7 +80,7 @@ impl Engine {
                 grant,
             });
         }
-        match subscription.qos {
+        match grant.qos {
             QoS::AtMostOnce => ReasonCode::Success,
             QoS::AtLeastOnce => ReasonCode::GrantedQos1,
             QoS::ExactlyOnce => ReasonCode::GrantedQos2,

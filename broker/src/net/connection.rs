@@ -152,6 +152,7 @@ pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Conn
         connection: place.id,
         device: place.device,
         connect: *connect,
+        listener: None,
         nonce: place.nonce,
     };
     connection.listening.begin(arrival);

@@ -97,6 +97,7 @@ fn enter(shard: &Arc<Shard>, device: &str, number: u64) -> (ConnectionId, Arc<Ou
         connection,
         device: verified(device),
         connect,
+        listener: None,
         nonce: number,
     };
     assert!(hand_over(shard, Input::Connect(Box::new(arrival))).is_ready());

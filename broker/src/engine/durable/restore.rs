@@ -7,7 +7,6 @@ use super::Forwards;
 use crate::engine::Engine;
 use crate::engine::deadlines::Deadline;
 use crate::engine::message::{Message, SubscriptionIds};
-use crate::engine::policy::SubscribePermit;
 use crate::engine::record::{MessageNumber, SessionNumber};
 use crate::engine::router::Grant;
 use crate::engine::session::{
@@ -230,8 +229,11 @@ impl Engine {
             return;
         };
         let rights = session.rights(&self.policy);
-        let permit = rights.and_then(|rights| rights.permit_subscribe(&filter));
-        grant.withholds = permit.as_ref().is_some_and(SubscribePermit::is_partial);
+        let permit = rights.and_then(|rights| rights.keep_subscription(&filter));
+        if let Some(permit) = &permit {
+            grant.withholds = permit.is_partial();
+            grant.qos = grant.qos.min(permit.qos_max());
+        }
         session.subscriptions.set(&filter, grant);
         self.watch_statistics(&filter);
         match permit {

@@ -33,6 +33,17 @@ impl Glob {
     }
 }
 
+impl FromStr for Glob {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if text.is_empty() {
+            return Err(InvalidPattern::Nothing);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -44,6 +55,16 @@ impl fmt::Display for Glob {
 pub(super) struct DevicePattern(Glob);
 
 impl DevicePattern {
+    /// The one id that it matches, if it is no more than that.
+    pub(super) fn only_id(&self) -> Option<DeviceId> {
+        DeviceId::parse(&self.0.0).ok()
+    }
+
+    /// An id that it matches.
+    pub(super) fn sample(&self) -> Option<DeviceId> {
+        DeviceId::parse(&self.0.0.replace('*', "1")).ok()
+    }
+
     pub(super) fn matches(&self, id: &DeviceId) -> bool {
         self.0.matches(id.as_str())
     }
@@ -69,6 +90,11 @@ impl ClientIdPattern {
     /// What a device may call itself where no rule says so.
     pub(super) fn defaults() -> [Self; 3] {
         ["{device}", "{device}/*", "{device}:*"].map(|text| Self(text.into()))
+    }
+
+    /// As it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The pattern of the client ids of one device.
@@ -103,6 +129,9 @@ pub(super) enum InvalidPattern {
     /// No client has such an id: one that sends none is given one.
     #[error("no client id is empty; write \"*\" for any")]
     Empty,
+    /// Nobody has a name without characters.
+    #[error("an empty text matches nothing; write \"*\" for any")]
+    Nothing,
     /// Braces around anything but `device`.
     #[error("{0:?}: the one variable in a client id is {{device}}")]
     Variable(String),

@@ -4,41 +4,58 @@
 //! what it permits is a permit, which nothing else can make.
 
 mod document;
+pub mod explain;
 mod glob;
+mod group;
+mod index;
 mod mistake;
 mod parse;
 mod permit;
+mod principal;
+mod rights;
 mod rule;
 mod template;
+mod window;
 mod written;
 
 pub(crate) use document::Document;
 pub use mistake::Mistake;
-pub use permit::{PublishPermit, Rights, SubscribePermit};
+pub use permit::{PublishPermit, SubscribePermit};
+pub use principal::{Attributes, Credentials, Entry, Principal};
+pub use rights::{Publication, Rights};
 pub use rule::{Origin, Rule};
 pub(crate) use written::{List, Tables, parsed, table};
 
-use certs::Subject;
 use glob::{ClientIdPattern, Glob};
+use index::{Applicable, Index};
 use protocol::{ReasonCode, Text};
-use template::Values;
+use std::sync::Arc;
 
-/// All rules of a broker.
+/// All rules of a broker, and what its registry says of those they are for. Cloning counts a
+/// reference.
 #[derive(Clone, Debug)]
-pub struct Policy {
-    rules: Vec<Rule>,
-    /// What a 5.0 client is told of a filter that is denied.
-    denial: ReasonCode,
+pub struct Policy(Arc<InForce>);
+
+#[derive(Debug)]
+struct InForce {
+    index: Arc<Index>,
+    attributes: Arc<Attributes>,
+}
+
+/// What rules permit and deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// To publish to a topic.
+    Publish,
+    /// To subscribe to a filter.
+    Subscribe,
 }
 
 impl Policy {
     /// The policy where none is written: a device publishes and subscribes under
     /// `devices/{device}/#` and subscribes under `broadcast/#`.
     pub fn built_in() -> Self {
-        Self {
-            rules: vec![Rule::built_in()],
-            denial: ReasonCode::NotAuthorized,
-        }
+        Self::new(vec![Rule::built_in()], ReasonCode::NotAuthorized)
     }
 
     /// Reads a policy file; `file_name` is what its mistakes and rules are said to stand in.
@@ -49,44 +66,82 @@ impl Policy {
         parse::parse(file_name, text)
     }
 
-    /// What `subject` may do on a connection with this client id. Every rule for the subject
-    /// counts, whichever of them permits the client id.
+    fn new(rules: Vec<Rule>, denial: ReasonCode) -> Self {
+        Self(Arc::new(InForce {
+            index: Arc::new(Index::new(rules, denial)),
+            attributes: Arc::default(),
+        }))
+    }
+
+    /// The same rules, where the registry says this.
+    #[must_use]
+    pub fn with_attributes(&self, attributes: Arc<Attributes>) -> Self {
+        Self(Arc::new(InForce {
+            index: Arc::clone(&self.0.index),
+            attributes,
+        }))
+    }
+
+    /// What `principal` may do on a connection with this client id. Every rule for it counts,
+    /// whichever of them permits the client id.
     ///
     /// # Errors
     /// [`ClientIdRefused`] where none of them does.
-    pub fn rights(&self, subject: &Subject, client_id: &Text) -> Result<Rights, ClientIdRefused> {
-        let rules: Vec<&Rule> = self
-            .rules
-            .iter()
-            .filter(|rule| rule.is_for(subject))
-            .collect();
-        let permitted = client_ids(&rules, subject);
+    pub fn rights(
+        &self,
+        principal: Principal<'_>,
+        client_id: &Text,
+    ) -> Result<Rights, ClientIdRefused> {
+        let entry = self.0.attributes.of(principal.subject);
+        let index = self.index();
+        let applicable = index.applicable(principal, entry);
+        let permitted = client_ids(index, &applicable, principal);
         if !permitted.iter().any(|pattern| pattern.matches(client_id)) {
             return Err(ClientIdRefused { permitted });
         }
-        let values = Values::new(&subject.id, client_id);
-        Ok(Rights::new(&rules, &values, self.denial))
+        let values = index.values(principal, client_id, entry);
+        Ok(Rights::new(self.clone(), applicable, values))
     }
 
     /// The rules, the built-in one first where it is there.
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.index().rules
+    }
+
+    /// Whether anything in it depends on the certificate beyond the id, or on the listener.
+    pub fn asks_credentials(&self) -> bool {
+        self.index().asks_credentials
+    }
+
+    /// Whether this is the other one, or a clone of it.
+    #[inline]
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn index(&self) -> &Index {
+        &self.0.index
     }
 }
 
-/// What the rules say about client ids; where none says anything, what holds by default.
-fn client_ids(rules: &[&Rule], subject: &Subject) -> Vec<Glob> {
-    let of = |pattern: &ClientIdPattern| pattern.of(&subject.id);
-    let stated: Vec<Glob> = rules
+/// What the rules say about client ids; where none says anything, what holds by default. Of a
+/// device that is away, what may hold.
+fn client_ids(index: &Index, applicable: &Applicable, principal: Principal<'_>) -> Vec<Glob> {
+    let of = |pattern: &ClientIdPattern| pattern.of(&principal.subject.id);
+    let is_stated = |rule: &&usize| applicable.is_certain(**rule);
+    let is_known = index.stating_client_ids.iter().any(|rule| is_stated(&rule));
+    let mut permitted: Vec<Glob> = index
+        .stating_client_ids
         .iter()
-        .filter_map(|rule| rule.client_ids.as_ref())
+        .filter(|rule| applicable.is_possible(**rule))
+        .filter_map(|rule| index.rules.get(*rule)?.client_ids.as_ref())
         .flatten()
         .map(of)
         .collect();
-    if stated.is_empty() {
-        return ClientIdPattern::defaults().iter().map(of).collect();
+    if !is_known {
+        permitted.extend(ClientIdPattern::defaults().iter().map(of));
     }
-    stated
+    permitted
 }
 
 /// The client id is none that this device may use (0x85; 3.1.1: 0x02).
@@ -118,8 +173,17 @@ pub fn example() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use certs::{DeviceId, Kind};
+    use certs::{DeviceId, Kind, Subject};
     use protocol::topic::{TopicFilter, TopicName};
+
+    const SMALL: Publication = Publication::PLAIN;
+
+    fn here<'a>(subject: &'a Subject, credentials: &'a Credentials) -> Principal<'a> {
+        Principal {
+            subject,
+            credentials: Some(credentials),
+        }
+    }
 
     fn subject(name: &str) -> Subject {
         let (kind, id) = match name.strip_prefix("app/") {
@@ -134,26 +198,33 @@ mod tests {
 
     fn rights(policy: &Policy, name: &str) -> Rights {
         let subject = subject(name);
+        let credentials = Credentials::default();
+        let principal = here(&subject, &credentials);
         policy
-            .rights(&subject, &Text::parse(subject.id.as_str()).unwrap())
+            .rights(principal, &Text::parse(subject.id.as_str()).unwrap())
             .unwrap()
     }
 
     #[track_caller]
     fn check_publish(policy: &Policy, name: &str, topic: &str, expected: bool) {
-        let permit = rights(policy, name).permit_publish(&TopicName::parse(topic).unwrap());
+        let topic = TopicName::parse(topic).unwrap();
+        let permit = rights(policy, name).permit_publish(&topic, &SMALL);
         assert_eq!(permit.is_some(), expected, "{name} {topic}");
     }
 
     #[track_caller]
     fn check_subscribe(policy: &Policy, name: &str, filter: &str, expected: bool) {
-        let permit = rights(policy, name).permit_subscribe(&TopicFilter::parse(filter).unwrap());
+        let filter = TopicFilter::parse(filter).unwrap();
+        let permit = rights(policy, name).permit_subscribe(&filter, SMALL.at);
         assert_eq!(permit.is_some(), expected, "{name} {filter}");
     }
 
     #[track_caller]
     fn check_client_id(policy: &Policy, name: &str, client_id: &str, expected: bool) {
-        let rights = policy.rights(&subject(name), &Text::parse(client_id).unwrap());
+        let subject = subject(name);
+        let credentials = Credentials::default();
+        let principal = here(&subject, &credentials);
+        let rights = policy.rights(principal, &Text::parse(client_id).unwrap());
         assert_eq!(rights.is_ok(), expected, "{name} {client_id}");
     }
 
@@ -282,7 +353,10 @@ mod tests {
 
     #[test]
     fn a_refused_client_is_told_which_ids_it_may_use() {
-        let refused = Policy::built_in().rights(&subject("dev-1"), &Text::parse("x").unwrap());
+        let subject = subject("dev-1");
+        let credentials = Credentials::default();
+        let principal = here(&subject, &credentials);
+        let refused = Policy::built_in().rights(principal, &Text::parse("x").unwrap());
         assert_eq!(
             refused.unwrap_err().to_string(),
             "the client id is not one of those that this certificate may use: \
@@ -296,13 +370,15 @@ mod tests {
                     subscribe = 'c/{client}/#'\ndeny_publish = 'open/{client}'\n";
         let policy = Policy::parse("policy.toml", text).unwrap();
         let rights = |client_id: &str| {
-            policy
-                .rights(&subject("dev-1"), &Text::parse(client_id).unwrap())
-                .unwrap()
+            let subject = subject("dev-1");
+            let credentials = Credentials::default();
+            let principal = here(&subject, &credentials);
+            let client_id = Text::parse(client_id).unwrap();
+            policy.rights(principal, &client_id).unwrap()
         };
         let publishes = |rights: &Rights, topic: &str| {
             rights
-                .permit_publish(&TopicName::parse(topic).unwrap())
+                .permit_publish(&TopicName::parse(topic).unwrap(), &SMALL)
                 .is_some()
         };
         let plain = rights("x");
@@ -311,7 +387,8 @@ mod tests {
         for client_id in ["+", "#", "x/y", "$x", "a\nb"] {
             let rights = rights(client_id);
             let filter = TopicFilter::parse("c/+/#").unwrap();
-            assert!(rights.permit_subscribe(&filter).is_none(), "{client_id:?}");
+            let permit = rights.permit_subscribe(&filter, SMALL.at);
+            assert!(permit.is_none(), "{client_id:?}");
             assert!(!publishes(&rights, "c/x/y"), "{client_id:?}");
             assert!(
                 !publishes(&rights, "open/x/y"),

@@ -1,10 +1,14 @@
-//! A rule: for whom it is, and what it permits and denies.
+//! A rule: for whom and when it is, and what it permits and denies.
 //!
 //! Rules add up. Their order says nothing, and what one denies no other permits.
 
-use super::glob::{ClientIdPattern, DevicePattern};
+use super::glob::{ClientIdPattern, Glob};
+use super::group::Selector;
 use super::template::Template;
-use certs::{Kind, Subject};
+use super::window::Window;
+use crate::engine::time::Time;
+use certs::Kind;
+use protocol::packet::QoS;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,36 +17,60 @@ use std::sync::Arc;
 pub struct Rule {
     pub(super) origin: Origin,
     pub(super) subjects: Subjects,
+    /// The listeners at which it is in force; none: all.
+    pub(super) listeners: Option<Vec<Glob>>,
+    /// When it is in force; empty: always.
+    pub(super) windows: Vec<Window>,
     /// The client ids it permits, where it says which.
     pub(super) client_ids: Option<Vec<ClientIdPattern>>,
     pub(super) publish: Filters,
     pub(super) subscribe: Filters,
+    pub(super) limits: Limits,
+    /// Whether the messages it permits are told who published them.
+    pub(super) stamps: bool,
 }
 
 impl Rule {
     /// What every device may do where the policy does not leave it out.
     pub(super) fn built_in() -> Self {
-        let (own, broadcast) = (Template::own_topics(), Template::broadcast());
+        let grant = |text: &str| {
+            let template = text.parse().ok();
+            template.map(|template| Grant {
+                template,
+                role: None,
+            })
+        };
+        let (own, broadcast) = (grant("devices/{device}/#"), grant("broadcast/#"));
         Self {
             origin: Origin::BuiltIn,
             subjects: Subjects::AnyOf(vec![Selector::Kind(Kind::Device)]),
+            listeners: None,
+            windows: Vec::new(),
             client_ids: None,
             publish: Filters {
-                allow: vec![own.clone()],
+                allow: own.clone().into_iter().collect(),
                 deny: Vec::new(),
             },
             subscribe: Filters {
-                allow: vec![own, broadcast],
+                allow: own.into_iter().chain(broadcast).collect(),
                 deny: Vec::new(),
             },
+            limits: Limits::default(),
+            stamps: false,
         }
     }
 
-    pub(super) fn is_for(&self, subject: &Subject) -> bool {
-        match &self.subjects {
-            Subjects::Everyone => true,
-            Subjects::AnyOf(selectors) => selectors.iter().any(|one| one.selects(subject)),
-        }
+    /// Whether it is in force at this time.
+    pub(super) fn is_open(&self, now: Time) -> bool {
+        self.windows.is_empty() || self.windows.iter().any(|window| window.holds(now))
+    }
+
+    /// A moment up to which [`Self::is_open`] says the same; none: for ever.
+    pub(super) fn unchanged_until(&self, now: Time) -> Option<Time> {
+        self.windows
+            .iter()
+            .map(|window| window.unchanged_until(now))
+            .min()
     }
 
     /// Where it was written.
@@ -52,10 +80,39 @@ impl Rule {
 }
 
 /// What a rule permits and denies of one kind of act.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Filters {
-    pub(super) allow: Vec<Template>,
-    pub(super) deny: Vec<Template>,
+    pub(super) allow: Vec<Grant>,
+    pub(super) deny: Vec<Grant>,
+}
+
+/// One filter of a rule.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) template: Template,
+    /// The role that brought it into the rule.
+    pub(super) role: Option<Arc<str>>,
+}
+
+/// How far the permissions of a rule go. Its denials go further: they hold whatever the message
+/// is like, so that none is shaken off by a larger payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// The highest QoS to publish with, and to be granted.
+    pub(super) qos_max: QoS,
+    /// Whether retained messages may be published.
+    pub(super) retain: bool,
+    pub(super) payload_len_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            qos_max: QoS::ExactlyOnce,
+            retain: true,
+            payload_len_max: usize::MAX,
+        }
+    }
 }
 
 /// Whom a rule is for.
@@ -63,22 +120,6 @@ pub(super) struct Filters {
 pub(super) enum Subjects {
     Everyone,
     AnyOf(Vec<Selector>),
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Selector {
-    Kind(Kind),
-    /// Devices by their ids. An application is never meant, whatever its id.
-    Devices(DevicePattern),
-}
-
-impl Selector {
-    fn selects(&self, subject: &Subject) -> bool {
-        match self {
-            Self::Kind(kind) => subject.kind == *kind,
-            Self::Devices(pattern) => subject.kind == Kind::Device && pattern.matches(&subject.id),
-        }
-    }
 }
 
 /// Where a rule comes from.
@@ -94,6 +135,15 @@ pub enum Origin {
         line: usize,
         /// The name it was given.
         name: Option<Box<str>>,
+    },
+    /// From the roles that a group of a policy file has.
+    Group {
+        /// The file, as its reader was told.
+        file: Arc<str>,
+        /// The line where the group begins, counted from 1.
+        line: usize,
+        /// The name of the group.
+        name: Box<str>,
     },
 }
 
@@ -112,6 +162,9 @@ impl fmt::Display for Origin {
                 name: Some(name),
             } => {
                 write!(f, "the rule {name:?} at {file}:{line}")
+            }
+            Self::Group { file, line, name } => {
+                write!(f, "the group {name:?} at {file}:{line}")
             }
         }
     }

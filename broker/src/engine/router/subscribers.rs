@@ -154,7 +154,7 @@ impl Grant {
         permit: &SubscribePermit,
     ) -> Self {
         Self {
-            qos: subscription.qos,
+            qos: subscription.qos.min(permit.qos_max()),
             no_local: subscription.no_local,
             retain_as_published: subscription.retain_as_published,
             withholds: permit.is_partial(),

@@ -4,7 +4,7 @@
 //! subscriptions are the same, so are the permit and the subscribers.
 
 use super::SessionId;
-use crate::engine::policy::PublishPermit;
+use crate::engine::policy::{Publication, PublishPermit};
 use crate::engine::router::Grant;
 use ahash::RandomState;
 use protocol::topic::TopicName;
@@ -36,9 +36,13 @@ impl Lane {
     /// # Errors
     /// If it is not known; that is the topic.
     #[inline]
-    pub(in crate::engine) fn permit(&self, topic: TopicName) -> Result<PublishPermit, TopicName> {
+    pub(in crate::engine) fn permit(
+        &self,
+        topic: TopicName,
+        publication: &Publication,
+    ) -> Result<PublishPermit, TopicName> {
         match &self.known {
-            Some(known) => known.permit.again(topic),
+            Some(known) => known.permit.again(topic, publication),
             None => Err(topic),
         }
     }
@@ -46,14 +50,11 @@ impl Lane {
     /// Notes a permit that was given. It is kept when the same is asked for twice in a row, so
     /// that changing topics cost no memory.
     pub(in crate::engine) fn note(&mut self, permit: &PublishPermit) {
-        let Ok(permit) = permit.again(permit.topic().clone()) else {
-            return;
-        };
         // Whoever finds two topics of one hash gains nothing by it.
         let hash = RandomState::with_seeds(1, 2, 3, 4).hash_one(permit.topic().as_str());
         if std::mem::replace(&mut self.last, hash) == hash {
             self.known = Some(Box::new(Known {
-                permit,
+                permit: permit.kept(),
                 matches: SmallVec::new(),
                 generation: None,
             }));

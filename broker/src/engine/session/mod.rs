@@ -29,7 +29,7 @@ pub(super) use will::SessionWill;
 
 use super::input::ConnectionId;
 use super::limits::Limits;
-use super::policy::{Policy, Rights};
+use super::policy::{Credentials, Policy, Principal, Rights};
 use super::record::SessionNumber;
 use super::router::Room;
 use super::time::Time;
@@ -37,6 +37,7 @@ use certs::Subject;
 use protocol::Text;
 use protocol::delivery::{Inbound, Outbound};
 use protocol::packet::QoS;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -61,6 +62,9 @@ pub(super) struct Session {
     /// What the records call it.
     pub(super) number: SessionNumber,
     rights: OnceCell<Rights>,
+    /// What its device showed when it came last. Nothing as long as it has not come to us, and
+    /// where the policy does not ask.
+    credentials: Option<Arc<Credentials>>,
     pub(super) lane: Lane,
     /// How many seconds it outlives its connection, within the limit.
     pub(super) expiry: u32,
@@ -96,6 +100,7 @@ impl Session {
             key,
             number,
             rights: OnceCell::new(),
+            credentials: None,
             lane: Lane::default(),
             expiry: 0,
             is_lasting: false,
@@ -114,13 +119,22 @@ impl Session {
     /// What the policy in force lets it do; nothing if its client id is no longer permitted.
     /// Worked out when it is asked for first: who is away is seldom asked for its rights.
     #[inline]
-    pub(super) fn rights(&self, policy: &Policy) -> Option<&Rights> {
-        if let Some(rights) = self.rights.get() {
-            return Some(rights);
+    pub(super) fn rights(&self, policy: &Policy) -> Option<Cow<'_, Rights>> {
+        let known = self.rights.get();
+        if let Some(rights) = known.filter(|rights| rights.are_of(policy)) {
+            return Some(Cow::Borrowed(rights));
         }
         let SessionKey { subject, client_id } = &*self.key;
-        let rights = policy.rights(subject, client_id).ok()?;
-        Some(self.rights.get_or_init(|| rights))
+        let principal = Principal {
+            subject,
+            credentials: self.credentials.as_deref(),
+        };
+        let rights = policy.rights(principal, client_id).ok()?;
+        if known.is_some() {
+            // They are those of an earlier policy, until the session is judged again.
+            return Some(Cow::Owned(rights));
+        }
+        Some(Cow::Borrowed(self.rights.get_or_init(|| rights)))
     }
 
     /// The policy has changed, or it will be some time before the rights are needed again.
@@ -143,9 +157,10 @@ impl Session {
     }
 
     /// Takes rights by the policy in force.
-    pub(super) fn give_rights(&mut self, rights: Rights) {
+    pub(super) fn give_rights(&mut self, rights: Rights, credentials: Option<Arc<Credentials>>) {
         self.forget_rights();
         self.rights = OnceCell::from(rights);
+        self.credentials = credentials;
     }
 
     /// Since when its client is there or away.

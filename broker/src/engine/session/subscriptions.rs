@@ -65,7 +65,16 @@ impl Subscriptions {
         let place = self.place(permit.filter()).ok()?;
         let held = self.held.get_mut(place)?;
         held.grant.withholds = permit.is_partial();
-        Some(held.grant)
+        held.grant.qos = held.grant.qos.min(permit.qos_max());
+        let grant = held.grant;
+        for run in self
+            .runs
+            .iter_mut()
+            .filter(|run| run.filter == *permit.filter())
+        {
+            run.grant = grant;
+        }
+        Some(grant)
     }
 
     /// Gives back what more subscriptions would have taken.

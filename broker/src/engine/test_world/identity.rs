@@ -2,7 +2,7 @@
 
 use super::{expiring, publish};
 use crate::engine::message::Contents;
-use crate::engine::policy::{Policy, Rights, SubscribePermit};
+use crate::engine::policy::{Credentials, Policy, Principal, Publication, Rights, SubscribePermit};
 use crate::engine::{Message, SessionKey, Time};
 use certs::{Admission, RevocationSet, Subject, TrustDomain, VerifiedDevice, admit};
 use protocol::Text;
@@ -45,7 +45,7 @@ pub(crate) fn parse(rules: &str) -> Arc<Policy> {
 pub(crate) fn permit(filter: &str) -> SubscribePermit {
     static RIGHTS: LazyLock<Rights> = LazyLock::new(|| rights("dev-1"));
     RIGHTS
-        .permit_subscribe(&TopicFilter::parse(filter).unwrap())
+        .permit_subscribe(&TopicFilter::parse(filter).unwrap(), Time::default())
         .unwrap()
 }
 
@@ -58,7 +58,9 @@ pub(crate) fn message(
 ) -> Arc<Message> {
     static RIGHTS: LazyLock<Rights> = LazyLock::new(|| rights("dev-1"));
     let publish = publish(topic, payload, QoS::AtLeastOnce, 1);
-    let permit = RIGHTS.permit_publish(&publish.topic).unwrap();
+    let permit = RIGHTS
+        .permit_publish(&publish.topic, &Publication::PLAIN)
+        .unwrap();
     let client_id = Text::parse(device).unwrap();
     let publisher = Arc::new(SessionKey {
         subject: subject(device),
@@ -81,9 +83,18 @@ pub(crate) fn subject(device: &str) -> Subject {
 
 fn rights(device: &str) -> Rights {
     let policy = parse(&OPEN.replace(r#""$SYS/#""#, r#""$SYS/#", "$x/#""#));
-    policy
-        .rights(&subject(device), &Text::parse(device).unwrap())
-        .unwrap()
+    rights_by(&policy, device)
+}
+
+/// What a device may do under its id as client id.
+pub(crate) fn rights_by(policy: &Policy, device: &str) -> Rights {
+    let device = verified(device);
+    let principal = Principal {
+        subject: device.subject(),
+        credentials: Some(&Credentials::of(&device)),
+    };
+    let client_id = Text::parse(device.subject().id.as_str()).unwrap();
+    policy.rights(principal, &client_id).unwrap()
 }
 
 const NOT_BEFORE: u64 = 1_700_000_000;

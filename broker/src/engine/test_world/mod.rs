@@ -11,7 +11,7 @@ mod sequences;
 mod shards;
 mod words;
 
-pub(crate) use identity::{OPEN, message, parse, permit, proof_end, subject, verified};
+pub(crate) use identity::{OPEN, message, parse, permit, proof_end, rights_by, subject, verified};
 pub(crate) use packets::*;
 
 use super::{
@@ -171,6 +171,7 @@ impl World {
             connection,
             device,
             connect,
+            listener: None,
             nonce: 0xABCD,
         };
         self.input(Input::Connect(Box::new(arrival)));

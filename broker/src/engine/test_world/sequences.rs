@@ -382,12 +382,13 @@ impl Sequence {
     fn note_delivered(&mut self, device: &'static str, publish: &Publish) {
         let topic = &publish.topic;
         let filter = TopicFilter::parse(topic.as_str()).unwrap();
-        let rights = self.rights.entry(device).or_insert_with(|| {
-            let client_id = protocol::Text::parse(device).unwrap();
-            self.policy.rights(&subject(device), &client_id).unwrap()
-        });
+        let policy = &self.policy;
+        let rights = self
+            .rights
+            .entry(device)
+            .or_insert_with(|| rights_by(policy, device));
         assert!(
-            rights.permit_subscribe(&filter).is_some(),
+            rights.permit_subscribe(&filter, self.world.now).is_some(),
             "{device} got {topic}"
         );
         let Some(packet_id) = publish.packet_id else {
