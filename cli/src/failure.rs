@@ -25,6 +25,12 @@ impl Failure {
         }
     }
 
+    /// A failure of which all was said already.
+    pub(crate) fn silent(code: u8) -> Self {
+        let lines = Vec::new();
+        Self { code, lines }
+    }
+
     /// Several mistakes, a line each.
     pub(crate) fn mistakes<E: Error>(code: u8, mistakes: &[E]) -> Self {
         Self {

@@ -6,6 +6,7 @@ mod broker_admin;
 mod broker_commands;
 mod failure;
 mod logging;
+mod policy_commands;
 mod provisioning_commands;
 mod publish;
 mod revocation_commands;
@@ -54,6 +55,8 @@ enum Command {
     #[command(subcommand)]
     Registry(revocation_commands::RegistryCommand),
     #[command(subcommand)]
+    Policy(policy_commands::PolicyCommand),
+    #[command(subcommand)]
     Storage(storage_commands::StorageCommand),
     Pub(publish::PubArgs),
     #[command(subcommand)]
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Device(command) => provisioning_commands::run_device(command),
         Command::Crl(command) => revocation_commands::run_crl(command),
         Command::Registry(command) => revocation_commands::run_registry(command),
+        Command::Policy(command) => policy_commands::run(command),
         Command::Storage(command) => storage_commands::run(command),
         Command::Bench(command) => bench::run(command),
         Command::Pub(args) => runtime()?.block_on(publish::run(args)),

@@ -252,6 +252,7 @@ impl Engine {
         let number = SessionNumber(self.next_session);
         self.next_session += 1;
         let mut session = Session::new(Arc::new(key), number, &self.limits);
+        session.note_judged(self.rejudging.version());
         session.expiry = expiry;
         session.is_lasting = expiry > 0;
         if session.is_lasting {
@@ -273,7 +274,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        session.give_rights(granted.rights, Some(granted.credentials));
+        let asked = self.policy.asks_credentials();
+        session.give_rights(granted.rights, asked.then_some(granted.credentials));
         session.outbound.open(window);
         // A client of 3.1.1 is not told how many it may have under way.
         session.inbound.resume(match connect.version {

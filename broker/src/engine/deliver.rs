@@ -41,6 +41,7 @@ impl Engine {
 
     /// Sends again what is due, then what waits, as far as the client takes it.
     pub(super) fn pump(&mut self, id: SessionId) {
+        self.catch_up(id);
         if self.sessions.get(id).is_none_or(Session::owes_nothing) {
             return;
         }
@@ -50,8 +51,8 @@ impl Engine {
                 return;
             };
             let message = &pending.message;
-            let withheld =
-                judged == Judged::Anew && !session.may_receive(&self.policy, message, self.now);
+            let is_asked = judged == Judged::Anew || self.policy.has_windows();
+            let withheld = is_asked && !session.may_receive(&self.policy, message, self.now);
             if message.is_expired(self.now) {
                 self.counters.dropped_expired += 1;
                 self.settle(id, pending.number);

@@ -6,11 +6,11 @@
 use super::close_reason::CloseReason;
 use super::deadlines::Deadline;
 use super::message::Message;
-use super::policy::Publication;
+use super::policy::{Publication, without_stamp};
 use super::record::Record;
 use super::session::{Presence, Session, SessionId};
 use super::{ConnectionId, Engine};
-use protocol::packet::Disconnect;
+use protocol::packet::{Disconnect, PropertiesTooLong, Will};
 use protocol::{ProtocolError, ReasonCode};
 use std::sync::Arc;
 
@@ -131,6 +131,22 @@ impl Engine {
             self.counters.wills_denied += 1;
             return;
         };
+        let stamp = self.stamp(id, &permit);
+        let told = stamp.map_or_else(
+            || without_stamp(&will.forwarded),
+            |stamp| stamp.put_on(&will.forwarded),
+        );
+        let will = match told {
+            None => will,
+            Some(Ok(forwarded)) => Arc::new(Will {
+                forwarded,
+                ..(*will).clone()
+            }),
+            Some(Err(PropertiesTooLong)) => {
+                self.counters.wills_denied += 1;
+                return;
+            }
+        };
         let message = Message::of_will(permit, &will, self.now);
         if message.retain() && !message.payload().is_empty() {
             let (len, device) = (message.payload().len(), &session.key.subject);
@@ -148,7 +164,7 @@ impl Engine {
         drop(self.take_will(id));
     }
 
-    fn take_will(&mut self, id: SessionId) -> Option<Arc<protocol::packet::Will>> {
+    fn take_will(&mut self, id: SessionId) -> Option<Arc<Will>> {
         let session = self.sessions.get_mut(id)?;
         let will = session.will.take()?;
         if let Some(due) = will.due {

@@ -51,6 +51,7 @@ use ahash::RandomState;
 use deadlines::Deadlines;
 use durable::{Beginning, Forwards};
 use policy::Policy;
+use policy_change::Rejudging;
 use protocol::ProtocolError;
 use protocol::packet::Packet;
 use route::Scratch;
@@ -75,6 +76,7 @@ pub struct ShardPlace {
 pub struct Engine {
     limits: Limits,
     policy: Arc<Policy>,
+    rejudging: Rejudging,
     shard: ShardPlace,
     /// The time of the input being handled.
     now: Time,
@@ -114,6 +116,7 @@ impl Engine {
             pauses: Pauses::new(hasher),
             limits,
             policy,
+            rejudging: Rejudging::default(),
             shard,
             now: Time::default(),
             started: None,
@@ -158,6 +161,9 @@ impl Engine {
             Input::Tick => self.tick(),
             Input::Shutdown => self.shut_down(),
         }
+        if self.rejudging.is_under_way() {
+            self.rejudge_some();
+        }
     }
 
     /// Hands over the effects of all inputs handled since the last time, and takes `into`, which
@@ -168,8 +174,8 @@ impl Engine {
 
     /// When [`Input::Tick`] is due, if nothing else happens.
     pub fn deadline(&self) -> Option<Time> {
-        let begins = self.beginning.is_due() || self.forwards.has_repeated();
-        let begin = begins.then(Time::default);
+        let goes_on = self.forwards.has_repeated() || self.rejudging.is_under_way();
+        let begin = (goes_on || self.beginning.is_due()).then(Time::default);
         [begin, self.deadlines.next(), self.retained.deadline()]
             .into_iter()
             .flatten()
@@ -210,6 +216,7 @@ impl Engine {
         let Some(id) = self.sessions.of_connection(connection) else {
             return;
         };
+        self.catch_up(id);
         for packet in packets {
             // One of them may have ended the connection: nothing behind it counts.
             let session = self.sessions.get(id);

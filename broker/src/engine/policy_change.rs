@@ -1,32 +1,99 @@
 //! A new policy: every session is judged again, whether its client is there or not.
 //!
-//! From here on nothing is routed by a permit of the old one. What waits is judged when its turn
-//! comes.
+//! It is in force at once: nothing is routed, delivered or published by a permit of the old one.
+//! What is left of that, subscriptions and sessions no longer permitted, is cleared a few sessions
+//! a turn, and of a session at the latest when its client is heard.
 
 use super::Engine;
 use super::close_reason::CloseReason;
 use super::policy::Policy;
 use super::session::SessionId;
 use protocol::topic::TopicFilter;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Tells policies apart, in the order in which they came into force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PolicyVersion(u64);
+
+/// Which sessions the policy in force has yet to judge.
+#[derive(Debug, Default)]
+pub(super) struct Rejudging {
+    version: PolicyVersion,
+    /// The places where they are.
+    left: Range<usize>,
+}
+
+/// What a policy that is not in force would cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Sessions whose client ids it does not permit.
+    pub sessions: usize,
+    /// Those of them whose clients are connected.
+    pub connections: usize,
+    /// Subscriptions that it does not permit, of sessions that stay.
+    pub subscriptions: usize,
+}
+
+/// How many sessions and subscriptions are judged in a turn; one session may exceed it.
+const JUDGED_LEN_MAX: usize = 256;
+/// How many places are looked at in a turn.
+const PLACES_LEN_MAX: usize = 4096;
+
+impl Rejudging {
+    #[inline]
+    pub(super) fn version(&self) -> PolicyVersion {
+        self.version
+    }
+
+    #[inline]
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.left.is_empty()
+    }
+}
 
 impl Engine {
     /// Puts a policy into force.
     pub(super) fn change_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
-        let ids: Vec<SessionId> = self.sessions.iter().map(|(id, _)| id).collect();
-        for id in ids {
-            self.judge_session(id);
+        self.rejudging.version.0 += 1;
+        self.rejudging.left = 0..self.sessions.places_len();
+    }
+
+    /// Judges some of the sessions that are left.
+    pub(super) fn rejudge_some(&mut self) {
+        let mut judged = 0;
+        for _ in 0..PLACES_LEN_MAX {
+            if judged >= JUDGED_LEN_MAX {
+                return;
+            }
+            let Some(place) = self.rejudging.left.next() else {
+                return;
+            };
+            judged += self.catch_up(SessionId(place));
         }
     }
 
-    fn judge_session(&mut self, id: SessionId) {
+    /// Judges a session, unless the policy in force has. How much there was to judge.
+    #[inline]
+    pub(super) fn catch_up(&mut self, id: SessionId) -> usize {
+        let version = self.rejudging.version;
+        match self.sessions.get(id) {
+            Some(session) if !session.is_judged(version) => self.judge_session(id),
+            Some(_) | None => 0,
+        }
+    }
+
+    fn judge_session(&mut self, id: SessionId) -> usize {
+        let version = self.rejudging.version;
         let Some(session) = self.sessions.get_mut(id) else {
-            return;
+            return 0;
         };
+        session.note_judged(version);
         session.forget_rights();
         if session.rights(&self.policy).is_none() {
-            return self.forbid_session(id);
+            self.forbid_session(id);
+            return 1;
         }
         session.queue.judge_anew();
         let filters: Vec<TopicFilter> = session
@@ -34,13 +101,30 @@ impl Engine {
             .iter()
             .map(|(filter, _)| filter.clone())
             .collect();
-        for filter in filters {
-            self.judge_subscription(id, &filter);
+        for filter in &filters {
+            self.judge_subscription(id, filter);
+        }
+        if self.has_nothing_left(id, filters.len()) {
+            self.close(id, CloseReason::PolicyChanged);
         }
         let session = self.sessions.get_mut(id);
         if let Some(away) = session.filter(|session| session.connected().is_none()) {
             away.forget_rights();
         }
+        1 + filters.len()
+    }
+
+    /// Whether the client of a session that had subscriptions has none now, and nothing that it
+    /// could publish: it is told, for it would wait in vain.
+    fn has_nothing_left(&self, id: SessionId, subscriptions_len: usize) -> bool {
+        let session = self.sessions.get(id);
+        let here = session.filter(|session| session.connected().is_some());
+        subscriptions_len > 0
+            && here.is_some_and(|session| {
+                let rights = session.rights(&self.policy);
+                session.subscriptions.len() == 0
+                    && rights.is_none_or(|rights| !rights.publishes_anything())
+            })
     }
 
     /// Ends a session whose client id is no longer one the device may use. Nothing of it stays:
@@ -64,6 +148,28 @@ impl Engine {
         if let Some(grant) = session.subscriptions.judge(&permit) {
             self.router.subscribe(id, &permit, grant);
         }
+    }
+
+    /// What a policy would cut if it came into force now.
+    pub fn would_cut(&self, policy: &Policy) -> Cut {
+        let mut cut = Cut::default();
+        for (_, session) in self.sessions.iter() {
+            let rights = session.rights_by(policy);
+            let is_here = usize::from(session.connected().is_some());
+            match rights {
+                None => {
+                    cut.sessions += 1;
+                    cut.connections += is_here;
+                }
+                Some(rights) => {
+                    let filters = session.subscriptions.iter();
+                    cut.subscriptions += filters
+                        .filter(|(filter, _)| rights.keep_subscription(filter).is_none())
+                        .count();
+                }
+            }
+        }
+        cut
     }
 }
 

@@ -5,14 +5,16 @@
 
 use super::close_reason::CloseReason;
 use super::message::{Contents, Message};
-use super::policy::{Publication, PublishPermit};
+use super::policy::{Publication, PublishPermit, Stamp, without_stamp};
 use super::record::{Reach, Record};
 use super::route::{Scratch, is_owed};
 use super::session::SessionId;
 use super::{After, Engine};
 use protocol::ReasonCode;
 use protocol::delivery::Received;
-use protocol::packet::{Ack, Packet, PacketId, Publish, QoS, Version};
+use protocol::packet::{
+    Ack, Packet, PacketId, PropertiesTooLong, Publish, PublishProperties, QoS, Version,
+};
 use protocol::topic::TopicName;
 use std::sync::Arc;
 
@@ -110,6 +112,7 @@ impl Engine {
             at: self.now,
         };
         let permit = self.permit(id, topic, &publication)?;
+        let properties = self.tell_publisher(id, &permit, properties)?;
         if retain && !payload.is_empty() {
             self.admit_retained(id, permit.topic(), payload.len())?;
         }
@@ -159,6 +162,39 @@ impl Engine {
         };
         session.lane.note(&permit);
         Ok(permit)
+    }
+
+    /// Takes out what a client says of the publisher, for only we say that, and says it where a
+    /// rule asks for it.
+    #[inline]
+    fn tell_publisher(
+        &self,
+        id: SessionId,
+        permit: &PublishPermit,
+        properties: Option<Box<PublishProperties>>,
+    ) -> Result<Option<Box<PublishProperties>>, Refusal> {
+        if properties.is_none() && !permit.stamps() {
+            return Ok(None);
+        }
+        let mut properties = properties.unwrap_or_default();
+        let stamp = self.stamp(id, permit);
+        if let Some(told) = stamp.map_or_else(
+            || without_stamp(&properties.forwarded),
+            |stamp| stamp.put_on(&properties.forwarded),
+        ) {
+            properties.forwarded = told.map_err(|PropertiesTooLong| Refusal {
+                topic: permit.topic().clone(),
+                reason: ReasonCode::PacketTooLarge,
+            })?;
+        }
+        Ok(Some(properties))
+    }
+
+    /// What is to be said of a publisher, if a rule asks for it.
+    pub(super) fn stamp(&self, id: SessionId, permit: &PublishPermit) -> Option<Stamp> {
+        let session = self.sessions.get(id).filter(|_| permit.stamps())?;
+        let serial = session.credentials().and_then(|it| it.serial.as_deref());
+        Some(Stamp::new(&session.key.subject, serial, self.now))
     }
 
     fn admit_retained(

@@ -108,7 +108,8 @@ impl Engine {
         if message.is_expired(self.now) || is_own {
             return;
         }
-        if grant.withholds && !session.may_receive(&self.policy, message, self.now) {
+        let is_asked = grant.withholds || !session.is_judged(self.rejudging.version());
+        if is_asked && !session.may_receive(&self.policy, message, self.now) {
             self.counters.dropped_withheld += 1;
             return;
         }

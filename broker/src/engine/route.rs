@@ -5,6 +5,7 @@
 
 use super::message::{Delivery, Message, SubscriptionIds};
 use super::policy::Policy;
+use super::policy_change::PolicyVersion;
 use super::record::{MessageNumber, Reach, Record, Target};
 use super::router::{Grant, Room};
 use super::session::{Pending, Session, SessionId};
@@ -39,6 +40,7 @@ struct Receiver {
 pub(super) struct Offer<'a> {
     pub(super) message: &'a Message,
     pub(super) policy: &'a Policy,
+    pub(super) version: PolicyVersion,
     pub(super) now: Time,
 }
 
@@ -156,6 +158,7 @@ impl Engine {
         let offer = Offer {
             message,
             policy: &self.policy,
+            version: self.rejudging.version(),
             now: self.now,
         };
         let mut found = Found::default();
@@ -199,7 +202,7 @@ impl Engine {
         let (id, _) = *matches.first()?;
         let session = self.sessions.get(id)?;
         let mut receiver = Receiver::nothing(id);
-        let mut is_partial = false;
+        let mut is_partial = !session.is_judged(self.rejudging.version());
         let mut is_granted = false;
         for (_, grant) in matches {
             if grant.no_local && from == Some(id) {
@@ -376,11 +379,13 @@ impl Session {
         let Offer {
             message,
             policy,
+            version,
             now,
         } = *offer;
         let qos = grant.qos.min(message.qos());
         let room = self.room(qos, message.payload().len())?;
-        let permitted = !grant.withholds || self.may_receive(policy, message, now);
+        let is_asked = grant.withholds || !self.is_judged(version);
+        let permitted = !is_asked || self.may_receive(policy, message, now);
         let delivery = Delivery {
             message,
             qos,
@@ -395,8 +400,15 @@ impl Session {
     /// It is asked where a permit for a filter does not say all: where it withholds a part of
     /// the filter, and where it was given by an earlier policy.
     pub(super) fn may_receive(&self, policy: &Policy, message: &Message, now: Time) -> bool {
+        let is_known = self.connected().is_some() || self.credentials().is_some();
         let rights = self.rights(policy);
-        rights.is_some_and(|rights| rights.may_receive(message.topic(), now))
+        rights.is_some_and(|rights| {
+            if is_known {
+                rights.may_receive(message.topic(), now)
+            } else {
+                rights.may_wait(message.topic(), now)
+            }
+        })
     }
 }
 

@@ -56,6 +56,7 @@ impl Engine {
         let offer = Offer {
             message: &pending.message,
             policy: &self.policy,
+            version: self.rejudging.version(),
             now: self.now,
         };
         let picked = pending.share.as_deref().and_then(|filter| {

@@ -14,6 +14,7 @@ mod permit;
 mod principal;
 mod rights;
 mod rule;
+mod stamp;
 mod template;
 mod window;
 mod written;
@@ -24,6 +25,7 @@ pub use permit::{PublishPermit, SubscribePermit};
 pub use principal::{Attributes, Credentials, Entry, Principal};
 pub use rights::{Publication, Rights};
 pub use rule::{Origin, Rule};
+pub(super) use stamp::{Stamp, without_stamp};
 pub(crate) use written::{List, Tables, parsed, table};
 
 use glob::{ClientIdPattern, Glob};
@@ -108,9 +110,16 @@ impl Policy {
         &self.index().rules
     }
 
-    /// Whether anything in it depends on the certificate beyond the id, or on the listener.
+    /// Whether anything in it depends on the certificate beyond the id, or on the listener, or
+    /// tells the certificate.
     pub fn asks_credentials(&self) -> bool {
         self.index().asks_credentials
+    }
+
+    /// Whether what it permits changes with the hour.
+    #[inline]
+    pub fn has_windows(&self) -> bool {
+        self.index().has_windows
     }
 
     /// Whether this is the other one, or a clone of it.

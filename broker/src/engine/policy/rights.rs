@@ -3,7 +3,7 @@
 //! Only here is a permit made. Nothing is permitted unless an allow covers all of it, and a deny
 //! wins: it refuses, or where it covers only a part of a subscription, it withholds that part.
 
-use super::index::{Applicable, Certainty, Clause, Effect, Found, Index};
+use super::index::{Applicable, Certainty, Clause, Effect, Found, Index, RuleSet};
 use super::permit::{PublishPermit, Scope, SubscribePermit};
 use super::rule::{Limits, Rule};
 use super::template::Value;
@@ -90,7 +90,7 @@ impl Rights {
         }
         let mut judgement = Judgement::new(publication);
         self.find(Action::Publish, topic, |clause, rule| {
-            judgement.heed(clause.effect, rule);
+            judgement.heed(clause, rule);
         });
         let scope = judgement.finish()?;
         Some(PublishPermit {
@@ -116,10 +116,27 @@ impl Rights {
     pub fn may_receive(&self, topic: &TopicName, now: Time) -> bool {
         let (mut allowed, mut denied) = (false, false);
         self.find(Action::Subscribe, topic, |clause, rule| {
-            if rule.is_open(now) {
+            if clause.is_plain || rule.is_open(now) {
                 match clause.effect {
                     Effect::Allow => allowed = true,
                     Effect::Deny => denied = true,
+                }
+            }
+        });
+        allowed && !denied
+    }
+
+    /// Whether what is published to `topic` may wait for somebody who is away: it is judged again
+    /// when that is here, and then all is known.
+    pub fn may_wait(&self, topic: &TopicName, now: Time) -> bool {
+        let (mut allowed, mut denied) = (false, false);
+        let index = self.index();
+        index.subscribe.matching(topic, self.own(), &mut |found| {
+            let rule = index.rules.get(found.clause.rule);
+            if rule.is_some_and(|rule| rule.is_open(now)) {
+                match found.clause.effect {
+                    Effect::Allow => allowed |= found.certainty != Certainty::Unfit,
+                    Effect::Deny => denied |= self.surely_denies(found),
                 }
             }
         });
@@ -140,7 +157,7 @@ impl Rights {
         let mut qos_max = None;
         let (mut is_steady, mut is_denied) = (false, false);
         let tree = &self.index().subscribe;
-        tree.including(filter, &self.0.values, &mut |found| {
+        tree.including(filter, self.own(), &mut |found| {
             let Some(rule) = self.index().rules.get(found.clause.rule) else {
                 return;
             };
@@ -157,7 +174,7 @@ impl Rights {
         });
         let qos_max = qos_max.filter(|_| !is_denied)?;
         let mut is_partial = !is_steady;
-        tree.overlapping(filter, &self.0.values, &mut |found| {
+        tree.overlapping(filter, self.own(), &mut |found| {
             let is_deny = found.clause.effect == Effect::Deny;
             is_partial |= is_deny && applicable.is_possible(found.clause.rule);
         });
@@ -179,7 +196,7 @@ impl Rights {
         let index = self.index();
         index
             .tree(action)
-            .matching(topic, &self.0.values, &mut |found| {
+            .matching(topic, self.own(), &mut |found| {
                 let holds = match found.clause.effect {
                     Effect::Allow => self.is_sure(found),
                     Effect::Deny => self.denies(found),
@@ -212,6 +229,11 @@ impl Rights {
 
     fn surely_denies(&self, found: Found) -> bool {
         found.certainty != Certainty::Unknown && self.0.applicable.is_certain(found.clause.rule)
+    }
+
+    /// The rules and the values that a search is about.
+    pub(super) fn own(&self) -> (&RuleSet, &[Value]) {
+        (self.0.applicable.possible(), &self.0.values)
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -253,7 +275,14 @@ impl<'p> Judgement<'p> {
     }
 
     #[inline]
-    fn heed(&mut self, effect: Effect, rule: &Rule) {
+    fn heed(&mut self, clause: Clause, rule: &Rule) {
+        if clause.is_plain {
+            match clause.effect {
+                Effect::Allow => self.allowed = true,
+                Effect::Deny => self.denied = true,
+            }
+            return;
+        }
         if let Some(until) = rule.unchanged_until(self.publication.at) {
             self.is_plain = false;
             self.scope.until = Some(self.scope.until.map_or(until, |other| other.min(until)));
@@ -261,7 +290,7 @@ impl<'p> Judgement<'p> {
         if !rule.is_open(self.publication.at) {
             return;
         }
-        match effect {
+        match clause.effect {
             Effect::Deny => self.denied = true,
             Effect::Allow if rule.limits == Limits::default() => self.allow(rule),
             Effect::Allow => {

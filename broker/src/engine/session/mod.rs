@@ -30,6 +30,7 @@ pub(super) use will::SessionWill;
 use super::input::ConnectionId;
 use super::limits::Limits;
 use super::policy::{Credentials, Policy, Principal, Rights};
+use super::policy_change::PolicyVersion;
 use super::record::SessionNumber;
 use super::router::Room;
 use super::time::Time;
@@ -65,6 +66,9 @@ pub(super) struct Session {
     /// What its device showed when it came last. Nothing as long as it has not come to us, and
     /// where the policy does not ask.
     credentials: Option<Arc<Credentials>>,
+    /// By which policy its subscriptions and what waits for it were judged last. Nothing if that
+    /// is to be done again in any case.
+    judged: Option<PolicyVersion>,
     pub(super) lane: Lane,
     /// How many seconds it outlives its connection, within the limit.
     pub(super) expiry: u32,
@@ -101,6 +105,7 @@ impl Session {
             number,
             rights: OnceCell::new(),
             credentials: None,
+            judged: Some(PolicyVersion::default()),
             lane: Lane::default(),
             expiry: 0,
             is_lasting: false,
@@ -124,17 +129,22 @@ impl Session {
         if let Some(rights) = known.filter(|rights| rights.are_of(policy)) {
             return Some(Cow::Borrowed(rights));
         }
-        let SessionKey { subject, client_id } = &*self.key;
-        let principal = Principal {
-            subject,
-            credentials: self.credentials.as_deref(),
-        };
-        let rights = policy.rights(principal, client_id).ok()?;
+        let rights = self.rights_by(policy)?;
         if known.is_some() {
             // They are those of an earlier policy, until the session is judged again.
             return Some(Cow::Owned(rights));
         }
         Some(Cow::Borrowed(self.rights.get_or_init(|| rights)))
+    }
+
+    /// What a policy, in force or not, would let it do.
+    pub(super) fn rights_by(&self, policy: &Policy) -> Option<Rights> {
+        let SessionKey { subject, client_id } = &*self.key;
+        let principal = Principal {
+            subject,
+            credentials: self.credentials.as_deref(),
+        };
+        policy.rights(principal, client_id).ok()
     }
 
     /// The policy has changed, or it will be some time before the rights are needed again.
@@ -160,6 +170,9 @@ impl Session {
     pub(super) fn give_rights(&mut self, rights: Rights, credentials: Option<Arc<Credentials>>) {
         self.forget_rights();
         self.rights = OnceCell::from(rights);
+        if self.credentials != credentials {
+            self.judged = None;
+        }
         self.credentials = credentials;
     }
 
@@ -169,6 +182,22 @@ impl Session {
             Presence::Here(connected) => connected.since,
             Presence::Away(ends_at) => ends_at.before_seconds(self.expiry),
         }
+    }
+
+    /// What its device showed when it came last, as far as it is kept.
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_deref()
+    }
+
+    /// Whether it was judged by this policy.
+    #[inline]
+    pub(super) fn is_judged(&self, by: PolicyVersion) -> bool {
+        self.judged == Some(by)
+    }
+
+    /// It is judged by this policy now.
+    pub(super) fn note_judged(&mut self, by: PolicyVersion) {
+        self.judged = Some(by);
     }
 
     pub(super) fn connected(&self) -> Option<&Connected> {

@@ -60,6 +60,11 @@ impl Sessions {
             .map(|(place, session)| (SessionId(place), session.as_ref()))
     }
 
+    /// How many places there are; one that is not empty now may be later.
+    pub(in crate::engine) fn places_len(&self) -> usize {
+        self.all.capacity()
+    }
+
     /// Those that are connected, always in the same order for the same history.
     pub(in crate::engine) fn connected(&self) -> impl Iterator<Item = SessionId> {
         self.iter()

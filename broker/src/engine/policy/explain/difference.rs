@@ -119,7 +119,7 @@ impl Rights {
         let index = self.index();
         let tree = index.tree(*action);
         let (mut allows, mut is_denied) = (Vec::new(), false);
-        tree.including(filter, self.values(), &mut |found| {
+        tree.including(filter, self.own(), &mut |found| {
             let Some(rule) = index.rules.get(found.clause.rule) else {
                 return;
             };
@@ -138,7 +138,7 @@ impl Rights {
         } else {
             allows.into_iter().collect()
         };
-        tree.overlapping(filter, self.values(), &mut |found| {
+        tree.overlapping(filter, self.own(), &mut |found| {
             let grant = index.grant(*action, found.clause);
             let rule = index.rules.get(found.clause.rule);
             let (Some(grant), Some(rule)) = (grant, rule) else {

@@ -381,4 +381,51 @@ mod tests {
         let nothing = Expectations::parse("tests.toml", "").unwrap_err();
         assert!(nothing[0].to_string().contains("expects nothing"));
     }
+
+    /// The blocks in the documentation that begin with this line.
+    fn documented(fence: &str) -> Vec<String> {
+        let documentation = include_str!("../../../../../docs/policy.md");
+        let begins = format!("```{fence}\n");
+        let blocks = documentation.split(&begins).skip(1);
+        blocks
+            .map(|rest| rest.split("```").next().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn what_the_documentation_shows_is_so() {
+        let policies: Vec<Policy> = documented("toml")
+            .iter()
+            .map(|text| Policy::parse("policy.toml", text).unwrap())
+            .collect();
+        assert_eq!(policies.len(), 3);
+        let tables = documented("toml expectations");
+        assert_eq!(tables.len(), 1);
+        let outcomes = Expectations::parse("tests.toml", &tables[0])
+            .unwrap()
+            .judge(&policies[0]);
+        assert_eq!(outcomes.len(), 11);
+        for outcome in outcomes {
+            assert!(outcome.is_met, "{}: {}", outcome.name, outcome.decision);
+        }
+        let said = documented("console").concat();
+        let asked = said.lines().filter(|line| line.starts_with('$'));
+        let answers: Vec<&str> = said.lines().filter(|line| !line.starts_with('$')).collect();
+        for (question, answer) in asked.zip(answers) {
+            let words: Vec<&str> = question.split(' ').collect();
+            let subject = Subject {
+                kind: Kind::Device,
+                id: DeviceId::parse(words[7]).unwrap(),
+            };
+            let principal = Principal {
+                subject: &subject,
+                credentials: Some(&Credentials::default()),
+            };
+            let topic = TopicName::parse(words[9]).unwrap();
+            let client_id = Text::parse(words[7]).unwrap();
+            let question = Question::Publish(&topic, Publication::PLAIN);
+            let decision = policies[0].explain(principal, &client_id, question);
+            assert_eq!(decision.to_string(), answer);
+        }
+    }
 }

@@ -140,7 +140,7 @@ impl Rights {
     ) -> Decision {
         let tree = &self.index().subscribe;
         let (mut including, mut overlapping) = (Vec::new(), Vec::new());
-        tree.including(filter, self.values(), &mut |found| {
+        tree.including(filter, self.own(), &mut |found| {
             let rule = self.index().rules.get(found.clause.rule);
             let holds = match found.clause.effect {
                 Effect::Allow => self.is_sure(found),
@@ -150,7 +150,7 @@ impl Rights {
                 including.push(found.clause);
             }
         });
-        tree.overlapping(filter, self.values(), &mut |found| {
+        tree.overlapping(filter, self.own(), &mut |found| {
             if found.clause.effect == Effect::Deny && self.denies(found) {
                 overlapping.push(found.clause);
             }

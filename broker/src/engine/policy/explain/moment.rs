@@ -1,6 +1,7 @@
 //! Moment: a time as a person writes it, in UTC.
 
 use crate::engine::time::Time;
+use std::fmt;
 use std::str::FromStr;
 
 /// A time that was written as `2026-01-05T09:30:00Z`; seconds and the `Z` may be left out.
@@ -14,6 +15,40 @@ impl FromStr for Moment {
         read(text)
             .map(Self)
             .ok_or_else(|| InvalidMoment(text.into()))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.millis();
+        let seconds = millis / 1000;
+        let (year, month, day) = date(seconds / 86_400);
+        let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}",
+            seconds % 60
+        )?;
+        match millis % 1000 {
+            0 => f.write_str("Z"),
+            fraction => write!(f, ".{fraction:03}Z"),
+        }
+    }
+}
+
+/// The inverse of [`days`], by eras of 400 years.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era;
+    match month {
+        0..10 => (year, month + 3, day),
+        _ => (year + 1, month - 9, day),
     }
 }
 
@@ -68,6 +103,16 @@ pub struct InvalidMoment(String);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for day in 0..200_000 {
+            let moment = Moment(Time::from_millis(day * 86_400_000 + 3_723_000));
+            let written = moment.to_string();
+            assert!(written.ends_with("T01:02:03Z"), "{written}");
+            assert_eq!(written.parse(), Ok(moment), "{written}");
+        }
+    }
 
     #[test]
     fn a_moment_is_read_in_utc() {

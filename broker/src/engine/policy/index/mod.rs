@@ -13,7 +13,7 @@ pub(super) use tree::{Certainty, Found, Tree};
 use super::Action;
 use super::group::{Fit, Selector};
 use super::principal::{Entry, Principal};
-use super::rule::{Filters, Grant, Rule, Subjects};
+use super::rule::{Filters, Grant, Limits, Rule, Subjects};
 use super::template::{Value, Variable};
 use audience::Audience;
 use protocol::{ReasonCode, Text};
@@ -29,6 +29,8 @@ pub(super) struct Index {
     /// The variables of all filters, each once.
     variables: Vec<Variable>,
     audience: Audience,
+    /// Whether any rule is in force at some times only.
+    pub(super) has_windows: bool,
     /// The rules that say something about client ids.
     pub(super) stating_client_ids: Vec<usize>,
     /// Whether anything depends on the certificate or the listener.
@@ -42,6 +44,8 @@ pub(super) struct Clause {
     pub(super) effect: Effect,
     /// Its place among the filters of this kind of the rule.
     pub(super) place: usize,
+    /// Whether nothing else about the rule matters: it has no hours, no limits, no stamp.
+    pub(super) is_plain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +72,7 @@ impl Index {
                 (&mut publish, &rule.publish),
                 (&mut subscribe, &rule.subscribe),
             ] {
-                for (clause, grant) in clauses(number, filters) {
+                for (clause, grant) in clauses((number, rule.is_plain()), filters) {
                     note(grant, &mut variables);
                     let slot = |variable: &Variable| {
                         let place = variables.iter().position(|known| known == variable);
@@ -91,6 +95,7 @@ impl Index {
                 .filter(|(_, rule)| rule.client_ids.is_some())
                 .map(|(number, _)| number)
                 .collect(),
+            has_windows: rules.iter().any(|rule| !rule.windows.is_empty()),
             variables,
             rules,
             denial,
@@ -178,7 +183,9 @@ impl Index {
     /// All filters of one kind of act, with the rules they are in.
     pub(super) fn clauses(&self, action: Action) -> impl Iterator<Item = (Clause, &Grant)> {
         let rules = self.rules.iter().enumerate();
-        rules.flat_map(move |(number, rule)| clauses(number, rule.filters(action)))
+        rules.flat_map(move |(number, rule)| {
+            clauses((number, rule.is_plain()), rule.filters(action))
+        })
     }
 
     /// What stands for a variable, of those that are in a filter.
@@ -190,13 +197,17 @@ impl Index {
 }
 
 impl Applicable {
+    /// Those that are or may be for it.
+    pub(super) fn possible(&self) -> &RuleSet {
+        self.possible.as_ref().unwrap_or(&self.certain)
+    }
+
     pub(super) fn is_certain(&self, rule: usize) -> bool {
         self.certain.contains(rule)
     }
 
     pub(super) fn is_possible(&self, rule: usize) -> bool {
-        let possible = self.possible.as_ref().unwrap_or(&self.certain);
-        possible.contains(rule)
+        self.possible().contains(rule)
     }
 }
 
@@ -221,6 +232,11 @@ impl Rule {
         is_one.into()
     }
 
+    fn is_plain(&self) -> bool {
+        self.windows.is_empty() && !self.stamps && self.limits == Limits::default()
+    }
+
+    /// Whether anything depends on what only somebody who is here can show.
     fn asks_credentials(&self) -> bool {
         let asks = |selector: &Selector| match selector {
             Selector::Group(group) => group.asks_credentials(),
@@ -230,17 +246,21 @@ impl Rule {
             Subjects::Everyone => false,
             Subjects::AnyOf(selectors) => selectors.iter().any(asks),
         };
-        selects || self.listeners.is_some()
+        selects || self.listeners.is_some() || self.stamps
     }
 }
 
-fn clauses(rule: usize, filters: &Filters) -> impl Iterator<Item = (Clause, &Grant)> {
+fn clauses(
+    (rule, is_plain): (usize, bool),
+    filters: &Filters,
+) -> impl Iterator<Item = (Clause, &Grant)> {
     let numbered = move |effect, grants: &'_ [Grant]| {
         (0..grants.len())
             .map(move |place| Clause {
                 rule,
                 effect,
                 place,
+                is_plain,
             })
             .collect::<Vec<_>>()
     };

@@ -3,7 +3,7 @@
 //! A search costs what lies on the way of the topic, not what else is in the policy. It says of
 //! every filter found whether it covers what was asked for sure.
 
-use super::Clause;
+use super::{Clause, RuleSet};
 use crate::engine::policy::template::{Template, Value};
 use ahash::AHasher;
 use protocol::topic::{TopicFilter, TopicName};
@@ -160,11 +160,12 @@ impl Tree {
     pub(in crate::engine::policy) fn matching(
         &self,
         topic: &TopicName,
-        values: &[Value],
+        (rules, values): (&RuleSet, &[Value]),
         found: &mut impl FnMut(Found),
     ) {
         let search = Search {
             tree: self,
+            rules,
             values,
             is_reserved: topic.is_reserved(),
         };
@@ -175,12 +176,13 @@ impl Tree {
     pub(in crate::engine::policy) fn including(
         &self,
         filter: &TopicFilter,
-        values: &[Value],
+        (rules, values): (&RuleSet, &[Value]),
         found: &mut impl FnMut(Found),
     ) {
         let pattern = pattern(filter);
         let search = Search {
             tree: self,
+            rules,
             values,
             is_reserved: pattern.starts_with('$'),
         };
@@ -188,7 +190,7 @@ impl Tree {
         if pattern == "#"
             && let Some(below) = search.node(ROOT).plus.map(|plus| search.node(plus))
         {
-            sure(&below.hashes, found);
+            search.sure(&below.hashes, found);
         }
         search.filter(ROOT, Some(pattern), found);
     }
@@ -197,12 +199,13 @@ impl Tree {
     pub(in crate::engine::policy) fn overlapping(
         &self,
         filter: &TopicFilter,
-        values: &[Value],
+        (rules, values): (&RuleSet, &[Value]),
         found: &mut impl FnMut(Found),
     ) {
         let pattern = pattern(filter);
         let search = Search {
             tree: self,
+            rules,
             values,
             is_reserved: pattern.starts_with('$'),
         };
@@ -213,6 +216,8 @@ impl Tree {
 /// One search. Its methods follow the levels of `rest` down from the node `at`.
 struct Search<'t> {
     tree: &'t Tree,
+    /// Those whose filters are sought.
+    rules: &'t RuleSet,
     values: &'t [Value],
     /// What is sought begins with `$`, which no wildcard stands for [MQTT-4.7.2-1].
     is_reserved: bool,
@@ -222,10 +227,10 @@ impl<'t> Search<'t> {
     fn name(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found)) {
         let node = self.node(at);
         if self.has_wildcards(at) {
-            sure(&node.hashes, found);
+            self.sure(&node.hashes, found);
         }
         let Some(rest) = rest else {
-            return sure(&node.ends, found);
+            return self.sure(&node.ends, found);
         };
         let (level, rest) = split(rest);
         if self.has_wildcards(at)
@@ -240,10 +245,10 @@ impl<'t> Search<'t> {
     fn filter(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found)) {
         let node = self.node(at);
         if self.has_wildcards(at) {
-            sure(&node.hashes, found);
+            self.sure(&node.hashes, found);
         }
         let Some(rest) = rest else {
-            return sure(&node.ends, found);
+            return self.sure(&node.ends, found);
         };
         self.wide(node, found);
         let (level, rest) = split(rest);
@@ -264,15 +269,15 @@ impl<'t> Search<'t> {
     fn overlap(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found)) {
         let node = self.node(at);
         if self.has_wildcards(at) {
-            sure(&node.hashes, found);
+            self.sure(&node.hashes, found);
         }
         let Some(rest) = rest else {
-            return sure(&node.ends, found);
+            return self.sure(&node.ends, found);
         };
         self.wide(node, found);
         let (level, below) = split(rest);
         if level == "#" {
-            sure(&node.ends, found);
+            self.sure(&node.ends, found);
         }
         if level != "+" && level != "#" {
             if self.has_wildcards(at)
@@ -333,7 +338,19 @@ impl<'t> Search<'t> {
                 Some(Value::Unknown) => Certainty::Unknown,
                 Some(Value::Unfit) | None => Certainty::Unfit,
             };
-            for clause in &variable.below {
+            self.give(&variable.below, certainty, found);
+        }
+    }
+
+    fn sure(&self, clauses: &[Clause], found: &mut impl FnMut(Found)) {
+        self.give(clauses, Certainty::Sure, found);
+    }
+
+    /// There may be many for others: what decides that they are is all that is done for them.
+    #[inline]
+    fn give(&self, clauses: &[Clause], certainty: Certainty, found: &mut impl FnMut(Found)) {
+        for clause in clauses {
+            if self.rules.contains(clause.rule) {
                 found(Found {
                     clause: *clause,
                     certainty,
@@ -364,14 +381,5 @@ fn split(rest: &str) -> (&str, Option<&str>) {
     match rest.split_once('/') {
         Some((level, rest)) => (level, Some(rest)),
         None => (rest, None),
-    }
-}
-
-fn sure(clauses: &[Clause], found: &mut impl FnMut(Found)) {
-    for clause in clauses {
-        found(Found {
-            clause: *clause,
-            certainty: Certainty::Sure,
-        });
     }
 }
