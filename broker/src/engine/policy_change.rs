@@ -175,6 +175,7 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use super::Cut;
     use crate::engine::ConnectionId;
     use crate::engine::test_world::*;
     use protocol::packet::QoS;
@@ -282,5 +283,184 @@ mod tests {
             world.record_names(),
             ["WillCleared", "SessionLeft", "SessionEnded"]
         );
+    }
+
+    const SESSIONS_LEN: u64 = 10_000;
+
+    /// So many clients of one device, each with two subscriptions, and a publisher.
+    fn crowd() -> (World, Vec<ConnectionId>, ConnectionId) {
+        let mut world = World::limited(|limits| limits.sessions_per_device_max = 20_000);
+        let mut enter = |number| {
+            let clients = world.enter_with("dev-1", |connect| {
+                connect.client_id = protocol::Text::parse(&format!("c-{number}")).unwrap();
+            });
+            let filters = [("wide", QoS::AtMostOnce), ("narrow/a", QoS::AtMostOnce)];
+            world.send(clients, subscribe(&filters));
+            world.heard(clients);
+            clients
+        };
+        let clients = (0..SESSIONS_LEN).map(&mut enter).collect();
+        let publisher = world.enter("dev-2");
+        (world, clients, publisher)
+    }
+
+    /// How many clients have heard anything.
+    fn heard_len(world: &mut World) -> usize {
+        let heard = world.take_heard();
+        heard.values().filter(|heard| !heard.is_empty()).count()
+    }
+
+    #[test]
+    fn ten_thousand_sessions_are_judged_a_few_a_turn_and_hear_nothing_meanwhile() {
+        let (mut world, clients, publisher) = crowd();
+        let last = *clients.last().unwrap();
+        // Twice, so that permit and receivers are known to it.
+        for _ in 0..2 {
+            world.send(last, qos0("own", "x"));
+            world.send(publisher, qos0("wide", "before"));
+        }
+        assert_eq!(heard_len(&mut world), clients.len());
+
+        world.load_policy(
+            &narrow().replace(r##"publish = ["#"]"##, r#"publish = ["wide", "narrow/a"]"#),
+        );
+        let first_turn = world.counters().subscriptions_revoked;
+        assert!((1..=256).contains(&first_turn), "{first_turn}");
+        world.send(publisher, qos0("wide", "after"));
+        assert_eq!(heard_len(&mut world), 0);
+        world.send(last, qos1("own", "x", 1));
+        assert_eq!(world.heard(last), ["PUBACK #1 87"]);
+        world.send(publisher, qos0("narrow/a", "x"));
+        assert_eq!(heard_len(&mut world), clients.len());
+
+        let mut revoked = world.counters().subscriptions_revoked;
+        while world.engine.deadline() == Some(crate::engine::Time::default()) {
+            world.input(crate::engine::Input::Tick);
+            let now = world.counters().subscriptions_revoked;
+            assert!(now - revoked <= 256, "{} in a turn", now - revoked);
+            revoked = now;
+        }
+        assert_eq!(revoked, SESSIONS_LEN);
+        assert_eq!(world.engine.subscriptions_len(), clients.len());
+    }
+
+    #[test]
+    fn what_a_policy_would_cut_is_counted_before_it_is_in_force() {
+        let (mut world, subscriber, _) = pair();
+        let strange = world.enter_with("dev-1", |connect| {
+            connect.client_id = protocol::Text::parse("strange").unwrap();
+        });
+        world.subscribe(strange, "narrow/a", QoS::AtMostOnce);
+        let stricter = narrow().replace("client_ids = \"*\"", "");
+        let cut = world.engine.would_cut(&parse(&stricter));
+        let expected = Cut {
+            sessions: 1,
+            connections: 1,
+            subscriptions: 1,
+        };
+        assert_eq!(cut, expected);
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        assert_eq!(world.engine.subscriptions_len(), 3);
+    }
+
+    #[test]
+    fn who_has_nothing_left_is_told_and_nobody_else() {
+        let mut world = World::open();
+        let [reader, idle] = ["dev-1", "dev-2"].map(|device| world.enter(device));
+        let writer = world.enter("app/a");
+        for client in [reader, writer] {
+            world.subscribe(client, "a", QoS::AtMostOnce);
+        }
+        world.load_policy(
+            "built_in = false\n[[rule]]\nclient_ids = '*'\nsubscribe = 'b'\n\
+             [[rule]]\napps = 'a'\npublish = 'c'\n",
+        );
+        assert_eq!(world.heard(reader), ["CLOSE 87"]);
+        assert_eq!(world.heard(idle), [""; 0]);
+        assert_eq!(world.heard(writer), [""; 0]);
+        assert_eq!(world.engine.subscriptions_len(), 0);
+    }
+
+    /// Everybody publishes; `a` is read between eight and nine, in the hour the world begins in.
+    const BY_THE_HOUR: &str = "[[rule]]\npublish = '#'\n[[rule]]\nsubscribe = 'a'\n\
+        when = '08:00-09:00'\n";
+
+    #[test]
+    fn a_subscription_gets_nothing_outside_its_hours_and_stays() {
+        let mut world = World::ruled(BY_THE_HOUR);
+        let [subscriber, publisher] = ["dev-1", "dev-2"].map(|device| world.enter(device));
+        world.subscribe(subscriber, "a", QoS::AtMostOnce);
+        world.send(publisher, qos0("a", "1"));
+        world.wait(3600);
+        world.send(publisher, qos0("a", "2"));
+        world.load_policy(&(BY_THE_HOUR.to_owned() + "# Again.\n"));
+        world.send(publisher, qos0("a", "3"));
+        world.send(publisher, subscribe(&[("a", QoS::AtMostOnce)]));
+        assert_eq!(world.heard(publisher), ["SUBACK [87]"]);
+        world.wait(23 * 3600);
+        world.send(publisher, qos0("a", "4"));
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=1 q0", "PUBLISH a=4 q0"]
+        );
+    }
+
+    #[test]
+    fn what_came_within_the_hours_is_not_delivered_outside_them() {
+        let mut world = World::ruled(BY_THE_HOUR);
+        let for_a_day = |connect: &mut protocol::packet::Connect| {
+            lasting(connect);
+            connect.properties.session_expiry_interval = 86_400;
+        };
+        let subscriber = world.enter_with("dev-1", for_a_day);
+        world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+        let publisher = world.enter("dev-2");
+        world.lose(subscriber);
+        world.wait(3599);
+        world.send(publisher, qos1("a", "x", 1));
+        world.wait(1);
+        let subscriber = world.enter_with("dev-1", for_a_day);
+        assert_eq!(world.heard(subscriber), [""; 0]);
+        assert_eq!(world.counters().dropped_withheld, 1);
+    }
+
+    /// `a` is for whom the common name of the certificate says so.
+    fn by_name(name: &str) -> String {
+        format!(
+            "[[group]]\nname = 'g'\ncn = '{name}'\n[[rule]]\ngroups = 'g'\nsubscribe = 'a'\n\
+             [[rule]]\ngroups = 'apps'\npublish = 'a'\n"
+        )
+    }
+
+    #[test]
+    fn what_depends_on_the_certificate_waits_until_that_is_seen_again() {
+        for (name, heard) in [("dev-1", &["PUBLISH a=x q1 #1"][..]), ("dev-2", &[])] {
+            let mut world = World::ruled(&by_name("dev-1"));
+            let subscriber = world.enter_with("dev-1", lasting);
+            world.subscribe(subscriber, "a", QoS::AtLeastOnce);
+            world.die(&by_name(name));
+            world.wait(1);
+            let publisher = world.enter("app/a");
+            world.send(publisher, qos1("a", "x", 1));
+            let subscriber = world.enter_with("dev-1", lasting);
+            assert_eq!(world.heard(subscriber), heard, "{name}");
+            assert_eq!(world.engine.subscriptions_len(), heard.len());
+        }
+    }
+
+    #[test]
+    fn retained_messages_that_are_on_their_way_are_judged_too() {
+        let (mut world, subscriber, publisher) = pair();
+        world.send(publisher, retained(qos0("secret/a", "x")));
+        world.send(publisher, retained(qos0("open", "x")));
+        world.heard(subscriber);
+        world.load_policy(&without_secrets());
+        world.send(subscriber, subscribe(&[("#", QoS::AtMostOnce)]));
+        let heard = world.heard(subscriber);
+        assert!(
+            heard.contains(&"PUBLISH open=x q0 retain".to_owned()),
+            "{heard:?}"
+        );
+        assert!(!heard.iter().any(|it| it.contains("secret")), "{heard:?}");
     }
 }

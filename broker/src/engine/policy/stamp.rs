@@ -66,8 +66,10 @@ pub(in crate::engine) fn without_stamp(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ConnectionId;
+    use crate::engine::test_world::*;
     use certs::{DeviceId, Kind};
-    use protocol::packet::ForwardedParts;
+    use protocol::packet::{ForwardedParts, Packet, QoS};
 
     fn properties(user: &[(&str, &str)]) -> ForwardedProperties {
         let text = |text: &str| Text::parse(text).unwrap();
@@ -120,5 +122,82 @@ mod tests {
             ]
         );
         assert!(stamped.parts().content_type.is_some());
+    }
+
+    /// What its messages say to a client, each in one text.
+    fn heard(world: &mut World, connection: ConnectionId) -> Vec<String> {
+        let mut heard = world.take_heard();
+        let heard = heard.remove(&connection).unwrap_or_default().into_iter();
+        heard
+            .filter_map(|(_, heard)| match heard {
+                Heard::Packet(Packet::Publish(publish)) => {
+                    let forwarded = publish.properties.map(|it| it.forwarded);
+                    Some(said(&forwarded.unwrap_or_default()).join(" "))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn forged(packet: Packet) -> Packet {
+        let Packet::Publish(mut publish) = packet else {
+            panic!("{packet:?}")
+        };
+        publish.properties.get_or_insert_default().forwarded =
+            properties(&[("$by.device", "x"), ("a", "b")]);
+        Packet::Publish(publish)
+    }
+
+    const STAMPED: &str = "[[rule]]\nclient_ids = '*'\nsubscribe = '#'\npublish = 'plain'\n\
+        [[rule]]\npublish = 'told/#'\nstamp = true\n";
+
+    #[test]
+    fn a_stamp_survives_queue_retention_and_restart() {
+        let mut world = World::ruled(STAMPED);
+        let reader = world.enter_with("dev-1", lasting);
+        world.subscribe(reader, "#", QoS::AtLeastOnce);
+        world.lose(reader);
+        let publisher = world.enter_with("dev-2", |connect| {
+            connect.will = Some(will("told/will"));
+        });
+        for (number, topic) in [(1, "told/a"), (2, "told/a"), (3, "plain")] {
+            world.send(publisher, forged(qos1(topic, "x", number)));
+        }
+        world.send(publisher, retained(qos1("told/retained", "x", 4)));
+        world.lose(publisher);
+        world.die(STAMPED);
+        world.wait(1);
+        let reader = world.enter_with("dev-1", lasting);
+        while world.has_loads() {
+            world.answer_load();
+        }
+        let serial = "07".repeat(20);
+        let stamp = format!("$by.device=dev-2 $by.serial={serial} $by.time=2027-01-15T08:00:00Z");
+        let told = format!("a=b {stamp}");
+        assert_eq!(
+            heard(&mut world, reader),
+            [&*told, &told, "a=b", &stamp, &stamp]
+        );
+        let other = world.enter("app/b");
+        world.send(other, subscribe(&[("told/retained", QoS::AtMostOnce)]));
+        assert_eq!(heard(&mut world, other), [stamp]);
+    }
+
+    #[test]
+    fn a_client_of_the_old_version_is_stamped_and_told_nothing() {
+        let mut world = World::ruled(STAMPED);
+        let old = world.enter_with("dev-1", v311);
+        let new = world.enter("dev-2");
+        for client in [old, new] {
+            world.subscribe(client, "#", QoS::AtMostOnce);
+        }
+        world.send(old, qos0("told/a", "x"));
+        assert_eq!(world.heard(old), ["PUBLISH told/a=x q0"]);
+        world.send(old, qos0("told/a", "x"));
+        let told = heard(&mut world, new);
+        assert!(
+            told[0].starts_with("$by.device=dev-1 $by.serial=0707"),
+            "{told:?}"
+        );
     }
 }
