@@ -266,9 +266,14 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
         running.tasks.spawn(Arc::clone(shard).follow());
     }
     // Before anybody can come: whoever was revoked while we were away has no session to lose.
-    operator.judge_all(&mut *operator.state.lock().await).await;
-    for ((socket, _), generation) in sockets.into_iter().zip(&operator.generations) {
-        let front = Arc::new(running.front(&config, Arc::clone(generation)));
+    let mut state = operator.state.lock().await;
+    operator.enforce(&state);
+    operator.judge_all(&mut state).await;
+    drop(state);
+    let doors = config.listeners.iter().zip(&operator.generations);
+    for ((socket, _), (listener, generation)) in sockets.into_iter().zip(doors) {
+        let name = listener.name.as_deref().map(Arc::from);
+        let front = Arc::new(running.front(&config, (name, Arc::clone(generation))));
         running.listeners.spawn(accept(socket, front));
     }
     running.tasks.spawn(watch_files(Arc::clone(&operator)));
@@ -348,9 +353,14 @@ impl Running {
         }
     }
 
-    fn front(&self, config: &Config, generation: Arc<Live<Generation>>) -> Front {
+    fn front(
+        &self,
+        config: &Config,
+        (name, generation): (Option<Arc<str>>, Arc<Live<Generation>>),
+    ) -> Front {
         let net = &config.net;
         Front {
+            name,
             generation,
             stages: Stages {
                 hello_timeout: net.hello_timeout,

@@ -11,7 +11,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 use x509_parser::certificate::{TbsCertificate, X509Certificate};
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
+use x509_parser::x509::{AttributeTypeAndValue, SubjectPublicKeyInfo, X509Name};
 
 use crate::extensions::Extensions;
 use crate::refusal::Refusal;
@@ -31,6 +31,10 @@ pub struct Certificate {
     pub issuer: Box<str>,
     /// The subject's common name.
     pub common_name: CommonName,
+    /// The subject's organizations, those that are text.
+    pub organizations: Vec<Box<str>>,
+    /// The subject's organizational units, those that are text.
+    pub organizational_units: Vec<Box<str>>,
     /// The serial number, unique among the certificates of its issuer.
     pub serial: Serial,
     /// The first second of validity.
@@ -81,6 +85,8 @@ impl Certificate {
             subject: name_for_people(&tbs.subject),
             issuer: name_for_people(&tbs.issuer),
             common_name: CommonName::read(&tbs.subject),
+            organizations: texts(tbs.subject.iter_organization()),
+            organizational_units: texts(tbs.subject.iter_organizational_unit()),
             serial: Serial::read(tbs.raw_serial())?,
             not_before: unix_time(tbs.validity.not_before),
             not_after: unix_time(tbs.validity.not_after),
@@ -89,6 +95,11 @@ impl Certificate {
             extensions: Extensions::read(tbs)?,
         })
     }
+}
+
+fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<Box<str>> {
+    let texts = attributes.filter_map(|it| it.as_str().ok());
+    texts.map(Box::from).collect()
 }
 
 /// The common name of a subject. A certificate may carry none, or more than one.

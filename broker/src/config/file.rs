@@ -64,6 +64,8 @@ section! {
         key_exchange: List<OneOf<KeyExchange>> = default_key_exchange(),
         /// The names of the trust anchors whose devices may come here; all where none is written.
         anchors: Option<List<String>> = None,
+        /// What policy calls it.
+        name: Option<String> = None,
     }
 }
 
@@ -75,7 +77,7 @@ section! {
         file: Option<FilePath> = None,
         /// The trust domain it speaks for: it vouches for spiffe://<trust domain>/… only.
         trust_domain: Option<Domain> = None,
-        /// What listeners call it.
+        /// What listeners and policy call it.
         name: Option<String> = None,
         /// Where a device id stands in its certificates: "uri" (spiffe://<trust domain>/device/<id>),
         /// "cn", "dns", or "fingerprint": in the table `fingerprints`.

@@ -48,6 +48,8 @@ pub struct Config {
 /// One address on which we listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// What policy calls it.
+    pub name: Option<String>,
     /// Where; port 0 takes any that is free.
     pub address: SocketAddr,
     /// The PEM file with our certificate and those between it and the root.
@@ -91,6 +93,8 @@ pub struct Anchor {
     pub file: PathBuf,
     /// The trust domain it speaks for.
     pub trust_domain: TrustDomain,
+    /// What listeners and policy call it.
+    pub name: Option<String>,
     /// Where an id stands in its certificates.
     pub id_from: IdSource,
     /// What each id begins with.
@@ -286,6 +290,7 @@ mod tests {
             minimal(),
             Config {
                 listeners: vec![Listener {
+                    name: None,
                     address: "127.0.0.1:8883".parse().unwrap(),
                     certificate: "etc/c.pem".into(),
                     key: "etc/k.pem".into(),
@@ -300,6 +305,7 @@ mod tests {
                 anchors: vec![Anchor {
                     file: "etc/ca.pem".into(),
                     trust_domain: TrustDomain::parse("fleet.example").unwrap(),
+                    name: None,
                     id_from: IdSource::Uri,
                     id_prefix: String::new(),
                     fingerprints: None,
@@ -411,7 +417,7 @@ mod tests {
                 ":6: listener.certificate: invalid type: integer `5`, expected a string",
                 ":7: listener.key: an empty path; write the name of a file",
                 ":8: listener.port: unknown field `port`, expected one of `address`, \
-                 `certificate`, `key`, `tls_min`, `key_exchange`, `anchors`",
+                 `certificate`, `key`, `tls_min`, `key_exchange`, `anchors`, `name`",
                 ":9: trust.anchor.file: missing; it has no default",
                 ":10: trust.anchor.trust_domain: \"Fleet\": a trust domain has 1 to 255 lower-case \
                  letters, digits, '.', '-' or '_'",

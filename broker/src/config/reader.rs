@@ -97,6 +97,7 @@ impl Reader<'_> {
         let certificate = self.required(&at, "listener.certificate", table.certificate);
         let key = self.required(&at, "listener.key", table.key);
         Some(Listener {
+            name: table.name,
             address,
             certificate: self.path(certificate?),
             key: self.path(key?),
@@ -213,6 +214,7 @@ impl Reader<'_> {
         Some(Anchor {
             file: self.path(file?),
             trust_domain: trust_domain?.0,
+            name: table.name,
             id_from,
             id_prefix: table.id_prefix,
             fingerprints: table.fingerprints.map(|path| self.path(path)),

@@ -114,6 +114,7 @@ mod tests {
         let anchor = |device: &&str| {
             let certificate = Arc::clone(verified(device).certificate());
             Arc::new(Anchor {
+                name: None,
                 key_id: certificate.extensions.issuer_key_id.clone().unwrap(),
                 trust_domain: TrustDomain::parse("test.example").unwrap(),
                 id_from: IdFrom::Uri,

@@ -78,6 +78,7 @@ pub(super) struct Place {
     pub(super) nonce: u64,
     pub(super) shard: Arc<Shard>,
     pub(super) outbox: Outbox,
+    pub(super) listener: Option<Arc<str>>,
 }
 
 /// Reads until the CONNECT is whole.
@@ -152,7 +153,7 @@ pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Conn
         connection: place.id,
         device: place.device,
         connect: *connect,
-        listener: None,
+        listener: place.listener,
         nonce: place.nonce,
     };
     connection.listening.begin(arrival);

@@ -29,6 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all connections of one listener share.
 pub(crate) struct Front {
+    /// What it is called, if anything.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) generation: Arc<Live<Generation>>,
     pub(crate) stages: Stages,
     pub(crate) unfinished: Arc<Unfinished>,
@@ -158,6 +160,7 @@ impl Front {
         Place {
             id: ConnectionId(id),
             nonce: draw_nonce(),
+            listener: self.name.clone(),
             shard: Arc::clone(self.shards.of(device.subject())),
             device,
             outbox: Outbox::new(

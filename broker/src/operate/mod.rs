@@ -16,11 +16,13 @@ pub(crate) use admin::{open_socket, serve_admin};
 pub(crate) use watch::watch_files;
 
 use crate::config::{Config, RevokedSessions, RevokedWills};
-use crate::engine::{Leaves, Verdicts};
+use crate::engine::policy::{Attributes, Entry};
+use crate::engine::{Input, Leaves, Verdicts};
 use crate::net::Counters;
 use crate::server::PolicyText;
 use crate::shard::Shards;
 use crate::trust::{Beliefs, Generation, Live};
+use certs::{KnownDevice, Subject};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +71,16 @@ impl State {
 }
 
 impl Operator {
+    /// Puts a policy into force, with what the registry says of devices.
+    pub(crate) fn enforce(&self, state: &State) {
+        let standing = state.beliefs.standing();
+        let devices = standing.registry.iter().flat_map(|it| it.devices());
+        let attributes: Attributes = devices.map(entry).collect();
+        let policy = state.policy.policy.with_attributes(Arc::new(attributes));
+        let policy = Arc::new(policy);
+        self.shards.tell_all(|| Input::Policy(Arc::clone(&policy)));
+    }
+
     /// Judges all who are here by what is believed now. How many had to go.
     pub(crate) async fn judge_all(&self, state: &mut State) -> usize {
         state.version += 1;
@@ -92,4 +104,13 @@ impl Operator {
         }
         gone
     }
+}
+
+/// What the registry says of a device, as policy asks for it.
+fn entry(known: &KnownDevice) -> (Subject, Entry) {
+    let entry = Entry {
+        groups: known.groups.clone(),
+        values: known.attributes.clone(),
+    };
+    (known.subject.clone(), entry)
 }

@@ -6,7 +6,6 @@ use crate::engine::Input;
 use crate::server::{load_policy, read_config};
 use crate::trust::{Replacement, TrustError};
 use certs::admin::{Outcome, Reloaded, ReloadedPart};
-use std::sync::Arc;
 use std::time::Instant;
 
 impl Operator {
@@ -29,13 +28,19 @@ impl Operator {
         ];
         let trust = trust.map(|(part, outcome)| trust_part(part, outcome));
         let is_new = trust.iter().any(|it| it.outcome == Outcome::Changed);
-        parts.extend(trust);
+        if trust
+            .iter()
+            .any(|it| it.part == "registry" && it.outcome == Outcome::Changed)
+        {
+            self.enforce(&state);
+        }
         let sessions_closed = if is_new {
             self.judge_all(&mut state).await as u64
         } else {
             0
         };
         drop(state);
+        parts.extend(trust);
         for part in &parts {
             report(part, sessions_closed);
         }
@@ -89,8 +94,7 @@ impl Operator {
         }
         state.policy = policy;
         state.policy_generation += 1;
-        let policy = || Input::Policy(Arc::clone(&state.policy.policy));
-        self.shards.tell_all(policy);
+        self.enforce(state);
         part("policy", Outcome::Changed, Vec::new())
     }
 }

@@ -51,6 +51,7 @@ pub(crate) fn read_anchor(config: &config::Anchor) -> Result<Vec<Authority>, Tru
         let certificate = webpki::anchor_from_trusted_cert(&der)
             .map_err(|error| no_anchor(refusal_of(&error, None)))?;
         let anchor = Anchor {
+            name: config.name.as_deref().map(Arc::from),
             key_id: signer.key_id().into(),
             trust_domain: config.trust_domain.clone(),
             id_from: id_from.clone(),

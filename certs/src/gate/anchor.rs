@@ -2,6 +2,8 @@
 //!
 //! One id is one device: anchors of several trust domains must not be able to name the same.
 
+use std::sync::Arc;
+
 use super::name::IdFrom;
 use crate::refusal::Refusal;
 use crate::subject::{Subject, TrustDomain};
@@ -9,6 +11,8 @@ use crate::subject::{Subject, TrustDomain};
 /// An authority whose certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
+    /// What it is called in the configuration, if anything.
+    pub name: Option<Arc<str>>,
     /// The identifier of its key.
     pub key_id: Box<[u8]>,
     /// The trust domain it speaks for.
@@ -45,6 +49,7 @@ mod tests {
 
     fn anchor(trust_domain: &str, id_prefix: &str) -> Anchor {
         Anchor {
+            name: None,
             key_id: Box::default(),
             trust_domain: TrustDomain::parse(trust_domain).unwrap(),
             id_from: IdFrom::Uri,

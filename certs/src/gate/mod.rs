@@ -65,6 +65,7 @@ pub fn admit_read(
         subject,
         certificate: Arc::new(certificate),
         authorities: None,
+        anchor: None,
     };
     is_still_admitted(&device, admission.revoked, now)?;
     Ok(device)
@@ -111,6 +112,8 @@ pub struct VerifiedDevice {
     certificate: Arc<Certificate>,
     /// Those between it and its anchor, if there are any.
     authorities: Option<Arc<[Certificate]>>,
+    /// What the anchor is called, if anything.
+    anchor: Option<Arc<str>>,
 }
 
 impl VerifiedDevice {
@@ -127,6 +130,11 @@ impl VerifiedDevice {
     /// The certificates between that and the anchor, the issuer first.
     pub(crate) fn authorities(&self) -> &[Certificate] {
         self.authorities.as_deref().unwrap_or_default()
+    }
+
+    /// What the anchor behind it was called when it came in, if anything.
+    pub fn anchor(&self) -> Option<&Arc<str>> {
+        self.anchor.as_ref()
     }
 
     /// The last second of the proof.

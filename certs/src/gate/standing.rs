@@ -51,6 +51,7 @@ impl Standing {
         };
         let mut device = admit_read(leaf, &admission, now)?;
         device.subject = anchor.check_name(device.subject)?;
+        device.anchor.clone_from(&anchor.name);
         if !authorities.is_empty() {
             device.authorities = Some(authorities.into());
         }
@@ -157,6 +158,7 @@ mod tests {
 
     fn anchor(key_id: &[u8], trust_domain: &str) -> Anchor {
         Anchor {
+            name: None,
             key_id: key_id.into(),
             trust_domain: TrustDomain::parse(trust_domain).unwrap(),
             id_from: IdFrom::Uri,
