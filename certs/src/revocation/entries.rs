@@ -28,12 +28,18 @@ pub(super) fn read(content: &[u8]) -> Result<Entries, InvalidList> {
     }
     while !sequence.is_empty() {
         let mut entry = Der::new(sequence.content(SEQUENCE)?);
-        let serial = Serial::read(entry.content(INTEGER)?).map_err(InvalidList::Serial)?;
+        let number = entry.content(INTEGER)?;
         let at = entry.time()?;
         let reason = entry.optional(SEQUENCE)?.map_or(Ok(None), reason)?;
         entry.end()?;
         let reason = reason.unwrap_or(RevocationReason::Unspecified);
-        entries.entry(serial).or_insert(Revoked { at, reason });
+        // A number that is no serial number (negative, zero, too long) is that of no certificate
+        // that could be admitted: such an entry says nothing to us, and the others still do.
+        match Serial::read(number) {
+            Ok(serial) => drop(entries.entry(serial).or_insert(Revoked { at, reason })),
+            Err(_) if number.is_empty() => return Err(InvalidList::Malformed),
+            Err(_) => {}
+        }
     }
     Ok(entries)
 }

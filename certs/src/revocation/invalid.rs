@@ -3,7 +3,6 @@
 use thiserror::Error;
 
 use super::der::Broken;
-use crate::refusal::Refusal;
 
 /// Why a revocation list is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -63,9 +62,6 @@ pub enum InvalidList {
     /// The signature is not one of its issuer.
     #[error("its signature is wrong")]
     BadSignature,
-    /// A serial number in it is not one.
-    #[error("a serial number in it is not one")]
-    Serial(#[source] Refusal),
 }
 
 impl From<Broken> for InvalidList {

@@ -28,6 +28,7 @@ pub struct RevocationList {
     id: ListId,
     issuer_key_id: Box<[u8]>,
     scope: Scope,
+    is_partial: bool,
     number: ListNumber,
     this_update: UnixTime,
     next_update: UnixTime,
@@ -99,6 +100,7 @@ impl RevocationList {
             id: ListId::new(key_id, &extensions.point),
             issuer_key_id: key_id.into(),
             scope: extensions.point.scope,
+            is_partial: extensions.point.name.is_some(),
             number: extensions.number,
             this_update: tbs.this_update,
             next_update: tbs.next_update,
@@ -122,6 +124,13 @@ impl RevocationList {
     /// About which certificates of its issuer it speaks.
     pub fn scope(&self) -> Scope {
         self.scope
+    }
+
+    /// Whether it belongs to a distribution point by name, so that it may be about those
+    /// certificates only that name the same one (RFC 5280 §6.3.3 (b) (2)). Whoever is on it is
+    /// revoked none the less; but that somebody is *not* on it says nothing about those others.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Its number.

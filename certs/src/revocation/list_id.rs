@@ -71,7 +71,7 @@ impl fmt::Display for ListId {
 pub(super) struct IssuingPoint {
     pub(super) scope: Scope,
     /// The digest of its name: which of several lists this is.
-    name: Option<[u8; 32]>,
+    pub(super) name: Option<[u8; 32]>,
 }
 
 impl IssuingPoint {

@@ -190,13 +190,24 @@ fn a_list_has_every_field_or_is_refused() {
     ] {
         assert_eq!(found, Err(expected));
     }
-    let zero = tlv(
-        0x30,
-        &[tlv(0x02, &[0]), tlv(0x17, b"270101000000Z")].concat(),
-    );
-    let found = read(&|fields| fields.entries = tlv(0x30, &zero));
-    let why = Refusal::Malformed("its serial number is zero");
-    assert_eq!(found, Err(InvalidList::Serial(why)));
+}
+
+#[test]
+fn an_entry_that_no_certificate_can_have_is_no_entry() {
+    for (number, entries) in [
+        (&[0][..], Ok(1)),
+        (&[0xff], Ok(1)),
+        (&[1; 21], Ok(1)),
+        (&[0, 0xff], Ok(2)),
+        (&[], Err(InvalidList::Malformed)),
+    ] {
+        let odd = [tlv(0x02, number), tlv(0x17, b"270101000000Z")].concat();
+        let signer = signer();
+        let mut fields = fields();
+        fields.entries = tlv(0x30, &[tlv(0x30, &odd), entry(&[])].concat());
+        let list = signer.read(&signer.raw(&fields));
+        assert_eq!(list.map(|list| list.len()), entries, "{number:x?}");
+    }
 }
 
 /// RFC 5280 §5.2, §5.3: an extension that is critical is understood, or the list is not used.
@@ -281,8 +292,11 @@ fn a_list_that_does_not_speak_for_all_says_for_whom() {
                 scope: Some(scope),
             });
         });
-        signer.read(&der).unwrap().id().clone()
+        let list = signer.read(&der).unwrap();
+        assert!(list.is_partial());
+        list.id().clone()
     };
+    assert!(!signer.numbered(1, &[]).is_partial());
     let ids = [
         scoped(CrlScope::UserCertsOnly, "http://a.example/1"),
         scoped(CrlScope::UserCertsOnly, "http://a.example/2"),
