@@ -27,7 +27,7 @@ use webpki::{
     RevocationOptions, RevocationOptionsBuilder, VerifiedPath, anchor_from_trusted_cert,
 };
 
-/// `x509/PKITS_data` in PyPI's `cryptography-vectors`.
+/// `x509/PKITS_data` in the package `cryptography-vectors`.
 const DIRECTORY: &str = "COUNTERSIGN_PKITS";
 
 /// November 2026: the suite is valid until the end of 2030.

@@ -15,7 +15,6 @@ use rcgen::{
 use super::*;
 use crate::authority::Authority;
 use crate::certificate::Certificate;
-use crate::refusal::Refusal;
 use crate::serial::Serial;
 use crate::status::RevocationReason;
 use crate::testing::{NOT_BEFORE, at, date, leaf};
