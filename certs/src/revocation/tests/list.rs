@@ -1,5 +1,8 @@
 //! Which revocation lists are believed.
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
 use super::*;
 
 #[test]
@@ -310,4 +313,59 @@ fn a_list_that_does_not_speak_for_all_says_for_whom() {
     for text in ["", "aa", "AA/all", "aa/all\n", "aa/../all"] {
         assert_eq!(ListId::parse(text), None, "{text:?}");
     }
+}
+
+/// An RSA authority of OpenSSL's, and its list signed with SHA-1 and with SHA-256:
+/// `openssl ca -gencrl -md sha1`.
+const RSA_AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
+MIIC8DCCAdigAwIBAgIUDhyQnRoYBlDUHmSM3FufJtZsVOwwDQYJKoZIhvcNAQEL
+BQAwEDEOMAwGA1UEAwwFU0hBLTEwHhcNMjYxMTIyMDgzNTU1WhcNMzYxMTE5MDgz
+NTU1WjAQMQ4wDAYDVQQDDAVTSEEtMTCCASIwDQYJKoZIhvcNAQEBBQADggEPADCC
+AQoCggEBAKMsLAhBmic321Nf1K8Rj/5gYDClDxuRegYceTzmA2u6sqkI8haCvo3l
+hL95SVn7FZ8UdfDLxRVuuts81npBs+AM/RVBrMoRmNtzVmBtFrDOjoxVdsW2GYSO
+C2PSZwiz+T90P+B8GDm+NOtP/5DLyH4OiLMEySxmiBmVDQ+suyV2yzG4inB5qrTL
+ekYZ4IeDFiaH2K9e3SE3XbRvoGOy6nXo859PpnhNmVyaAYkZrUklEYZM+gbaxHsX
+pzhfGRlIUdZ6tfDfsNzHNy86cZlaBwEF+FjMT8dT1Hhvhh97ZLvkb5UzxLUy/9nP
+sniTLADge7gObedFg/kjumzaD7HoassCAwEAAaNCMEAwDwYDVR0TAQH/BAUwAwEB
+/zAOBgNVHQ8BAf8EBAMCAQIwHQYDVR0OBBYEFLyKykguFL3hQ0KXfVwiQf3Yya2T
+MA0GCSqGSIb3DQEBCwUAA4IBAQAYlbHCc/N1mBrOQGaY+6Jbpho1vppEeRKIwnV4
+tAsALyMceAkXk1bLprkM+LDwEa2abqu+jTtxofry04Ea9CZMwbxjUm7lF9I785QR
+vIuHkJRaNUqkVoXAU+BNBd3ombQG3uWiHzylaaNgtCe+2AbcgubjWai2hl4CD+wR
+4p60H5JiXrErzQUhBT9sS5YWEFz66gBaWaoFVaZe76HZIzpzUT3Y4Nh81ERPSG2I
+5NPyTGNfjoo3cIeN+H0oPnNdqQUnQ5DJ5xiV9jUoaBn9bvXhLMqsLaFUZtev9X0n
+SKXTJiBLDgJkRBw8ie5pFlMLYTCxpnmqqgY2A+5f2gdwDR/8
+-----END CERTIFICATE-----
+";
+const SIGNED_WITH_SHA_1: &str = "-----BEGIN X509 CRL-----
+MIIBiTBzAgEBMA0GCSqGSIb3DQEBBQUAMBAxDjAMBgNVBAMMBVNIQS0xFw0yNjEx
+MjIwODM1NTVaFw0zNjExMTkwODM1NTVaoC8wLTAfBgNVHSMEGDAWgBS8ispILhS9
+4UNCl31cIkH92MmtkzAKBgNVHRQEAwIBATANBgkqhkiG9w0BAQUFAAOCAQEAVMmE
+IyqXntCE8hJdHN246toMhkjbxe9JlIMK6MKW0F8r6VFU7IwEY7LshFup00XlKKC8
+pOzEu+dY70Y1EajfOg2tpye5F7PRGu4/P9nhFnu3TYIu0f5lgNu9yfChU4gjiV2V
+xQSsOwK62mPGyDbC543myqOBuKDxZxnllQze3Hb8ax4D0lt8mOSxh7nS/km26FQO
+Sf7ppZ+7B4mjh8WmMqa8wzqvzwTebBp5ZGYB176KktP/1HIrRO9P2gPjEUoPR7rL
+y7DzYek1+a4fUaCrc1asOnxkBbudIohAniEG/EO4sE7rcpxs/kZ8zJDeFAdgLjcN
+O/5wGf1uBlm2X9a1Xg==
+-----END X509 CRL-----
+";
+const SIGNED_WITH_SHA_256: &str = "-----BEGIN X509 CRL-----
+MIIBiTBzAgEBMA0GCSqGSIb3DQEBCwUAMBAxDjAMBgNVBAMMBVNIQS0xFw0yNjEx
+MjIwODM1NTVaFw0zNjExMTkwODM1NTVaoC8wLTAfBgNVHSMEGDAWgBS8ispILhS9
+4UNCl31cIkH92MmtkzAKBgNVHRQEAwIBATANBgkqhkiG9w0BAQsFAAOCAQEAdVLJ
+FYVaEa9VJmtqRUpplG9+k0mRmLdfiWMbE9NWDzgY4zIZ1E02xHdys6cl7brMeP9v
+QxlSY5Sc7Ljff22qAq94vSzy1id66zYTtFAV4K9kTb5n+I66M/vbwOQSbIEQEPdr
+xp3OmdDUicheaHQir5RLAgonRccZLT8tOctuXWA/Q2OS6HbpYoKoE/77fZG1Jfai
+AZ+8Z4R7Vog4KzNm28C6ccnYPVKQw78ZlpzAE9JXzaO6MjiX6m5ZH07Qkn8uhyQR
+JQc4zgj34oboYHsrP0oNFJclgmlQUKeThII2ck+LIbukLz/MprmycAjys2kDnCCD
+gfsAaqXmQu66qq/lbQ==
+-----END X509 CRL-----
+";
+
+#[test]
+fn a_signature_over_sha_1_proves_nothing() {
+    let authority = CertificateDer::from_pem_slice(RSA_AUTHORITY.as_bytes()).unwrap();
+    let issuers = [Authority::read(&authority).unwrap()];
+    let read = |pem: &str| RevocationList::read_all(pem.as_bytes(), &issuers).remove(0);
+    assert_eq!(read(SIGNED_WITH_SHA_256).map(|list| list.len()), Ok(0));
+    assert_eq!(read(SIGNED_WITH_SHA_1), Err(InvalidList::Algorithm));
 }
