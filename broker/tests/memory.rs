@@ -83,6 +83,7 @@ fn left() -> Engine {
             connection,
             device: world::device(),
             connect: connect(number),
+            listener: None,
             nonce: number,
         };
         engine.handle(NOW, Input::Connect(Box::new(arrival)));

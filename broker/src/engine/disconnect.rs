@@ -134,7 +134,7 @@ impl Engine {
         let stamp = self.stamp(id, &permit);
         let told = stamp.map_or_else(
             || without_stamp(&will.forwarded),
-            |stamp| stamp.put_on(&will.forwarded),
+            |stamp| Some(stamp.put_on(&will.forwarded)),
         );
         let will = match told {
             None => will,

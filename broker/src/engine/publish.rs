@@ -180,7 +180,7 @@ impl Engine {
         let stamp = self.stamp(id, permit);
         if let Some(told) = stamp.map_or_else(
             || without_stamp(&properties.forwarded),
-            |stamp| stamp.put_on(&properties.forwarded),
+            |stamp| Some(stamp.put_on(&properties.forwarded)),
         ) {
             properties.forwarded = told.map_err(|PropertiesTooLong| Refusal {
                 topic: permit.topic().clone(),

@@ -184,8 +184,8 @@ fn credentials(args: &ExplainArgs) -> Credentials {
     let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
     Credentials {
         common_name: args.cn.as_deref().map(Into::into),
-        organizational_units: names(&args.ou),
-        organizations: names(&args.o),
+        organizational_units: Some(names(&args.ou)),
+        organizations: Some(names(&args.o)),
         anchor: args.anchor.as_deref().map(Into::into),
         issuer_key_id: args.issuer_key.as_deref().map(Into::into),
         serial: None,

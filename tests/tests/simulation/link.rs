@@ -137,6 +137,7 @@ impl Link {
                         connection,
                         device: door.client.device.clone(),
                         connect: *connect,
+                        listener: None,
                         nonce: door.nonce,
                     })));
                 }

@@ -12,6 +12,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("certs", &[]),
     ("certs/fuzz", &["certs"]),
     ("broker", &["protocol", "certs"]),
+    ("broker/fuzz", &["protocol", "certs", "broker"]),
     ("bench/peers/rumqttd", &[]),
     ("device-client", &["certs"]),
     ("provisioning", &["certs"]),

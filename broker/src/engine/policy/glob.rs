@@ -11,6 +11,11 @@ use std::str::FromStr;
 pub(super) struct Glob(Box<str>);
 
 impl Glob {
+    /// As it was written.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(super) fn matches(&self, text: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {
             return *text == *self.0;

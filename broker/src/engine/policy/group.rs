@@ -83,7 +83,7 @@ impl Group {
             return Fit::No;
         }
         match principal.credentials {
-            Some(credentials) => self.is_shown(credentials).into(),
+            Some(credentials) => self.is_shown(credentials),
             None if self.asks_credentials() => Fit::Unknown,
             None => Fit::Yes,
         }
@@ -100,34 +100,166 @@ impl Group {
         self.attributes.iter().all(has) && self.registered.as_ref().is_none_or(is_in)
     }
 
-    fn is_shown(&self, credentials: &Credentials) -> bool {
-        let issuer_key = credentials
+    fn is_shown(&self, credentials: &Credentials) -> Fit {
+        let common_name = credentials.common_name.as_deref();
+        let names = holds(self.common_names.as_deref(), Some(common_name));
+        let listed = |wanted: &Option<Vec<Glob>>, names: &Option<Vec<Box<str>>>| {
+            let names = names.as_deref();
+            holds(
+                wanted.as_deref(),
+                names.map(|it| it.iter().map(AsRef::as_ref)),
+            )
+        };
+        names
+            .min(listed(&self.units, &credentials.organizational_units))
+            .min(listed(&self.organizations, &credentials.organizations))
+            .min(self.is_issued(credentials))
+    }
+
+    fn is_issued(&self, credentials: &Credentials) -> Fit {
+        let Some(wanted) = self.issuers.as_deref() else {
+            return Fit::Yes;
+        };
+        let key = credentials
             .issuer_key_id
             .as_deref()
             .map(|id| format!("{ISSUER_KEY}{id}"));
-        let issuers = credentials.anchor.as_deref().into_iter();
-        holds(&self.common_names, credentials.common_name.as_deref())
-            && holds(
-                &self.units,
-                credentials.organizational_units.iter().map(AsRef::as_ref),
-            )
-            && holds(
-                &self.organizations,
-                credentials.organizations.iter().map(AsRef::as_ref),
-            )
-            && holds(&self.issuers, issuers.chain(issuer_key.as_deref()))
+        let by_key = Fit::from(any(wanted, key.as_deref()));
+        let is_name = |glob: &Glob| !glob.as_str().starts_with(ISSUER_KEY);
+        let names: Vec<Glob> = wanted
+            .iter()
+            .filter(|glob| is_name(glob))
+            .cloned()
+            .collect();
+        let by_name = match names.as_slice() {
+            [] => Fit::No,
+            names => holds(Some(names), credentials.anchor.as_deref().map(Some)),
+        };
+        by_key.max(by_name)
     }
 }
 
 /// What stands before the identifier of an issuer's key, so that it is no anchor's name.
 pub(super) const ISSUER_KEY: &str = "key:";
 
-fn holds<'t>(wanted: &Option<Vec<Glob>>, texts: impl IntoIterator<Item = &'t str>) -> bool {
-    wanted.as_ref().is_none_or(|wanted| any(wanted, texts))
+/// Whether one of `texts` is wanted; they may not be known.
+fn holds<'t, T>(wanted: Option<&[Glob]>, texts: Option<T>) -> Fit
+where
+    T: IntoIterator<Item = &'t str>,
+{
+    match (wanted, texts) {
+        (None, _) => Fit::Yes,
+        (Some(_), None) => Fit::Unknown,
+        (Some(wanted), Some(texts)) => any(wanted, texts).into(),
+    }
 }
 
 fn any<'t>(wanted: &[Glob], texts: impl IntoIterator<Item = &'t str>) -> bool {
     texts
         .into_iter()
         .any(|text| wanted.iter().any(|glob| glob.matches(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use certs::DeviceId;
+
+    fn globs(texts: &[&str]) -> Option<Vec<Glob>> {
+        Some(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    fn credentials() -> Credentials {
+        Credentials {
+            common_name: Some("oven-1".into()),
+            organizational_units: Some(vec!["ovens".into(), "berlin".into()]),
+            organizations: Some(vec!["fleet ltd".into()]),
+            anchor: Some("fleet".into()),
+            issuer_key_id: Some("5fe1aa".into()),
+            ..Credentials::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(group: &Group, credentials: Option<&Credentials>, expected: Fit) {
+        let subject = Subject {
+            kind: Kind::Device,
+            id: DeviceId::parse("oven-1").unwrap(),
+        };
+        let principal = Principal {
+            subject: &subject,
+            credentials,
+        };
+        let entry = Entry {
+            groups: ["kitchen".into()].into(),
+            values: [("site".into(), "berlin".into())].into(),
+        };
+        assert_eq!(
+            group.selects(principal, Some(&entry)),
+            expected,
+            "{group:?}"
+        );
+    }
+
+    #[test]
+    fn all_that_a_group_asks_must_hold_and_one_entry_of_each_list() {
+        let here = credentials();
+        let units = |texts: &[&str]| Group {
+            units: globs(texts),
+            ..Group::default()
+        };
+        check(&units(&["x", "ber*"]), Some(&here), Fit::Yes);
+        check(&units(&["x"]), Some(&here), Fit::No);
+        let both = Group {
+            organizations: globs(&["other"]),
+            ..units(&["ovens"])
+        };
+        check(&both, Some(&here), Fit::No);
+        for (issuers, fit) in [
+            (&["fleet"][..], Fit::Yes),
+            (&["key:5fe1*"], Fit::Yes),
+            (&["key:00*", "fle*"], Fit::Yes),
+            (&["5fe1aa", "key:00"], Fit::No),
+        ] {
+            let group = Group {
+                issuers: globs(issuers),
+                ..Group::default()
+            };
+            check(&group, Some(&here), fit);
+        }
+    }
+
+    #[test]
+    fn the_registry_says_attributes_and_groups() {
+        for (name, value, registered, fit) in [
+            ("site", "ber*", "kit*", Fit::Yes),
+            ("site", "paris", "kitchen", Fit::No),
+            ("room", "*", "kitchen", Fit::No),
+            ("site", "berlin", "hall", Fit::No),
+        ] {
+            let group = Group {
+                attributes: vec![(name.into(), globs(&[value]).unwrap())],
+                registered: globs(&[registered]),
+                ..Group::default()
+            };
+            check(&group, None, fit);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_neither_yes_nor_no() {
+        let group = Group {
+            units: globs(&["ovens"]),
+            issuers: globs(&["fleet"]),
+            ..Group::default()
+        };
+        check(&group, None, Fit::Unknown);
+        let mut here = credentials();
+        here.organizational_units = None;
+        check(&group, Some(&here), Fit::Unknown);
+        here.anchor = None;
+        check(&group, Some(&here), Fit::Unknown);
+        here.organizational_units = Some(Vec::new());
+        check(&group, Some(&here), Fit::No);
+    }
 }

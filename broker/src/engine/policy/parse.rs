@@ -84,10 +84,10 @@ pub(super) fn parse(file_name: &str, text: &str) -> Result<Policy, Vec<Mistake>>
 }
 
 fn policy(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Policy {
-    let mut roles = Roles::read(file.role, document);
+    let known = Roles::read(file.role, document);
     let mut rules: Vec<Rule> = file.built_in.then(Rule::built_in).into_iter().collect();
     let file_name: Arc<str> = file_name.into();
-    let groups = Groups::read(file.group, (document, &file_name), &mut roles);
+    let groups = Groups::read(file.group, (document, &file_name), &known);
     rules.extend(groups.rules());
     let is_empty = file.rule.0.is_empty() && groups.rules().next().is_none();
     if is_empty && !document.is_wrong("rule") {
@@ -97,7 +97,7 @@ fn policy(file: PolicyFile, file_name: &str, document: &mut Document<'_>) -> Pol
         document,
         file: file_name,
         groups,
-        roles,
+        roles: known,
         lines: BTreeMap::new(),
     };
     rules.extend(file.rule.0.into_iter().map(|table| reader.rule(table)));
@@ -141,7 +141,7 @@ impl RuleReader<'_, '_> {
         };
         for name in &table.roles.0 {
             self.roles
-                .take("rule.roles", name, &mut rule, self.document);
+                .take(&mut rule, ("rule.roles", name), self.document);
         }
         rule
     }

@@ -3,8 +3,9 @@
 //! What is not known of somebody permits nothing: an allow that depends on it does not hold, and
 //! a deny that depends on it does.
 
-use certs::{CommonName, Subject, VerifiedDevice};
+use certs::{CommonName, RegistryExport, Subject, VerifiedDevice};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Who asks.
@@ -22,17 +23,17 @@ pub struct Principal<'a> {
 pub struct Credentials {
     /// The common name of the certificate's subject.
     pub common_name: Option<Box<str>>,
-    /// The organizational units of the certificate's subject.
-    pub organizational_units: Vec<Box<str>>,
-    /// The organizations of the certificate's subject.
-    pub organizations: Vec<Box<str>>,
-    /// The name of the trust anchor that its chain ends in.
+    /// The organizational units of the certificate's subject, if they were read.
+    pub organizational_units: Option<Vec<Box<str>>>,
+    /// The organizations of the certificate's subject, if they were read.
+    pub organizations: Option<Vec<Box<str>>>,
+    /// The name of the trust anchor that its chain ends in, if that is known.
     pub anchor: Option<Arc<str>>,
     /// The identifier of the key that signed the certificate, in lower-case hexadecimal digits.
     pub issuer_key_id: Option<Box<str>>,
     /// The serial number of the certificate.
     pub serial: Option<Box<str>>,
-    /// The name of the listener it came to.
+    /// The name of the listener it came to, if it has one.
     pub listener: Option<Arc<str>>,
 }
 
@@ -58,7 +59,11 @@ impl Credentials {
 }
 
 fn hex(octets: &[u8]) -> Box<str> {
-    let digits: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    let mut digits = String::new();
+    for octet in octets {
+        // Writing to a string does not fail.
+        let _ = write!(digits, "{octet:02x}");
+    }
     digits.into()
 }
 
@@ -79,6 +84,21 @@ impl Attributes {
     /// What is said of `subject`; nothing about those who are not in the registry.
     pub fn of(&self, subject: &Subject) -> Option<&Entry> {
         self.0.get(subject)
+    }
+}
+
+impl From<&RegistryExport> for Attributes {
+    fn from(export: &RegistryExport) -> Self {
+        let devices = export.devices();
+        devices
+            .map(|device| {
+                let entry = Entry {
+                    groups: device.groups.clone(),
+                    values: device.attributes.clone(),
+                };
+                (device.subject.clone(), entry)
+            })
+            .collect()
     }
 }
 

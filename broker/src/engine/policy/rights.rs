@@ -92,11 +92,7 @@ impl Rights {
         self.find(Action::Publish, topic, |clause, rule| {
             judgement.heed(clause, rule);
         });
-        let scope = judgement.finish()?;
-        Some(PublishPermit {
-            topic: topic.clone(),
-            scope: scope.map(Arc::new),
-        })
+        judgement.finish(topic)
     }
 
     /// The permit to subscribe to `filter` now, if there is one. Of a shared filter it is the
@@ -335,10 +331,12 @@ impl<'p> Judgement<'p> {
         limits.permit(self.publication)
     }
 
-    /// Nothing if it is not permitted; otherwise its scope where that is not everything.
-    fn finish(self) -> Option<Option<Scope>> {
+    fn finish(self, topic: &TopicName) -> Option<PublishPermit> {
         let permitted = self.allowed && !self.denied;
-        permitted.then(|| (!self.is_plain).then_some(self.scope))
+        permitted.then(|| PublishPermit {
+            topic: topic.clone(),
+            scope: (!self.is_plain).then(|| Arc::new(self.scope)),
+        })
     }
 }
 
@@ -623,6 +621,117 @@ mod tests {
             let any = |filters: &[Levels]| filters.iter().any(|filter| matches(filter, &name));
             let expected = any(&allow) && !any(&deny);
             prop_assert_eq!(permit.is_some(), expected);
+        }
+    }
+    /// A rule about `a`, as it is written and as it is meant.
+    #[derive(Clone, Debug)]
+    struct Limited {
+        qos_max: QoS,
+        retain: bool,
+        payload_len_max: usize,
+        /// The hours in which it is in force.
+        hours: (u64, u64),
+        is_deny: bool,
+        stamps: bool,
+    }
+
+    impl Limited {
+        fn written(&self) -> String {
+            let (from, to) = self.hours;
+            let when = format!("when = '{from:02}:00-{to:02}:00'\n");
+            let (qos, len) = (self.qos_max.bits(), self.payload_len_max);
+            let key = if self.is_deny {
+                "deny_publish"
+            } else {
+                "publish"
+            };
+            let other = if self.is_deny { "publish = 'b'\n" } else { "" };
+            format!(
+                "[[rule]]\n{key} = 'a'\n{other}qos_max = {qos}\nretain = {}\n\
+                 payload_bytes_max = {len}\nstamp = {}\n{}",
+                self.retain,
+                self.stamps,
+                if self.hours == (0, 24) { "" } else { &when },
+            )
+        }
+
+        fn is_open(&self, publication: &Publication) -> bool {
+            let hour = publication.at.millis() / 3_600_000 % 24;
+            (self.hours.0..self.hours.1).contains(&hour)
+        }
+
+        fn permits(&self, publication: &Publication) -> bool {
+            !self.is_deny
+                && self.is_open(publication)
+                && publication.qos <= self.qos_max
+                && (self.retain || !publication.retain)
+                && publication.payload_len <= self.payload_len_max
+        }
+
+        fn denies(&self, publication: &Publication) -> bool {
+            self.is_deny && self.is_open(publication)
+        }
+    }
+
+    fn level() -> impl Strategy<Value = QoS> {
+        (0..3_u8).prop_map(|bits| QoS::from_bits(bits).unwrap())
+    }
+
+    fn limited() -> impl Strategy<Value = Limited> {
+        let hours = prop::sample::select(vec![(0, 24), (0, 24), (8, 18), (6, 12)]);
+        let len = prop::sample::select(vec![0, 10, 100, 1 << 30]);
+        let flags = (any::<bool>(), prop::bool::weighted(0.2), any::<bool>());
+        (level(), len, hours, flags).prop_map(|(qos_max, payload_len_max, hours, flags)| Limited {
+            qos_max,
+            payload_len_max,
+            hours,
+            retain: flags.0,
+            is_deny: flags.1,
+            stamps: flags.2,
+        })
+    }
+
+    fn publication() -> impl Strategy<Value = Publication> {
+        let len = prop::sample::select(vec![0, 10, 11, 100, 101]);
+        (level(), any::<bool>(), len, 0..72_u64).prop_map(|(qos, retain, payload_len, hours)| {
+            Publication {
+                qos,
+                retain,
+                payload_len,
+                at: Time::from_millis(hours * 1_800_000),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_permit_holds_for_what_the_limits_say_and_again_for_no_more(
+            rules in prop::collection::vec(limited(), 1..5),
+            first in publication(),
+            others in prop::collection::vec(publication(), 8),
+        ) {
+            let text: String = rules.iter().map(Limited::written).collect();
+            let text = text.strip_prefix("[[rule]]\n").unwrap();
+            let rights = rights(text);
+            let topic = TopicName::parse("a").unwrap();
+            let permits = |publication: &Publication| {
+                rules.iter().any(|rule| rule.permits(publication))
+                    && !rules.iter().any(|rule| rule.denies(publication))
+            };
+            let stamps = |publication: &Publication| {
+                rules.iter().any(|rule| rule.stamps && rule.permits(publication))
+            };
+            let permit = rights.permit_publish(&topic, &first);
+            prop_assert_eq!(permit.is_some(), permits(&first));
+            let Some(permit) = permit else { return Ok(()) };
+            prop_assert_eq!(permit.stamps(), stamps(&first));
+            prop_assert!(permit.again(topic.clone(), &first).is_ok());
+            for other in &others {
+                if permit.again(topic.clone(), other).is_ok() {
+                    prop_assert!(permits(other), "{other:?}");
+                    prop_assert_eq!(permit.stamps(), stamps(other));
+                }
+            }
         }
     }
 }

@@ -32,14 +32,14 @@ impl Stamp {
     pub(in crate::engine) fn put_on(
         &self,
         properties: &ForwardedProperties,
-    ) -> Option<Result<ForwardedProperties, PropertiesTooLong>> {
+    ) -> Result<ForwardedProperties, PropertiesTooLong> {
         let mut parts = properties.parts();
         let own = &mut parts.user_properties;
         own.retain(|(name, _)| !name.as_str().starts_with(PREFIX));
         let text = |text: &str| Text::parse(text).ok();
         let words = self.words.iter();
         own.extend(words.filter_map(|(name, value)| Some((text(name)?, text(value)?))));
-        Some(ForwardedProperties::from_parts(&parts))
+        ForwardedProperties::from_parts(&parts)
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let now = Time::from_millis(1_767_605_415_007);
         let stamp = Stamp::new(&subject, Some("07ff"), now);
         let stamped = stamp.put_on(&properties(&[("$by.device", "x"), ("a", "b")]));
-        let stamped = stamped.unwrap().unwrap();
+        let stamped = stamped.unwrap();
         assert_eq!(
             said(&stamped),
             [

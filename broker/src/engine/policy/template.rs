@@ -128,12 +128,16 @@ impl Variable {
             Self::CommonName => principal.credentials.map_or(Value::Unknown, |credentials| {
                 Value::new(credentials.common_name.as_deref())
             }),
-            Self::Unit => principal.credentials.map_or(Value::Unknown, |credentials| {
-                match credentials.organizational_units.as_slice() {
-                    [only] => Value::new(Some(only)),
-                    _ => Value::Unfit,
+            Self::Unit => {
+                let units = principal
+                    .credentials
+                    .and_then(|credentials| credentials.organizational_units.as_deref());
+                match units {
+                    None => Value::Unknown,
+                    Some([only]) => Value::new(Some(only)),
+                    Some(_) => Value::Unfit,
                 }
-            }),
+            }
             Self::Attribute(name) => {
                 let value = entry.and_then(|entry| entry.values.get(name));
                 Value::new(value.map(AsRef::as_ref))
@@ -335,7 +339,7 @@ mod tests {
             assert_eq!(value("client", text, None), Value::Unfit, "{text:?}");
             let credentials = Credentials {
                 common_name: Some(text.into()),
-                organizational_units: vec![text.into()],
+                organizational_units: Some(vec![text.into()]),
                 ..Credentials::default()
             };
             for name in ["cn", "ou"] {
@@ -356,13 +360,13 @@ mod tests {
         let mut credentials = Credentials::default();
         assert_eq!(value("ou", "c", None), Value::Unknown);
         assert_eq!(value("cn", "c", None), Value::Unknown);
-        assert_eq!(value("ou", "c", Some(&credentials)), Value::Unfit);
-        credentials.organizational_units = vec!["ovens".into()];
+        assert_eq!(value("ou", "c", Some(&credentials)), Value::Unknown);
+        credentials.organizational_units = Some(vec!["ovens".into()]);
         assert_eq!(
             value("ou", "c", Some(&credentials)),
             Value::Fits("ovens".into())
         );
-        credentials.organizational_units.push("fridges".into());
+        credentials.organizational_units = Some(vec!["ovens".into(), "fridges".into()]);
         assert_eq!(value("ou", "c", Some(&credentials)), Value::Unfit);
     }
 

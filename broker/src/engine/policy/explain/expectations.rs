@@ -281,8 +281,8 @@ fn who(table: &mut TestTable, subject: Subject) -> Who {
     Who {
         credentials: Credentials {
             common_name: table.cn.take().map(Into::into),
-            organizational_units: names(&mut table.ou).map(Into::into).collect(),
-            organizations: names(&mut table.o).map(Into::into).collect(),
+            organizational_units: Some(names(&mut table.ou).map(Into::into).collect()),
+            organizations: Some(names(&mut table.o).map(Into::into).collect()),
             anchor: table.anchor.take().map(Into::into),
             issuer_key_id: table.issuer_key.take().map(Into::into),
             serial: None,

@@ -129,7 +129,11 @@ impl Rights {
         });
         let is_permitted = self.permit_publish(topic, publication).is_some();
         let nearest = || self.nearest(principal, &nearest::Wanted::Name(topic, publication));
-        self.decide(Action::Publish, is_permitted, (found, Vec::new()), nearest)
+        self.decide(
+            (Action::Publish, is_permitted),
+            (found, Vec::new()),
+            nearest,
+        )
     }
 
     fn explain_subscribe(
@@ -158,14 +162,13 @@ impl Rights {
         let is_permitted = self.permit_subscribe(filter, now).is_some();
         let nearest = || self.nearest(principal, &nearest::Wanted::Filter(filter, now));
         let found = (including, overlapping);
-        self.decide(Action::Subscribe, is_permitted, found, nearest)
+        self.decide((Action::Subscribe, is_permitted), found, nearest)
     }
 
     /// `found` are the clauses that decide, and those that withhold.
     fn decide(
         &self,
-        action: Action,
-        is_permitted: bool,
+        (action, is_permitted): (Action, bool),
         found: (Vec<Clause>, Vec<Clause>),
         nearest: impl FnOnce() -> Option<Nearest>,
     ) -> Decision {

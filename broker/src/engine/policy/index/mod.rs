@@ -227,9 +227,10 @@ impl Rule {
         let Some(credentials) = principal.credentials else {
             return Fit::Unknown;
         };
-        let name = credentials.listener.as_deref();
-        let is_one = name.is_some_and(|name| listeners.iter().any(|glob| glob.matches(name)));
-        is_one.into()
+        let Some(name) = credentials.listener.as_deref() else {
+            return Fit::Unknown;
+        };
+        listeners.iter().any(|glob| glob.matches(name)).into()
     }
 
     fn is_plain(&self) -> bool {

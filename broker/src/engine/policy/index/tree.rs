@@ -85,8 +85,8 @@ impl Tree {
                 (None, "+") => self.plus_child(at),
                 (None, text) => self.text_child(at, text),
                 (Some(variable), before) => {
-                    let ends = (before, &*level.after);
-                    self.variable_child(at, slot(variable), ends, clause)
+                    let level = (slot(variable), before, &*level.after);
+                    self.variable_child(at, level, clause)
                 }
             };
         }
@@ -122,8 +122,7 @@ impl Tree {
     fn variable_child(
         &mut self,
         at: usize,
-        slot: usize,
-        (before, after): (&str, &str),
+        (slot, before, after): (usize, &str, &str),
         clause: Clause,
     ) -> usize {
         let next = self.nodes.len();

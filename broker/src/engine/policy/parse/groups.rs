@@ -52,7 +52,7 @@ impl Groups {
     pub(super) fn read(
         tables: Tables<GroupTable>,
         (document, file): (&mut Document<'_>, &Arc<str>),
-        roles: &mut Roles,
+        roles: &Roles,
     ) -> Self {
         let kinds = [("apps", Kind::App), ("devices", Kind::Device)];
         let mut groups = Self {
@@ -88,7 +88,7 @@ impl Groups {
                 stamps: false,
             };
             for role in &names.0 {
-                roles.take("group.roles", role, &mut rule, document);
+                roles.take(&mut rule, ("group.roles", role), document);
             }
             groups.rules.extend((!names.0.is_empty()).then_some(rule));
             groups.add(name, selectors, document);

@@ -75,12 +75,11 @@ impl Roles {
     /// Gives a rule the filters of a role.
     pub(super) fn take(
         &self,
-        key: &str,
-        name: &Spanned<String>,
         rule: &mut Rule,
+        (key, name): (&str, &Spanned<String>),
         document: &mut Document<'_>,
     ) {
-        let Some(role) = self.0.get(name.get_ref()) else {
+        let Some(taken) = self.0.get(name.get_ref()) else {
             let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
             let what = format!(
                 "there is no role {:?}; there are {}",
@@ -91,8 +90,8 @@ impl Roles {
         };
         let name: Arc<str> = name.get_ref().as_str().into();
         for (into, from) in [
-            (&mut rule.publish, &role.publish),
-            (&mut rule.subscribe, &role.subscribe),
+            (&mut rule.publish, &taken.publish),
+            (&mut rule.subscribe, &taken.subscribe),
         ] {
             for (into, from) in [(&mut into.allow, &from.allow), (&mut into.deny, &from.deny)] {
                 into.extend(from.iter().map(|grant| Grant {
