@@ -22,7 +22,7 @@ pub(crate) enum PolicyCommand {
     ///
     /// Exit code 0 if it is allowed, 5 if not.
     #[command(after_help = explain::EXAMPLES)]
-    Explain(explain::ExplainArgs),
+    Explain(Box<explain::ExplainArgs>),
     /// Test a policy by a table of what it is to allow and to deny.
     ///
     /// Exit code 0 if all is as expected, 1 if not.

@@ -1,4 +1,4 @@
-//! `countersign policy test`: a policy judged by a table of expectations, for a person or as JUnit.
+//! `countersign policy test`: a policy judged by a table of expectations, for a person or as `JUnit`.
 
 use super::{read, read_policy};
 use crate::failure::{FAILED, Failure, USAGE};
@@ -21,7 +21,7 @@ pub(crate) struct TestArgs {
     /// The policy; by default the one that the expectations name.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Write the outcome as JUnit XML, too.
+    /// Write a test report in XML, too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

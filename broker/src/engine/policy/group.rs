@@ -165,8 +165,8 @@ mod tests {
     use super::*;
     use certs::DeviceId;
 
-    fn globs(texts: &[&str]) -> Option<Vec<Glob>> {
-        Some(texts.iter().map(|text| text.parse().unwrap()).collect())
+    fn globs(texts: &[&str]) -> Vec<Glob> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
     fn credentials() -> Credentials {
@@ -205,13 +205,13 @@ mod tests {
     fn all_that_a_group_asks_must_hold_and_one_entry_of_each_list() {
         let here = credentials();
         let units = |texts: &[&str]| Group {
-            units: globs(texts),
+            units: Some(globs(texts)),
             ..Group::default()
         };
         check(&units(&["x", "ber*"]), Some(&here), Fit::Yes);
         check(&units(&["x"]), Some(&here), Fit::No);
         let both = Group {
-            organizations: globs(&["other"]),
+            organizations: Some(globs(&["other"])),
             ..units(&["ovens"])
         };
         check(&both, Some(&here), Fit::No);
@@ -222,7 +222,7 @@ mod tests {
             (&["5fe1aa", "key:00"], Fit::No),
         ] {
             let group = Group {
-                issuers: globs(issuers),
+                issuers: Some(globs(issuers)),
                 ..Group::default()
             };
             check(&group, Some(&here), fit);
@@ -238,8 +238,8 @@ mod tests {
             ("site", "berlin", "hall", Fit::No),
         ] {
             let group = Group {
-                attributes: vec![(name.into(), globs(&[value]).unwrap())],
-                registered: globs(&[registered]),
+                attributes: vec![(name.into(), globs(&[value]))],
+                registered: Some(globs(&[registered])),
                 ..Group::default()
             };
             check(&group, None, fit);
@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_neither_yes_nor_no() {
         let group = Group {
-            units: globs(&["ovens"]),
-            issuers: globs(&["fleet"]),
+            units: Some(globs(&["ovens"])),
+            issuers: Some(globs(&["fleet"])),
             ..Group::default()
         };
         check(&group, None, Fit::Unknown);
