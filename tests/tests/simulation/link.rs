@@ -137,7 +137,6 @@ impl Link {
                         connection,
                         device: door.client.device.clone(),
                         connect: *connect,
-                        listener: None,
                         nonce: door.nonce,
                     })));
                 }

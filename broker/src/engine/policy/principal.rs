@@ -50,8 +50,8 @@ impl Credentials {
             common_name,
             issuer_key_id: issuer_key_id.map(hex),
             serial: Some(device.serial().to_string().into()),
-            organizational_units: certificate.organizational_units.clone(),
-            organizations: certificate.organizations.clone(),
+            organizational_units: Some(certificate.organizational_units.clone()),
+            organizations: Some(certificate.organizations.clone()),
             anchor: device.anchor().cloned(),
             ..Self::default()
         }
