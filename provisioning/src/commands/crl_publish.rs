@@ -218,10 +218,8 @@ fn write(ca: &Hierarchy, pem: &[u8]) -> Result<Vec<PathBuf>, CommandError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Instant;
 
     use certs::{Freshness, RevocationReason, Subject};
-    use rusqlite::{Connection, params};
 
     use super::*;
     use crate::layout::Layout;
@@ -365,40 +363,5 @@ mod tests {
             );
             assert_eq!(refused.exit_class(), ExitClass::Usage);
         }
-    }
-
-    #[test]
-    #[ignore = "a measurement; scripts/test runs it"]
-    fn how_long_a_list_of_100_000_takes() {
-        let temp = tempfile::tempdir().unwrap();
-        let layout = up(temp.path(), 0, day(0)).unwrap().layout;
-        let mut connection = Connection::open(layout.registry()).unwrap();
-        let transaction = connection.transaction().unwrap();
-        let sql =
-            "INSERT INTO certificate SELECT ?1, 'device', 'x', NULL, 'revoked', 1, not_before,
-                   not_after, ?1, 'pem', created, ?2, serial FROM certificate
-                   WHERE role = 'device-ca'";
-        for n in 0..100_000_u32 {
-            let serial = Serial::from_octets(&[&[7; 16][..], &n.to_be_bytes()].concat()).unwrap();
-            let at = day(0).as_secs().cast_signed();
-            transaction
-                .execute(sql, params![serial.as_octets(), at])
-                .unwrap();
-        }
-        transaction.commit().unwrap();
-        let started = Instant::now();
-        let published = publish(temp.path(), day(1));
-        let elapsed = started.elapsed();
-        println!(
-            "{} entries signed, verified and on disk in {elapsed:?}",
-            published.entries
-        );
-        assert_eq!(published.entries, 100_000);
-        let limit = if cfg!(debug_assertions) {
-            30_000
-        } else {
-            1_000
-        };
-        assert!(elapsed < Duration::from_millis(limit), "{elapsed:?}");
     }
 }
