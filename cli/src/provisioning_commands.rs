@@ -41,8 +41,8 @@ pub(crate) enum DeviceCommand {
     /// Issue a certificate to a device.
     ///
     /// Writes DIR/devices/ID/{cert,key,ca}.pem. A device that has a certificate gets a new one,
-    /// and the old one is superseded. One that was revoked gets a new one only with --again. With --csr only the public key is taken from the request:
-    /// who the device is, says ID.
+    /// and the old one is superseded. One that was revoked gets a new one only with --again. With
+    /// --csr only the public key is taken from the request: who the device is, says ID.
     #[command(after_help = "Example:\n  countersign device issue sensor-7 --dir certs/dev")]
     Issue(DeviceIssueArgs),
     /// Revoke a device: all certificates that it holds count no longer.

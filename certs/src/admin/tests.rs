@@ -222,7 +222,8 @@ fn a_status_has_its_line() {
     check(
         Ok(Answer::Status(status)),
         concat!(
-            r#""answer":{"status":{"version":"0.1.0","started":1,"now":2,"listeners":[{"name":"tls","#,
+            r#""answer":{"status":{"version":"0.1.0","started":1,"now":2,"#,
+            r#""listeners":[{"name":"tls","#,
             r#""address":"127.0.0.1:8883","tls_generation":1,"not_after":9}],"connections":3,"#,
             r#""sessions":4,"revocation_lists":[{"id":"aa/all","number":"8","entries":3,"#,
             r#""this_update":1,"next_update":2,"state":"not-yet"}],"own_revocations":5,"#,
