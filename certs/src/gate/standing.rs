@@ -234,6 +234,7 @@ mod tests {
             authorities: Some([authority].into()),
             ..direct
         };
+        standing.anchors = vec![Arc::new(anchor(&issuer, "fleet.example"))];
         assert_eq!(standing.judge(&device, at(NOT_BEFORE)), Ok(()));
         // The leaf of this test has the same number: only the authority is asked about here.
         standing
