@@ -1,4 +1,6 @@
-//! `countersign policy test`: a policy judged by a table of expectations, for a person or as `JUnit`.
+//! `countersign policy test`: a policy judged by a table of expectations.
+//!
+//! For a person on stdout, and for other tools as `JUnit` XML.
 
 use super::{read, read_policy};
 use crate::failure::{FAILED, Failure, USAGE};

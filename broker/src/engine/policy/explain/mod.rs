@@ -290,7 +290,8 @@ mod tests {
         [[group]]\nname = 'ovens'\ndevices = 'oven-*'\nroles = 'reader'\n\
         [[rule]]\nname = 'heat'\ngroups = 'ovens'\npublish = 'kitchen/{device}/heat'\n\
         qos_max = 1\nretain = false\npayload_bytes_max = 10\n\
-        [[rule]]\nname = 'night'\nwhen = '22:00-06:00'\nlisteners = 'inside'\npublish = 'night/{ou}'\n\
+        [[rule]]\nname = 'night'\nwhen = '22:00-06:00'\nlisteners = 'inside'\n\
+        publish = 'night/{ou}'\n\
         [[rule]]\nname = 'secrets'\ndeny_publish = 'kitchen/+/secret'\n\
         deny_subscribe = 'kitchen/fridge/#'\n";
 
