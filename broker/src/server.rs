@@ -267,7 +267,7 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
     }
     // Before anybody can come: whoever was revoked while we were away has no session to lose.
     let mut state = operator.state.lock().await;
-    operator.enforce(&state);
+    operator.enforce(&mut state);
     operator.judge_all(&mut state).await;
     drop(state);
     let doors = config.listeners.iter().zip(&operator.generations);

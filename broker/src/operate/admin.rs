@@ -101,6 +101,7 @@ impl Operator {
             Request::Status => Answer::Status(self.status().await),
             Request::Reload => Answer::Reloaded(self.reload().await),
             Request::Revoke(revoke) => Answer::Revoked(self.revoke(revoke).await?),
+            Request::Explain(explain) => Answer::Explained(self.explain(&explain).await?),
             Request::Sessions(filter) => Answer::Sessions(self.sessions(&filter)),
             _ => {
                 return Err(Refused {

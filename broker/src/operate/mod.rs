@@ -4,6 +4,7 @@
 //! revocation when it is durable and the last connection it concerns is closed.
 
 mod admin;
+mod explain;
 mod reload;
 mod revoke;
 mod sessions;
@@ -16,13 +17,12 @@ pub(crate) use admin::{open_socket, serve_admin};
 pub(crate) use watch::watch_files;
 
 use crate::config::{Config, RevokedSessions, RevokedWills};
-use crate::engine::policy::{Attributes, Entry};
+use crate::engine::policy::{Attributes, Policy};
 use crate::engine::{Input, Leaves, Verdicts};
 use crate::net::Counters;
 use crate::server::PolicyText;
 use crate::shard::Shards;
 use crate::trust::{Beliefs, Generation, Live};
-use certs::{KnownDevice, Subject};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) policy: PolicyText,
     pub(crate) policy_generation: u64,
+    /// The policy in force, with what the registry says of devices.
+    pub(crate) enforced: Arc<Policy>,
     pub(crate) beliefs: Beliefs,
     /// Of the verdicts that were given last.
     pub(crate) version: u64,
@@ -62,6 +64,7 @@ impl State {
     pub(crate) fn new(config: Config, policy: PolicyText, beliefs: Beliefs) -> Self {
         Self {
             config,
+            enforced: Arc::clone(&policy.policy),
             policy,
             policy_generation: 0,
             beliefs,
@@ -72,13 +75,14 @@ impl State {
 
 impl Operator {
     /// Puts a policy into force, with what the registry says of devices.
-    pub(crate) fn enforce(&self, state: &State) {
+    pub(crate) fn enforce(&self, state: &mut State) {
         let standing = state.beliefs.standing();
-        let devices = standing.registry.iter().flat_map(|it| it.devices());
-        let attributes: Attributes = devices.map(entry).collect();
+        let registry = standing.registry.as_deref();
+        let attributes = registry.map_or_else(Attributes::default, Attributes::from);
         let policy = state.policy.policy.with_attributes(Arc::new(attributes));
-        let policy = Arc::new(policy);
-        self.shards.tell_all(|| Input::Policy(Arc::clone(&policy)));
+        state.enforced = Arc::new(policy);
+        self.shards
+            .tell_all(|| Input::Policy(Arc::clone(&state.enforced)));
     }
 
     /// Judges all who are here by what is believed now. How many had to go.
@@ -104,13 +108,4 @@ impl Operator {
         }
         gone
     }
-}
-
-/// What the registry says of a device, as policy asks for it.
-fn entry(known: &KnownDevice) -> (Subject, Entry) {
-    let entry = Entry {
-        groups: known.groups.clone(),
-        values: known.attributes.clone(),
-    };
-    (known.subject.clone(), entry)
 }

@@ -32,7 +32,7 @@ impl Operator {
             .iter()
             .any(|it| it.part == "registry" && it.outcome == Outcome::Changed)
         {
-            self.enforce(&state);
+            self.enforce(&mut state);
         }
         let sessions_closed = if is_new {
             self.judge_all(&mut state).await as u64
