@@ -4,10 +4,13 @@
 //! and speaks. `trust` says who may come in, [`config`] what is set, and [`server`] builds all of
 //! it in order. There is no setting that lets a device in without a certificate.
 
+pub mod audit;
 pub mod config;
 pub mod engine;
+mod memory;
 mod net;
 mod operate;
+pub mod refusals;
 pub mod server;
 pub mod shard;
 pub mod storage;

@@ -2,11 +2,13 @@
 //!
 //! A plan is loaded whole or not at all, with all mistakes at once; only then is a port opened.
 
+use crate::audit::{Audit, AuditError, Writing};
 use crate::config::{Config, Listener, Log, Mistake};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Input};
-use crate::net::{Counters, Front, Stages, Unfinished, accept};
+use crate::net::{Door, Front, Stages, accept, reserve};
 use crate::operate::{self, AdminError, Operator, serve_admin, watch_files};
+use crate::refusals::Refusals;
 use crate::shard::{Shards, keep_time};
 use crate::storage::{DataDirectory, StorageError};
 use crate::storing::{self, OpenDisk, OpenError};
@@ -21,7 +23,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,6 +79,9 @@ pub enum StartError {
     /// It could not open its admin socket.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// It could not open its audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
 }
 
 impl Plan {
@@ -179,7 +184,8 @@ fn plan_errors(mistakes: Vec<Mistake>) -> Vec<PlanError> {
 /// A broker that serves.
 pub struct Running {
     shards: Arc<Shards>,
-    counters: Arc<Counters>,
+    door: Arc<Door>,
+    auditing: Writing,
     operator: Arc<Operator>,
     /// Stops the listeners.
     stop: CancellationToken,
@@ -206,8 +212,20 @@ pub enum Stopped {
 pub struct Statistics {
     /// Sockets accepted.
     pub accepted: u64,
-    /// Closed at once: too many connections in all, or unfinished ones from one address.
+    /// Closed at once, whyever: too many connections in all or unfinished, and what follows.
     pub turned_away: u64,
+    /// Of these, because their address had too many connections.
+    pub turned_away_address: u64,
+    /// Of these, because strangers came too fast from their address.
+    pub turned_away_rate: u64,
+    /// Of these, because the process was short of memory.
+    pub turned_away_memory: u64,
+    /// Connections that were to go, did not, and were reset.
+    pub cut_off: u64,
+    /// How often memory became short.
+    pub memory_stages: u64,
+    /// Events that have no line in the audit log, and are not yet counted there.
+    pub audit_lost: u64,
     /// Peers that were not let in.
     pub refused: u64,
     /// Devices that came in and sent a CONNECT.
@@ -240,18 +258,20 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
     let admin = config.admin_socket.as_deref().map(operate::open_socket);
     let admin = admin.transpose()?;
     let shards = Arc::new(opened.shards);
-    let counters = Arc::new(Counters::default());
+    let (audit, auditing) = Audit::open(&config.audit)?;
+    let door = Arc::new(Door::new(&config.net, audit));
     let operator = Arc::new(Operator {
         source,
         shards: Arc::clone(&shards),
-        counters: Arc::clone(&counters),
+        door: Arc::clone(&door),
         addresses: sockets.iter().map(|(_, local)| *local).collect(),
         started: SystemTime::now(),
         generations: beliefs.generations().to_vec(),
         state: Mutex::new(operate::State::new(config.clone(), policy, beliefs)),
     });
     let mut running = Running {
-        counters,
+        door,
+        auditing,
         stop: CancellationToken::new(),
         listeners: JoinSet::new(),
         connections: TaskTracker::new(),
@@ -270,6 +290,7 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
     operator.enforce(&mut state);
     operator.judge_all(&mut state).await;
     drop(state);
+    running.watch_memory(config.net.memory_bytes_max);
     let doors = config.listeners.iter().zip(&operator.generations);
     for ((socket, _), (listener, generation)) in sockets.into_iter().zip(doors) {
         let name = listener.name.as_deref().map(Arc::from);
@@ -303,10 +324,16 @@ impl Running {
 
     /// What was counted so far.
     pub fn statistics(&self) -> Statistics {
-        let counters = &self.counters;
+        let counters = &self.door.counters;
         Statistics {
             accepted: counters.accepted.load(Ordering::Relaxed),
             turned_away: counters.turned_away.load(Ordering::Relaxed),
+            turned_away_address: counters.turned_away_address.load(Ordering::Relaxed),
+            turned_away_rate: counters.turned_away_rate.load(Ordering::Relaxed),
+            turned_away_memory: counters.turned_away_memory.load(Ordering::Relaxed),
+            cut_off: counters.cut_off.load(Ordering::Relaxed),
+            memory_stages: self.door.memory.raised.load(Ordering::Relaxed),
+            audit_lost: self.door.audit.lost(),
             refused: counters.refused.load(Ordering::Relaxed),
             connected: counters.connected.load(Ordering::Relaxed),
             connections: counters.open.load(Ordering::Relaxed),
@@ -333,6 +360,16 @@ impl Running {
         self.operator.revoke(revoke).await
     }
 
+    /// Who was refused or cut off lately, and why.
+    pub fn refusals(&self) -> &Refusals {
+        &self.door.refusals
+    }
+
+    /// The audit log, for what else is to be in it.
+    pub fn audit(&self) -> Audit {
+        self.door.audit.clone()
+    }
+
     /// Resolves when the broker cannot go on: its storage failed.
     pub async fn failure(&self) -> Arc<StorageError> {
         self.shards.failure().await
@@ -346,11 +383,22 @@ impl Running {
         self.connections.close();
         let drained = timeout(self.drain_timeout, self.connections.wait()).await;
         self.tasks.shutdown().await;
+        // It writes to the disk.
+        let _ = spawn_blocking(move || self.auditing.finish()).await;
         if drained.is_ok() {
             Stopped::Drained
         } else {
             Stopped::CutOff
         }
+    }
+
+    /// Tells the shards when memory becomes short.
+    fn watch_memory(&mut self, max: u64) {
+        let (door, shards) = (Arc::clone(&self.door), Arc::clone(&self.shards));
+        self.tasks.spawn(async move {
+            let tell = |pressure| shards.tell_all(|| Input::Memory(pressure));
+            door.memory.watch(max, tell).await;
+        });
     }
 
     fn front(
@@ -359,21 +407,22 @@ impl Running {
         (name, generation): (Option<Arc<str>>, Arc<Live<Generation>>),
     ) -> Front {
         let net = &config.net;
+        let reserved = reserve(net.handshaking_max, net.known_reserve_percent);
         Front {
             name,
             generation,
             stages: Stages {
                 hello_timeout: net.hello_timeout,
                 handshake_timeout: net.handshake_timeout,
-                handshaking: Semaphore::new(net.handshaking_max),
+                handshaking: Semaphore::new(net.handshaking_max - reserved),
+                reserved: Semaphore::new(reserved),
             },
-            unfinished: Unfinished::new(net.waiting_max, net.unfinished_per_address_max),
             limits: config.limits.clone(),
             net: net.clone(),
             shards: Arc::clone(&self.shards),
             tasks: self.connections.clone(),
             stop: self.stop.clone(),
-            counters: Arc::clone(&self.counters),
+            door: Arc::clone(&self.door),
         }
     }
 }

@@ -112,6 +112,7 @@ fn write_settings(prepared: &Prepared) -> Result<(), Failure> {
         policy: "policy.toml",
         directory: "data",
         admin_socket: "broker/admin.sock",
+        audit: "audit.jsonl",
     };
     write_new(&prepared.layout.policy_toml(), policy::example())?;
     write_new(&prepared.layout.broker_toml(), &config.to_toml())

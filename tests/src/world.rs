@@ -37,6 +37,8 @@ pub struct Settings {
     pub storage: String,
     /// Sections of their own.
     pub more: String,
+    /// Whether there is an audit log.
+    pub audit: bool,
     /// The oldest version of TLS.
     pub tls_min: &'static str,
     /// The trust domain of the device authority.
@@ -50,6 +52,7 @@ impl Default for Settings {
             limits: String::new(),
             storage: String::new(),
             more: String::new(),
+            audit: false,
             tls_min: "1.3",
             trust_domain: crate::authority::TRUST_DOMAIN,
         }
@@ -167,6 +170,11 @@ impl World {
     pub fn file(&self, name: &str) -> PathBuf {
         let files = self.files.as_ref().expect("a broker of our own");
         files.path().join(name)
+    }
+
+    /// Its audit log, where it keeps one.
+    pub fn audit_log(&self) -> PathBuf {
+        self.file("audit.jsonl")
     }
 
     /// Asks what its configuration calls `admin.sock`, and takes the answer.
@@ -308,6 +316,9 @@ pub fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
         settings.tls_min, settings.trust_domain, settings.limits, settings.storage, settings.more
     )
     .unwrap();
+    if settings.audit {
+        config += "[audit]\nfile = 'audit.jsonl'\n";
+    }
     let path = dir.join("broker.toml");
     fs::write(&path, config).unwrap();
     path

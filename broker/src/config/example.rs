@@ -3,7 +3,9 @@
 //! Only the settings themselves say what there is, so that no example can lag behind.
 
 use super::choice::quoted;
-use super::file::{Admin, Anchor, Limits, Listener, Log, Policy, Registry, Revocation, Storage};
+use super::file::{
+    Admin, Anchor, Audit, Limits, Listener, Log, Policy, Registry, Revocation, Storage,
+};
 use super::section::Section;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -35,6 +37,8 @@ pub struct NewConfig<'a> {
     pub directory: &'a str,
     /// The socket for operators.
     pub admin_socket: &'a str,
+    /// The audit log.
+    pub audit: &'a str,
 }
 
 impl NewConfig<'_> {
@@ -59,6 +63,7 @@ impl NewConfig<'_> {
             section::<Limits>(&[]),
             section::<Admin>(&[("socket", quoted(self.admin_socket))]),
             section::<Log>(&[]),
+            section::<Audit>(&[("file", quoted(self.audit))]),
         ]
         .join("\n")
     }
@@ -76,6 +81,7 @@ pub fn example() -> String {
         policy: "policy.toml",
         directory: "data",
         admin_socket: "admin.sock",
+        audit: "audit.jsonl",
     };
     example.to_toml()
 }
@@ -150,6 +156,7 @@ mod tests {
             policy: "p.toml",
             directory: "d",
             admin_socket: "a.sock",
+            audit: "a.jsonl",
         }
         .to_toml();
         let config = parse(&text);

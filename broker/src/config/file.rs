@@ -39,6 +39,8 @@ pub(super) struct File {
     pub(super) admin: Admin,
     #[serde(deserialize_with = "table")]
     pub(super) log: Log,
+    #[serde(deserialize_with = "table")]
+    pub(super) audit: Audit,
 }
 
 /// Whom we trust.
@@ -157,8 +159,21 @@ section! {
         connect_timeout: Millis<10, 300_000> = seconds(5),
         /// Connections in all; the next one is closed.
         connections_max: Count<usize, 1, 10_000_000> = Count::new(100_000),
+        /// Connections from one IPv4 address or IPv6 /64; the next one is closed. A whole fleet may
+        /// stand behind one address.
+        connections_per_address_max: Count<usize, 1, 10_000_000> = Count::new(100_000),
         /// How long a shutdown waits for what is still to be sent; then it closes.
         drain_timeout: Millis<0, 3_600_000> = seconds(10),
+        /// Percent of the two first maxima that are kept for addresses from which a device has come
+        /// in within the hour; strangers take no such place.
+        known_reserve_percent: Count<u32, 0, 90> = Count::new(25),
+        /// Handshakes in a second from an address from which no device has come in within the hour,
+        /// after as many at once as may be unfinished; the next one is closed. 0: any number.
+        stranger_rate_max: Count<u32, 0, 1_000_000> = Count::new(100),
+        /// Memory of the process. At 85 % of it no new connections are let in, at 92 % QoS 0 is
+        /// dropped, at 97 % no message is taken (0x97). 0: nine tenths of what there is, in the
+        /// machine or in our control group.
+        memory_bytes_max: Size<u64, 0, { 1 << 50 }> = Size::new(0),
         /// After this long without a byte, TCP asks whether the peer is still there.
         tcp_keep_alive: Millis<1000, 7_200_000> = seconds(60),
 
@@ -177,9 +192,24 @@ section! {
         topic_levels_max: Count<usize, 1, 65_536> = Count::new(engine().topic_levels_max),
         /// Subscriptions of one session; one more is refused (0x97).
         subscriptions_max: Count<usize, 1, 10_000_000> = Count::new(engine().subscriptions_max),
+        /// Sessions in all; one more is refused (0x97).
+        sessions_max: Count<usize, 1, 1_000_000_000> = Count::new(engine().sessions_max),
         /// Sessions of one device; one more is refused (0x97).
         sessions_per_device_max: Count<usize, 1, 10_000_000> =
             Count::new(engine().sessions_per_device_max),
+        /// Connections of one device; one more is refused (0x97).
+        connections_per_device_max: Count<usize, 1, 10_000_000> =
+            Count::new(engine().connections_per_device_max),
+        /// How often in a minute newer connections may take over one session; one more is refused
+        /// (0x9F), and the older one stays.
+        takeovers_per_minute_max: Count<u32, 1, 1_000_000> =
+            Count::new(engine().takeovers_per_minute_max),
+        /// Messages a device may publish in a second, on all its connections together; it is heard
+        /// later, and closed (0x96) if that does not help. 0: any number.
+        publish_rate_max: Count<u32, 0, 10_000_000> = Count::new(engine().publish_rate_max),
+        /// Bytes of topics and payload likewise. 0: any number.
+        publish_bytes_rate_max: Size<u64, 0, { 1 << 40 }> =
+            Size::new(engine().publish_bytes_rate_max),
         /// Messages in flight to one client; the next ones wait.
         in_flight_len_max: Count<NonZeroU16, 1, 65_535> = Count::new(engine().in_flight_len_max),
         /// Payload in flight to one client; the next ones wait. One message may exceed it.
@@ -223,6 +253,20 @@ section! {
         format: OneOf<LogFormat> = OneOf(LogFormat::Text),
         /// The least that is told: "error", "warn", "info", "debug" or "trace".
         level: OneOf<LogLevel> = OneOf(LogLevel::Info),
+    }
+}
+
+section! {
+    #[header = "[audit]"]
+    /// Who came, who was refused or cut off and why, and what was changed: an object of JSON a
+    /// line, each chained to the one before. `countersign audit verify FILE` checks it.
+    pub(super) struct Audit {
+        /// Where it is written; nowhere without one.
+        file: Option<FilePath> = None,
+        /// How long the file may be; then it is put aside as FILE.1, FILE.1 as FILE.2, and so on.
+        file_bytes_max: Size<u64, { 4 << 10 }, { 1 << 40 }> = Size::new(64 << 20),
+        /// How many files there may be; the oldest one goes.
+        files_max: Count<usize, 1, 10_000> = Count::new(16),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Config {
     pub admin_socket: Option<PathBuf>,
     /// What is logged, and how.
     pub log: Log,
+    /// Where the audit log is, and how long.
+    pub audit: Audit,
 }
 
 /// One address on which we listen.
@@ -197,10 +199,29 @@ pub struct NetLimits {
     pub connect_timeout: Duration,
     /// Connections in all; the next one is closed.
     pub connections_max: usize,
+    /// Connections from one IPv4 address or IPv6 /64; the next one is closed.
+    pub connections_per_address_max: usize,
+    /// Percent of `waiting_max` and `handshaking_max` that no stranger takes.
+    pub known_reserve_percent: u32,
+    /// Handshakes in a second from a strange address; 0 where any number may come.
+    pub stranger_rate_max: u32,
+    /// Memory of the process; 0: nine tenths of what there is.
+    pub memory_bytes_max: u64,
     /// How long a shutdown waits for what is still to be sent; then it closes.
     pub drain_timeout: Duration,
     /// After this long without a byte, TCP asks whether the peer is still there.
     pub tcp_keep_alive: Duration,
+}
+
+/// Where the audit log is, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The file; none where no audit log is kept.
+    pub file: Option<PathBuf>,
+    /// How long it may be.
+    pub file_bytes_max: u64,
+    /// How many of them there may be.
+    pub files_max: usize,
 }
 
 /// What is logged, and how.
@@ -333,6 +354,10 @@ mod tests {
                     handshake_timeout: Duration::from_secs(5),
                     connect_timeout: Duration::from_secs(5),
                     connections_max: 100_000,
+                    connections_per_address_max: 100_000,
+                    known_reserve_percent: 25,
+                    stranger_rate_max: 100,
+                    memory_bytes_max: 0,
                     drain_timeout: Duration::from_secs(10),
                     tcp_keep_alive: Duration::from_mins(1),
                 },
@@ -340,6 +365,11 @@ mod tests {
                 log: Log {
                     format: LogFormat::Text,
                     level: LogLevel::Info
+                },
+                audit: Audit {
+                    file: None,
+                    file_bytes_max: 64 << 20,
+                    files_max: 16,
                 },
             }
         );
@@ -429,7 +459,7 @@ mod tests {
                  bytes, KiB, MiB or GiB, from 64 to \"256 MiB\"",
                 ":16: log.format: \"xml\" is none of \"text\", \"json\"",
                 ":17: store: unknown field `store`, expected one of `listener`, `trust`, \
-                 `revocation`, `registry`, `policy`, `storage`, `limits`, `admin`, `log`",
+                 `revocation`, `registry`, `policy`, `storage`, `limits`, `admin`, `log`, `audit`",
             ],
         );
     }

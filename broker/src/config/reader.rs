@@ -5,8 +5,8 @@
 use super::choice::{FilePath, Named, OneOf};
 use super::file::{self, File};
 use super::{
-    Anchor, Config, IdSource, KeyExchange, Listener, Log, Mistake, NetLimits, Registry, Revocation,
-    Storage,
+    Anchor, Audit, Config, IdSource, KeyExchange, Listener, Log, Mistake, NetLimits, Registry,
+    Revocation, Storage,
 };
 use crate::engine::limits::Limits;
 use crate::engine::policy::{Document, List};
@@ -56,6 +56,11 @@ impl Reader<'_> {
             log: Log {
                 format: file.log.format.0,
                 level: file.log.level.0,
+            },
+            audit: Audit {
+                file: file.audit.file.map(|path| self.path(path)),
+                file_bytes_max: file.audit.file_bytes_max.value,
+                files_max: file.audit.files_max.value,
             },
         })
     }
@@ -245,6 +250,11 @@ impl From<&file::Limits> for Limits {
             session_expiry_max: file.session_expiry_max.value,
             topic_levels_max: file.topic_levels_max.value,
             subscriptions_max: file.subscriptions_max.value,
+            sessions_max: file.sessions_max.value,
+            connections_per_device_max: file.connections_per_device_max.value,
+            takeovers_per_minute_max: file.takeovers_per_minute_max.value,
+            publish_rate_max: file.publish_rate_max.value,
+            publish_bytes_rate_max: file.publish_bytes_rate_max.value,
             sessions_per_device_max: file.sessions_per_device_max.value,
             in_flight_len_max: file.in_flight_len_max.value,
             in_flight_bytes_max: file.in_flight_bytes_max.value,
@@ -271,6 +281,10 @@ impl From<&file::Limits> for NetLimits {
             handshake_timeout: file.handshake_timeout.value,
             connect_timeout: file.connect_timeout.value,
             connections_max: file.connections_max.value,
+            connections_per_address_max: file.connections_per_address_max.value,
+            known_reserve_percent: file.known_reserve_percent.value,
+            stranger_rate_max: file.stranger_rate_max.value,
+            memory_bytes_max: file.memory_bytes_max.value,
             drain_timeout: file.drain_timeout.value,
             tcp_keep_alive: file.tcp_keep_alive.value,
         }

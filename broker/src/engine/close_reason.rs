@@ -32,6 +32,9 @@ pub enum CloseReason {
         /// What a 5.0 client would have been told.
         reason: ReasonCode,
     },
+    /// The device published more than it may and could not be slowed down.
+    #[error("the device publishes faster than it may")]
+    TooFast,
     /// The client broke the protocol towards its session.
     #[error("the client broke the protocol: {0}")]
     Broke(ProtocolError),
@@ -78,6 +81,18 @@ pub enum ConnectRefusal {
     /// A 3.1.1 client that was closed for what it published comes again and again.
     #[error("closed for what it published, a 3.1.1 client is to stay away for {0:?} yet")]
     TooSoon(Duration),
+    /// Newer connections took the session over again and again.
+    #[error(
+        "the session was taken over too often, is to stay as it is for {0:?} yet: two clients \
+         have one client id, or two machines one certificate"
+    )]
+    TakenOverTooOften(Duration),
+    /// There are as many sessions as may be.
+    #[error("there are too many sessions")]
+    TooManySessionsInAll,
+    /// The device has as many connections as it may.
+    #[error("the device has too many connections")]
+    TooManyConnections,
     /// The device has as many sessions as it may.
     #[error("the device has too many sessions")]
     TooManySessions,
@@ -94,6 +109,7 @@ impl CloseReason {
             Self::PublishDenied(_) | Self::PolicyChanged => ReasonCode::NotAuthorized,
             Self::PublishRefused { reason, .. } => *reason,
             Self::Broke(error) => error.reason_code(),
+            Self::TooFast => ReasonCode::MessageRateTooHigh,
             Self::Shutdown => ReasonCode::ServerShuttingDown,
         };
         Some(Box::new(Disconnect::new(reason)))
@@ -119,7 +135,11 @@ impl ConnectRefusal {
             Self::WillDenied(_) | Self::Distrusted(_) => ReasonCode::NotAuthorized,
             Self::WillLevels => ReasonCode::TopicNameInvalid,
             Self::TooSoon(_) => ReasonCode::ServerUnavailable,
-            Self::DiskFull | Self::TooManySessions => ReasonCode::QuotaExceeded,
+            Self::TakenOverTooOften(_) => ReasonCode::ConnectionRateExceeded,
+            Self::DiskFull
+            | Self::TooManySessionsInAll
+            | Self::TooManySessions
+            | Self::TooManyConnections => ReasonCode::QuotaExceeded,
         }
     }
 }

@@ -129,9 +129,7 @@ impl Engine {
             client_id,
         };
         let known = self.sessions.find(&key);
-        if known.is_none() && self.sessions.len_of(subject) >= self.limits.sessions_per_device_max {
-            return Err(ConnectRefusal::TooManySessions);
-        }
+        self.admit_one_more(&key, known)?;
         if self.lacks_room_for_session(known, connect) {
             return Err(ConnectRefusal::DiskFull);
         }
@@ -144,6 +142,33 @@ impl Engine {
             },
             assigned_client_id,
         })
+    }
+
+    /// Whether the device may have one more session, one more connection, or take over the one it
+    /// has.
+    fn admit_one_more(
+        &self,
+        key: &SessionKey,
+        known: Option<SessionId>,
+    ) -> Result<(), ConnectRefusal> {
+        let limits = &self.limits;
+        if known.is_none() && self.sessions.len() >= limits.sessions_max {
+            return Err(ConnectRefusal::TooManySessionsInAll);
+        }
+        let has = self.sessions.len_of(&key.subject);
+        if known.is_none() && has >= limits.sessions_per_device_max {
+            return Err(ConnectRefusal::TooManySessions);
+        }
+        let session = known.and_then(|id| self.sessions.get(id));
+        if session.is_some_and(|session| session.connected().is_some()) {
+            let rest = self.takeovers.rest(key, self.now);
+            return rest.map_or(Ok(()), |rest| Err(ConnectRefusal::TakenOverTooOften(rest)));
+        }
+        let max = limits.connections_per_device_max;
+        if has >= max && self.sessions.connected_len_of(&key.subject) >= max {
+            return Err(ConnectRefusal::TooManyConnections);
+        }
+        Ok(())
     }
 
     fn admit_will(&self, rights: &Rights, connect: &Connect) -> Result<(), ConnectRefusal> {
@@ -161,9 +186,7 @@ impl Engine {
     }
 
     fn refuse(&mut self, arrival: &Arrival, refusal: ConnectRefusal) {
-        self.counters.connects_refused += 1;
-        let is_full = matches!(refusal, ConnectRefusal::DiskFull);
-        self.counters.connects_refused_full += u64::from(is_full);
+        self.counters.refuse_connect(&refusal);
         let mut connack = Connack::refused(refusal.reason_code());
         if arrival.connect.properties.request_problem_information {
             connack.properties.reason_string = Text::parse(&refusal.to_string()).ok();
@@ -210,12 +233,10 @@ impl Engine {
 
     /// Takes a session from the connection it has, and ends it where the client begins anew.
     fn take_over(&mut self, id: SessionId, clean_start: bool) {
-        if self
-            .sessions
-            .get(id)
-            .is_some_and(|session| session.connected().is_some())
-        {
+        let session = self.sessions.get(id);
+        if let Some(taken) = session.filter(|session| session.connected().is_some()) {
             self.counters.takeovers += 1;
+            self.takeovers.note(&taken.key, self.now);
             self.close(id, CloseReason::TakenOver);
         }
         // It may have ended with its connection; then its place is empty.
@@ -590,5 +611,80 @@ mod tests {
             });
         });
         assert!(frame.is_unique());
+    }
+
+    #[test]
+    fn two_that_fight_for_one_session_are_slowed_down_and_the_one_who_has_it_keeps_it() {
+        let mut world = World::limited(|limits| limits.takeovers_per_minute_max = 5);
+        let mut holder = world.enter("dev-1");
+        for _ in 0..5 {
+            let newer = world.enter("dev-1");
+            assert_eq!(world.heard(holder), ["CLOSE 8e"]);
+            holder = newer;
+        }
+        let refused = connack(&mut world, "dev-1", |_| {});
+        assert_eq!(refused.reason, ReasonCode::ConnectionRateExceeded);
+        let words = refused.properties.reason_string.unwrap();
+        assert!(words.contains("two machines one certificate"), "{words}");
+        assert_eq!(world.counters().takeovers, 5);
+        assert_eq!(world.counters().connects_refused_takeovers, 1);
+        world.send(holder, qos1("a", "x", 1));
+        assert_eq!(world.heard(holder), ["PUBACK #1 10"]);
+        // Other sessions of the device are none of theirs, and time forgives.
+        world.enter_with("dev-1", |connect| connect.client_id = text("dev-1/b"));
+        world.wait(12);
+        world.enter("dev-1");
+        assert_eq!(world.heard(holder), ["CLOSE 8e"]);
+    }
+
+    #[test]
+    fn who_comes_back_after_its_connection_is_gone_takes_nothing_over() {
+        let mut world = World::limited(|limits| limits.takeovers_per_minute_max = 1);
+        for _ in 0..10 {
+            let client = world.enter_with("dev-1", lasting);
+            world.lose(client);
+        }
+        assert_eq!(world.counters().connects_refused, 0);
+    }
+
+    #[test]
+    fn connections_of_a_device_beyond_its_maximum_are_refused() {
+        let mut world = World::limited(|limits| limits.connections_per_device_max = 2);
+        let named = |name: &str| {
+            let name = text(name);
+            move |connect: &mut Connect| {
+                lasting(connect);
+                connect.client_id = name;
+            }
+        };
+        let first = world.enter_with("dev-1", named("dev-1/1"));
+        world.enter_with("dev-1", named("dev-1/2"));
+        let refused = connack(&mut world, "dev-1", named("dev-1/3"));
+        assert_eq!(refused.reason, ReasonCode::QuotaExceeded);
+        assert_eq!(world.counters().connects_refused_connections, 1);
+        // One that takes the place of another is none more, and another device is not concerned.
+        world.enter_with("dev-1", named("dev-1/2"));
+        world.enter("dev-2");
+        world.lose(first);
+        world.enter_with("dev-1", named("dev-1/3"));
+        let refused = connack(&mut world, "dev-1", named("dev-1/1"));
+        assert_eq!(
+            refused.reason,
+            ReasonCode::QuotaExceeded,
+            "a session alone is no connection"
+        );
+    }
+
+    #[test]
+    fn sessions_beyond_the_maximum_of_all_are_refused() {
+        let mut world = World::limited(|limits| limits.sessions_max = 2);
+        let one = world.enter_with("dev-1", lasting);
+        world.lose(one);
+        world.enter("dev-2");
+        let refused = connack(&mut world, "dev-3", |_| {});
+        assert_eq!(refused.reason, ReasonCode::QuotaExceeded);
+        assert_eq!(world.counters().connects_refused_sessions, 1);
+        world.enter_with("dev-1", lasting);
+        assert_eq!(world.counters().connects_refused, 1);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each limit and each refusal has one; they only rise.
 
+use super::close_reason::ConnectRefusal;
+
 /// How often something has happened since the engine began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -11,6 +13,12 @@ pub struct Counters {
     pub connects_refused: u64,
     /// Of these, because a session or a will was to be recorded and the disk was full.
     pub connects_refused_full: u64,
+    /// Of these, because there were as many sessions, of all devices or of the one, as may be.
+    pub connects_refused_sessions: u64,
+    /// Of these, because the device had as many connections as it may.
+    pub connects_refused_connections: u64,
+    /// Of these, because the session had been taken over too often: two clients fight for it.
+    pub connects_refused_takeovers: u64,
     /// Sessions taken over by a newer connection of the same device.
     pub takeovers: u64,
     /// Connections closed because the device may not be here any more: revoked, expired, its
@@ -30,6 +38,12 @@ pub struct Counters {
     pub publishes_refused_full: u64,
     /// PUBLISH packets refused because the other shards had too many to take yet.
     pub publishes_refused_behind: u64,
+    /// PUBLISH packets dropped or refused because the process was short of memory.
+    pub publishes_refused_memory: u64,
+    /// Batches of packets after which a client was not heard for a while: it published too fast.
+    pub publishes_slowed: u64,
+    /// Connections closed because their device went on publishing too fast.
+    pub closed_too_fast: u64,
     /// Forwarded messages that had to wait because the disk was full.
     pub forwards_postponed: u64,
     /// Subscriptions the policy did not permit.
@@ -61,6 +75,26 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// A CONNECT was refused.
+    pub(super) fn refuse_connect(&mut self, refusal: &ConnectRefusal) {
+        self.connects_refused += 1;
+        let why = match refusal {
+            ConnectRefusal::DiskFull => &mut self.connects_refused_full,
+            ConnectRefusal::TooManySessionsInAll | ConnectRefusal::TooManySessions => {
+                &mut self.connects_refused_sessions
+            }
+            ConnectRefusal::TooManyConnections => &mut self.connects_refused_connections,
+            ConnectRefusal::TakenOverTooOften(_) => &mut self.connects_refused_takeovers,
+            ConnectRefusal::Distrusted(_)
+            | ConnectRefusal::AuthenticationMethod
+            | ConnectRefusal::ClientId { .. }
+            | ConnectRefusal::WillDenied(_)
+            | ConnectRefusal::WillLevels
+            | ConnectRefusal::TooSoon(_) => return,
+        };
+        *why += 1;
+    }
+
     /// All messages that were taken over and that some receiver did not get.
     pub fn dropped(&self) -> u64 {
         self.dropped_queue_full

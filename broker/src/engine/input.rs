@@ -2,6 +2,7 @@
 //!
 //! A new kind of thing that happens is a new variant here, and a new verb file that decides.
 
+use super::brakes::Pressure;
 use super::effect::{Forward, ForwardsTaken};
 use super::limits::Limits;
 use super::message::Message;
@@ -64,6 +65,8 @@ pub enum Input {
     },
     /// The disk has become nearly full, or has room again.
     Storage(Room),
+    /// The process has become short of memory, or has enough again.
+    Memory(Pressure),
     /// A policy was loaded; it judges everything from here on.
     Policy(Arc<Policy>),
     /// Other limits hold for what comes from here on.

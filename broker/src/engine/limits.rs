@@ -21,8 +21,18 @@ pub struct Limits {
     pub topic_levels_max: usize,
     /// How many subscriptions a session may hold (0x97).
     pub subscriptions_max: usize,
+    /// How many sessions there may be (0x97).
+    pub sessions_max: usize,
     /// How many sessions a device may have (0x97).
     pub sessions_per_device_max: usize,
+    /// How many connections a device may have at a time (0x97).
+    pub connections_per_device_max: usize,
+    /// How often in a minute newer connections may take one session over (0x9F).
+    pub takeovers_per_minute_max: u32,
+    /// How many messages a device may publish in a second; it is heard later (0x96). 0: any number.
+    pub publish_rate_max: u32,
+    /// How many bytes of topics and payload a device may publish in a second. 0: any number.
+    pub publish_bytes_rate_max: u64,
     /// How many messages may be in flight to one client, whatever it says it can take.
     pub in_flight_len_max: NonZeroU16,
     /// How many payload bytes may be in flight to one client. One message may exceed it.
@@ -66,7 +76,12 @@ impl Default for Limits {
             session_expiry_max: 7 * 24 * 3600,
             topic_levels_max: 128,
             subscriptions_max: 1000,
+            sessions_max: 1_000_000,
             sessions_per_device_max: 1000,
+            connections_per_device_max: 1000,
+            takeovers_per_minute_max: 30,
+            publish_rate_max: 0,
+            publish_bytes_rate_max: 0,
             in_flight_len_max: Self::IN_FLIGHT_LEN_MAX,
             in_flight_bytes_max: 4 << 20,
             queue_len_max: 10_000,

@@ -4,6 +4,7 @@
 //! in the same order. Nothing a peer sends makes it panic or hold more than its limits say.
 
 mod acknowledge;
+mod brakes;
 mod close_reason;
 mod connect;
 mod counters;
@@ -35,6 +36,7 @@ mod time;
 mod unsubscribe;
 mod words;
 
+pub use brakes::Pressure;
 pub use close_reason::{CloseReason, ConnectRefusal};
 pub use counters::Counters;
 pub use durable::{NotRestored, Restored, RestoredPending, RestoredSession};
@@ -48,6 +50,8 @@ pub use session::{SessionKey, SessionView};
 pub use time::Time;
 
 use ahash::RandomState;
+use brakes::{Pace, Rates, Steps};
+use certs::Subject;
 use deadlines::Deadlines;
 use durable::{Beginning, Forwards};
 use policy::Policy;
@@ -56,7 +60,7 @@ use protocol::ProtocolError;
 use protocol::packet::Packet;
 use route::Scratch;
 use router::{Retained, Router};
-use session::{Cache, Pauses, Session, SessionId, Sessions};
+use session::{Cache, Session, SessionId, Sessions};
 use statistics::Statistics;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -85,7 +89,11 @@ pub struct Engine {
     sessions: Sessions,
     router: Router,
     retained: Retained,
-    pauses: Pauses,
+    /// Devices whose 3.1.1 clients were closed for what they published.
+    pauses: Pace<Subject>,
+    takeovers: Pace<SessionKey>,
+    rates: Option<Box<Rates>>,
+    pressure: Pressure,
     deadlines: Deadlines,
     statistics: Statistics,
     counters: Counters,
@@ -113,7 +121,10 @@ impl Engine {
             sessions: Sessions::new(hasher.clone()),
             router: Router::new(hasher.clone()),
             retained: Retained::new(&limits, hasher.clone()),
-            pauses: Pauses::new(hasher),
+            pauses: Pace::new(Steps::CLOSED, hasher.clone()),
+            rates: Rates::new(&limits, hasher.clone()),
+            takeovers: Pace::new(Steps::in_a_minute(limits.takeovers_per_minute_max), hasher),
+            pressure: Pressure::default(),
             limits,
             policy,
             rejudging: Rejudging::default(),
@@ -157,6 +168,7 @@ impl Engine {
             Input::Storage(room) => self.heed_room(room),
             Input::Limits(limits) => self.limits = *limits,
             Input::Standing(verdicts) => self.change_standing(verdicts),
+            Input::Memory(pressure) => self.heed_pressure(pressure),
             Input::Policy(policy) => self.change_policy(policy),
             Input::Tick => self.tick(),
             Input::Shutdown => self.shut_down(),
@@ -217,6 +229,9 @@ impl Engine {
             return;
         };
         self.catch_up(id);
+        if !self.keeps_rates(id, &packets) {
+            return;
+        }
         for packet in packets {
             // One of them may have ended the connection: nothing behind it counts.
             let session = self.sessions.get(id);

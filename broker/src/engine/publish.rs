@@ -39,6 +39,7 @@ impl Engine {
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => self.publish_qos1(id, packet_id, publish),
             (QoS::ExactlyOnce, Some(packet_id)) => self.publish_qos2(id, packet_id, publish),
+            (QoS::AtMostOnce, _) if self.gives_up_qos0() => {}
             (QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce, _) => {
                 if let Err(refusal) = self.take(id, publish) {
                     self.refuse_silently(id, refusal);
@@ -123,7 +124,7 @@ impl Engine {
             retain,
         };
         let message = Message::published(permit, contents, self.now);
-        if self.lacks_room_for(&message, id) {
+        if self.lacks_memory() || self.lacks_room_for(&message, id) {
             return Err(Refusal {
                 topic: message.topic().clone(),
                 reason: ReasonCode::QuotaExceeded,
@@ -298,7 +299,7 @@ impl Engine {
             _ => CloseReason::PublishRefused { topic, reason },
         };
         if let Some(session) = self.sessions.get(id) {
-            self.pauses.closed(&session.key.subject, self.now);
+            self.pauses.note(&session.key.subject, self.now);
         }
         self.close(id, why);
     }

@@ -27,7 +27,13 @@ impl Time {
     /// The moment that is `seconds` later.
     #[must_use]
     pub const fn after_seconds(self, seconds: u32) -> Self {
-        Self(self.0.saturating_add(seconds as u64 * 1000))
+        self.after_millis(seconds as u64 * 1000)
+    }
+
+    /// The moment that is `millis` later.
+    #[must_use]
+    pub const fn after_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
     }
 
     /// The moment that was `seconds` earlier.

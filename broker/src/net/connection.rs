@@ -3,6 +3,7 @@
 //! It batches: all that one read brought is one hand-over, all that was said since is one write.
 //! It decides nothing: that is the engine's.
 
+use super::brake::{Brake, Released};
 use super::handshake::Stream;
 use super::listening::Listening;
 use super::speaking::Speaking;
@@ -11,8 +12,9 @@ use crate::shard::{Outbox, Shard};
 use bytes::BytesMut;
 use certs::VerifiedDevice;
 use protocol::connection::{KeepAlive, ServerConnection};
-use protocol::packet::{Connack, Connect, Disconnect, Packet, Version};
+use protocol::packet::{Connack, Connect, Packet, Version};
 use protocol::{ProtocolError, ReasonCode, wire};
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -24,6 +26,10 @@ use tokio::time::{self, Instant, Sleep};
 
 /// How long a peer may take to hear our last word and to close its side.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(900);
+/// What a peer has not taken by then of what the system holds for it, it does not get.
+const FORGET_AFTER: Duration = Duration::from_secs(10);
+/// How long the socket of a peer that does not read may take for what it is told last.
+const LAST_WORD_TIME_MAX: Duration = Duration::from_millis(600);
 /// A peer that does not read may have so many PINGREQ unanswered before it is not heard: 128 KiB
 /// of answers.
 const PINGS_MAX: usize = 64 * 1024;
@@ -36,6 +42,9 @@ pub(super) struct Connection {
     listening: Listening,
     speaking: Speaking,
     patience: Patience,
+    brake: Brake,
+    /// When it must be gone, once the engine let go of it while its socket took nothing.
+    last_moment: Option<Pin<Box<Sleep>>>,
     unflushed: bool,
     /// Too much waited for the peer when it was to be heard last.
     deaf: bool,
@@ -71,6 +80,25 @@ pub(super) struct Greeting {
     pub(super) buffer: BytesMut,
 }
 
+/// What became of our last word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goodbye {
+    /// The socket did not take it.
+    Unsaid,
+    /// The peer has yet to close its side.
+    Said,
+    /// It has.
+    Answered,
+}
+
+/// How a socket was let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LetGo {
+    InPeace,
+    /// The peer had not gone.
+    Reset,
+}
+
 /// Where a connection belongs and what it may use.
 pub(super) struct Place {
     pub(super) id: ConnectionId,
@@ -79,6 +107,8 @@ pub(super) struct Place {
     pub(super) shard: Arc<Shard>,
     pub(super) outbox: Outbox,
     pub(super) listener: Option<Arc<str>>,
+    /// How much its device may publish in a second, in messages and in bytes; 0 is any number.
+    pub(super) rates: (u32, u64),
 }
 
 /// Reads until the CONNECT is whole.
@@ -139,10 +169,13 @@ pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Conn
     } = greeting;
     let outbox = Arc::new(place.outbox);
     place.shard.open(place.id, Arc::clone(&outbox));
+    let (brake, batch_len_max) = Brake::of(place.rates.0, place.rates.1);
     let mut connection = Box::new(Connection {
+        brake,
+        last_moment: None,
         speaking: Speaking::to(&connect),
         patience: Patience::new(connect.keep_alive),
-        listening: Listening::new(place.id, protocol, buffer),
+        listening: Listening::new(place.id, protocol, buffer, batch_len_max),
         shard: place.shard,
         stream,
         outbox,
@@ -161,12 +194,15 @@ pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Conn
 }
 
 /// Serves a connection from its CONNECT to its end.
-pub(super) async fn serve(mut connection: Box<Connection>) -> Ended {
+pub(super) async fn serve(mut connection: Box<Connection>) -> (Ended, LetGo) {
     let ended = connection.run().await;
     connection.shard.close(connection.listening.connection);
     let mut last = connection.speaking.take_buffer();
-    close(&mut connection.stream, &mut last).await;
-    ended
+    let deadline = connection.last_moment.as_ref().map(|it| it.deadline());
+    let deadline = deadline.unwrap_or_else(|| Instant::now() + CLOSE_TIME_MAX);
+    let goodbye = close_by(deadline, &mut connection.stream, &mut last).await;
+    let let_go = let_go(&connection.stream, goodbye, &ended);
+    (ended, let_go)
 }
 
 impl Connection {
@@ -174,8 +210,8 @@ impl Connection {
         self.listening.decode();
         let ended = poll_fn(|cx| self.poll_exchange(cx)).await;
         if matches!(ended, Ended::Silent) {
-            self.speaking
-                .finish(Disconnect::new(ReasonCode::KeepAliveTimeout));
+            let words = ended.to_string();
+            self.speaking.finish(ReasonCode::KeepAliveTimeout, &words);
         }
         ended
     }
@@ -192,11 +228,37 @@ impl Connection {
                 return Poll::Ready(ended);
             }
             // It was deaf until all was written: nobody wakes us for what has come meanwhile.
-            let hears_again = self.deaf && !self.is_deaf();
+            let hears_again = self.deaf && !self.is_deaf() || self.brake.is_answered(&self.outbox);
             if listened.is_pending() && spoken.is_pending() && !hears_again {
-                return self.patience.poll_end(cx);
+                return self.poll_end(cx);
             }
         }
+    }
+
+    /// Ready when there is an end to waiting, for the client or for its socket.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let is_blocked = self.unflushed || !self.speaking.unwritten().is_empty();
+        if is_blocked && let Poll::Ready(ended) = self.poll_last_moment(cx) {
+            return Poll::Ready(ended);
+        }
+        if self.brake.is_on() {
+            return Poll::Pending;
+        }
+        self.patience.poll_end(cx)
+    }
+
+    /// Ready when the engine let go of us and the socket has taken no last word in good time: who
+    /// does not read cannot stay for that, whatever keep-alive it has.
+    fn poll_last_moment(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let why = match &self.speaking.closed {
+            Some(why) => why.clone(),
+            None => ready!(self.outbox.poll_close(cx)),
+        };
+        let alarm = self
+            .last_moment
+            .get_or_insert_with(|| Box::pin(time::sleep(LAST_WORD_TIME_MAX)));
+        ready!(alarm.as_mut().poll(cx));
+        Poll::Ready(Ended::Closed(why))
     }
 
     /// One read and its hand-over.
@@ -204,13 +266,26 @@ impl Connection {
         if self.listening.has_inputs() {
             // What the shard says to us at once, we take at once.
             self.outbox.look_soon();
-            let handed_over = ready!(self.shard.poll_hand_over(self.listening.inputs(), cx));
+            let inputs = self.listening.inputs();
+            let is_judged = inputs.iter().any(|it| matches!(it, Input::Packets { .. }));
+            let handed_over = ready!(self.shard.poll_hand_over(inputs, cx));
             handed_over.map_err(|_| Ended::ShardFailed)?;
+            if is_judged {
+                self.brake.handed_over();
+            }
         }
         self.deaf = self.is_deaf();
         // After the last input the engine lets go of us.
         if self.deaf || self.listening.finished {
             return Poll::Pending;
+        }
+        if ready!(self.brake.poll_release(&self.outbox, cx)) == Released::Now {
+            // It could say nothing.
+            self.patience.heard();
+        }
+        if self.listening.has_more() {
+            self.listening.decode();
+            return Poll::Ready(Ok(()));
         }
         if ready!(self.listening.poll_read(&mut self.stream, cx)).map_err(Ended::Failed)? == 0 {
             return Poll::Ready(Err(Ended::EndOfStream));
@@ -273,15 +348,57 @@ impl Connection {
 /// Writes what is left, says goodbye to TLS, sends FIN, and waits a moment for the peer's, so
 /// that what it had under way does not turn our last word into a reset.
 async fn close(stream: &mut Stream, last: &mut BytesMut) {
+    close_by(Instant::now() + CLOSE_TIME_MAX, stream, last).await;
+}
+
+/// The same, with an end to waiting.
+async fn close_by(deadline: Instant, stream: &mut Stream, last: &mut BytesMut) -> Goodbye {
+    let mut said = Goodbye::Unsaid;
     let goodbye = async {
         stream.write_all_buf(last).await?;
         stream.shutdown().await?;
+        said = Goodbye::Said;
         let mut ignored = [0; 512];
         while stream.read(&mut ignored).await? > 0 {}
+        said = Goodbye::Answered;
         Ok::<_, io::Error>(())
     };
     // Whether the peer hears it is no longer our concern.
-    let _ = time::timeout(CLOSE_TIME_MAX, goodbye).await;
+    let _ = time::timeout_at(deadline, goodbye).await;
+    said
+}
+
+/// Lets go of the socket. Who was cut off and has not gone gets none of what waits for it in the
+/// system either: it is not to read on for minutes.
+fn let_go(stream: &Stream, goodbye: Goodbye, ended: &Ended) -> LetGo {
+    // A socket that is gone already needs neither.
+    let socket = SockRef::from(stream.get_ref().0);
+    let is_reset = match goodbye {
+        Goodbye::Answered => false,
+        Goodbye::Said => ended.is_cut(),
+        Goodbye::Unsaid => true,
+    };
+    if is_reset {
+        let _ = socket.set_linger(Some(Duration::ZERO));
+        return LetGo::Reset;
+    }
+    let _ = socket.set_tcp_user_timeout(Some(FORGET_AFTER));
+    LetGo::InPeace
+}
+
+impl Ended {
+    /// Whether we ended it, of a client that had a session and did not want to go.
+    fn is_cut(&self) -> bool {
+        match self {
+            Self::Closed(
+                CloseReason::Disconnected | CloseReason::Refused(_) | CloseReason::NoRoomForConnack,
+            )
+            | Self::EndOfStream
+            | Self::Failed(_)
+            | Self::Broke(_) => false,
+            Self::Closed(_) | Self::Silent | Self::ShardFailed => true,
+        }
+    }
 }
 
 /// How long we wait for a silent client.

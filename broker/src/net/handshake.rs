@@ -2,7 +2,9 @@
 //!
 //! No peer reaches MQTT any other way, and every one that does not leaves a line that says why.
 
+use super::known::Standing;
 use super::unfinished::Slot;
+use crate::refusals::Code;
 use crate::trust::{Generation, Verdict, noting_verdict};
 use certs::{Certificate, Refusal, VerifiedDevice};
 use rustls::server::Acceptor;
@@ -12,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::{StartHandshake, TlsStream};
@@ -26,6 +28,8 @@ pub(crate) struct Stages {
     pub(crate) hello_timeout: Duration,
     pub(crate) handshake_timeout: Duration,
     pub(crate) handshaking: Semaphore,
+    /// Further ones, for those who are known.
+    pub(crate) reserved: Semaphore,
 }
 
 /// A peer that was not let in.
@@ -94,16 +98,13 @@ async fn wait_for_hello<'a>(
     slot: &mut Slot,
     stages: &'a Stages,
 ) -> Result<(StartHandshake<TcpStream>, SemaphorePermit<'a>), Refused> {
+    let standing = slot.standing;
     let first_stage = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await;
         let start = start.map_err(|error| Refused::from(Why::Tls(error)))?;
+        let permit = stages.enter(standing).await;
         // Never closed.
-        let permit = stages
-            .handshaking
-            .acquire()
-            .await
-            .map_err(|_| Why::Evicted)?;
-        Ok::<_, Refused>((start, permit))
+        Ok::<_, Refused>((start, permit.map_err(|_| Why::Evicted)?))
     };
     let ready = tokio::select! {
         biased;
@@ -115,6 +116,20 @@ async fn wait_for_hello<'a>(
         Ok(ready)
     } else {
         Err(Why::Evicted.into())
+    }
+}
+
+impl Stages {
+    /// A place among those who shake hands.
+    async fn enter(&self, standing: Standing) -> Result<SemaphorePermit<'_>, AcquireError> {
+        match standing {
+            Standing::Stranger => self.handshaking.acquire().await,
+            Standing::Known => tokio::select! {
+                biased;
+                permit = self.reserved.acquire() => permit,
+                permit = self.handshaking.acquire() => permit,
+            },
+        }
     }
 }
 
@@ -169,21 +184,59 @@ impl fmt::Display for Why {
     }
 }
 
+/// The kind of a failure in TLS.
+pub(super) fn tls_code(error: &io::Error) -> Code {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidMessage(_)) => Code::NotTls,
+        Some(error) if is_for_the_version(error) => Code::TlsVersion,
+        Some(rustls::Error::AlertReceived(alert)) if is_distrust(*alert) => Code::DistrustsUs,
+        Some(_) | None => Code::Tls,
+    }
+}
+
+fn is_for_the_version(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )
+    )
+}
+
+/// Whether the client says that it does not take our certificate (RFC 8446 §6.2).
+fn is_distrust(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+    )
+}
+
 /// What operators meet, in their words; the rest in the library's.
 fn fmt_tls(error: &rustls::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match error {
         rustls::Error::InvalidMessage(_) => f.write_str("not a TLS ClientHello"),
-        rustls::Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => f.write_str("the client's TLS version is not accepted here"),
+        error if is_for_the_version(error) => {
+            f.write_str("the client's TLS version is not accepted here")
+        }
+        rustls::Error::NoApplicationProtocol => {
+            f.write_str("the client offers no application protocol (ALPN) but others than mqtt")
+        }
         rustls::Error::AlertReceived(AlertDescription::UnknownCA) => {
             f.write_str("the client does not know the authority of our certificate")
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
             f.write_str("the client finds our certificate expired")
+        }
+        rustls::Error::AlertReceived(alert) if is_distrust(*alert) => {
+            write!(f, "the client does not take our certificate: {alert:?}")
         }
         error => write!(f, "TLS: {error}"),
     }

@@ -35,6 +35,10 @@ pub(super) struct Listening {
     packets: Vec<Packet>,
     /// How many the last read brought: the next may bring as many.
     packets_len: usize,
+    /// As many are handed over at once; what else there is waits in the buffer.
+    packets_len_max: usize,
+    /// Whether whole packets may wait there.
+    has_more: bool,
     inputs: Vec<Input>,
     /// The client said DISCONNECT or broke the protocol: nothing more is read.
     pub(super) finished: bool,
@@ -48,8 +52,11 @@ impl Listening {
         connection: ConnectionId,
         protocol: ServerConnection,
         buffer: BytesMut,
+        packets_len_max: usize,
     ) -> Self {
         Self {
+            packets_len_max,
+            has_more: false,
             connection,
             protocol,
             buffer,
@@ -95,7 +102,12 @@ impl Listening {
         if self.packets.is_empty() && !arrived.is_empty() {
             self.packets.reserve_exact(self.packets_len);
         }
+        self.has_more = false;
         while !self.finished {
+            if self.packets.len() >= self.packets_len_max {
+                self.has_more = true;
+                break;
+            }
             match self.receive(&mut arrived) {
                 Ok(false) => break,
                 Ok(true) => {}
@@ -111,6 +123,11 @@ impl Listening {
             BytesMut::from(arrived)
         };
         any
+    }
+
+    /// Whether there is more to decode without a further read.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// The CONNECT is the first input.
@@ -173,7 +190,7 @@ mod tests {
     fn listening() -> Listening {
         let mut protocol = ServerConnection::new(NonZeroU32::new(1 << 20).unwrap(), 0);
         protocol.receive(&mut Bytes::from_static(CONNECT)).unwrap();
-        Listening::new(ConnectionId(1), protocol, BytesMut::new())
+        Listening::new(ConnectionId(1), protocol, BytesMut::new(), usize::MAX)
     }
 
     /// Reads these bytes and decodes what is complete then.
@@ -232,5 +249,26 @@ mod tests {
         let mut listening = listening();
         hear(&mut listening, &long_publish(1_000_000)[..10]);
         assert!(listening.buffer.capacity() < 64);
+    }
+
+    #[test]
+    fn as_many_packets_as_may_be_are_handed_over_and_the_rest_waits() {
+        let mut listening = listening();
+        listening.packets_len_max = 2;
+        assert!(hear(&mut listening, &PUBLISH.repeat(5)));
+        let mut batches = Vec::new();
+        loop {
+            let inputs = std::mem::take(listening.inputs());
+            batches.extend(inputs.iter().map(|input| match input {
+                Input::Packets { packets, .. } => packets.len(),
+                other => panic!("{other:?}"),
+            }));
+            if !listening.has_more() {
+                break;
+            }
+            listening.decode();
+        }
+        assert_eq!(batches, [2, 2, 1]);
+        assert_eq!(listening.buffer.capacity(), 0);
     }
 }

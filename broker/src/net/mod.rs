@@ -2,13 +2,18 @@
 //!
 //! Nothing here decides what MQTT means, and nothing waits for a peer without a limit.
 
+mod addresses;
+mod brake;
 mod connection;
+mod door;
 mod handshake;
+mod known;
 mod listener;
 mod listening;
+mod report;
 mod speaking;
 mod unfinished;
 
+pub(crate) use door::{Door, reserve};
 pub(crate) use handshake::Stages;
-pub(crate) use listener::{Counters, Front, accept};
-pub(crate) use unfinished::Unfinished;
+pub(crate) use listener::{Front, accept};

@@ -5,6 +5,7 @@ use crate::shard::{Durable, Outbox, Said};
 use bytes::{Buf, BytesMut};
 use protocol::packet::{Connect, Disconnect, Packet, Version};
 use protocol::wire;
+use protocol::{ReasonCode, Text};
 use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
@@ -13,6 +14,8 @@ use std::task::{Context, Poll};
 pub(super) struct Speaking {
     version: Version,
     packet_size_max: NonZeroU32,
+    /// Whether the client asked for reason strings [MQTT-3.1.2-29].
+    wants_words: bool,
     /// What TLS has not yet taken.
     buffer: BytesMut,
     asked_drained: bool,
@@ -30,6 +33,7 @@ impl Speaking {
         Self {
             version: connect.version,
             packet_size_max: connect.properties.packet_size_max(),
+            wants_words: connect.properties.request_problem_information,
             buffer: BytesMut::new(),
             asked_drained: false,
             greeted: false,
@@ -90,10 +94,15 @@ impl Speaking {
     }
 
     /// Adds the last word: DISCONNECT where the version has one for servers.
-    pub(super) fn finish(&mut self, disconnect: Disconnect) {
-        if self.version == Version::V5 {
-            self.say(&Packet::Disconnect(Box::new(disconnect)));
+    pub(super) fn finish(&mut self, reason: ReasonCode, words: &str) {
+        if self.version != Version::V5 {
+            return;
         }
+        let mut disconnect = Disconnect::new(reason);
+        if self.wants_words {
+            disconnect.reason_string = Text::parse(words).ok();
+        }
+        self.say(&Packet::Disconnect(Box::new(disconnect)));
     }
 
     /// What is left is for somebody else to write.

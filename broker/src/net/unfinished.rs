@@ -2,10 +2,12 @@
 //!
 //! Bounded in all and per address, so that peers who promise and do not come cost a slot for a
 //! bounded time and never the accept loop. Where the bound is reached, the oldest connection
-//! that has not even sent its ClientHello makes room.
+//! that has not even sent its ClientHello makes room. A share of the places is for networks from
+//! which a device has come in lately: no stranger takes one of these.
 
+use super::addresses::Network;
+use super::known::Standing;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -13,6 +15,8 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     waiting_max: usize,
+    /// As many of them may be strangers.
+    strangers_max: usize,
     per_address_max: usize,
     inner: Mutex<Inner>,
 }
@@ -21,13 +25,14 @@ pub(crate) struct Unfinished {
 struct Inner {
     next: u64,
     /// Without a complete ClientHello, the oldest first.
-    waiting: BTreeMap<u64, Waiting>,
-    by_address: HashMap<IpAddr, Address>,
+    known: BTreeMap<u64, Waiting>,
+    strangers: BTreeMap<u64, Waiting>,
+    by_address: HashMap<Network, Address>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    address: IpAddr,
+    address: Network,
     /// Dropped to close the connection.
     _closer: oneshot::Sender<()>,
 }
@@ -43,7 +48,9 @@ struct Address {
 pub(crate) struct Slot {
     register: Arc<Unfinished>,
     number: u64,
-    address: IpAddr,
+    address: Network,
+    /// What was known of its network when it came.
+    pub(super) standing: Standing,
     /// Closed by eviction; none once the handshake has begun.
     stay: Option<oneshot::Receiver<()>>,
 }
@@ -51,40 +58,35 @@ pub(crate) struct Slot {
 impl Unfinished {
     /// An empty register.
     ///
-    /// `waiting_max` bounds connections without a complete ClientHello; `per_address_max` bounds
-    /// the unfinished ones of one IPv4 address or IPv6 /64.
-    pub(crate) fn new(waiting_max: usize, per_address_max: usize) -> Arc<Self> {
+    /// `waiting_max` bounds connections without a complete ClientHello, of which `reserved` are
+    /// for those who are known; `per_address_max` bounds the unfinished ones of one address.
+    pub(crate) fn new(waiting_max: usize, reserved: usize, per_address_max: usize) -> Arc<Self> {
         Arc::new(Self {
             waiting_max,
+            strangers_max: waiting_max - reserved.min(waiting_max),
             per_address_max,
             inner: Mutex::default(),
         })
     }
 
     /// A slot for a newcomer. None if its address has too many connections under way, none of
-    /// which could be closed for it.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        let address = network_of(address);
+    /// which could be closed for it, or if it is a stranger and all places are others'.
+    pub(crate) fn admit(self: &Arc<Self>, address: Network, standing: Standing) -> Option<Slot> {
         let mut inner = self.lock();
         let entry = inner.by_address.entry(address).or_default();
         if entry.unfinished >= self.per_address_max {
             let oldest = *entry.waiting.first()?;
             inner.evict(oldest);
         }
-        if inner.waiting.len() >= self.waiting_max {
-            let oldest = *inner.waiting.first_key_value()?.0;
-            inner.evict(oldest);
-        }
+        self.make_room(&mut inner, standing)?;
         let number = inner.next;
         inner.next += 1;
         let (closer, stay) = oneshot::channel();
-        inner.waiting.insert(
-            number,
-            Waiting {
-                address,
-                _closer: closer,
-            },
-        );
+        let waiting = Waiting {
+            address,
+            _closer: closer,
+        };
+        inner.those(standing).insert(number, waiting);
         let entry = inner.by_address.entry(address).or_default();
         entry.unfinished += 1;
         entry.waiting.insert(number);
@@ -92,8 +94,28 @@ impl Unfinished {
             register: Arc::clone(self),
             number,
             address,
+            standing,
             stay: Some(stay),
         })
+    }
+
+    /// Where all places are taken, the oldest stranger goes, and if there is none, for one who is
+    /// known the oldest of these.
+    fn make_room(&self, inner: &mut Inner, standing: Standing) -> Option<()> {
+        let is_full = inner.known.len() + inner.strangers.len() >= self.waiting_max;
+        let oldest_stranger = || inner.strangers.first_key_value();
+        let oldest = match standing {
+            Standing::Stranger if is_full || inner.strangers.len() >= self.strangers_max => {
+                oldest_stranger()
+            }
+            Standing::Known if is_full => {
+                oldest_stranger().or_else(|| inner.known.first_key_value())
+            }
+            Standing::Known | Standing::Stranger => return Some(()),
+        };
+        let oldest = *oldest?.0;
+        inner.evict(oldest);
+        Some(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -102,15 +124,23 @@ impl Unfinished {
 }
 
 impl Inner {
+    fn those(&mut self, standing: Standing) -> &mut BTreeMap<u64, Waiting> {
+        match standing {
+            Standing::Known => &mut self.known,
+            Standing::Stranger => &mut self.strangers,
+        }
+    }
+
     /// Closes a waiting connection. Its slot still drops later, and then finds itself gone.
     fn evict(&mut self, number: u64) {
-        let Some(waiting) = self.waiting.remove(&number) else {
+        let known = self.known.remove(&number);
+        let Some(waiting) = known.or_else(|| self.strangers.remove(&number)) else {
             return;
         };
         self.leave(waiting.address, number);
     }
 
-    fn leave(&mut self, address: IpAddr, number: u64) {
+    fn leave(&mut self, address: Network, number: u64) {
         let Some(entry) = self.by_address.get_mut(&address) else {
             return;
         };
@@ -137,7 +167,8 @@ impl Slot {
     /// if that has happened already.
     pub(crate) fn begin_handshake(&mut self) -> bool {
         let mut inner = self.register.lock();
-        if inner.waiting.remove(&self.number).is_none() {
+        let waiting = inner.those(self.standing);
+        if waiting.remove(&self.number).is_none() {
             return false;
         }
         if let Some(entry) = inner.by_address.get_mut(&self.address) {
@@ -151,7 +182,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut inner = self.register.lock();
-        let was_waiting = inner.waiting.remove(&self.number).is_some();
+        let waiting = inner.those(self.standing);
+        let was_waiting = waiting.remove(&self.number).is_some();
         let handshake_began = self.stay.is_none();
         // Neither: it was evicted, and is out of the count already.
         if was_waiting || handshake_began {
@@ -160,21 +192,11 @@ impl Drop for Slot {
     }
 }
 
-/// One IPv6 customer commonly has a whole /64.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::Future;
+    use std::net::IpAddr;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -188,8 +210,21 @@ mod tests {
         }
     }
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([127, 0, 0, last])
+    fn address(last: u8) -> Network {
+        Network::of(IpAddr::from([127, 0, 0, last]))
+    }
+
+    /// A register without reserve.
+    fn register(waiting_max: usize, per_address_max: usize) -> Arc<Unfinished> {
+        Unfinished::new(waiting_max, 0, per_address_max)
+    }
+
+    fn stranger(register: &Arc<Unfinished>, last: u8) -> Option<Slot> {
+        register.admit(address(last), Standing::Stranger)
+    }
+
+    fn known(register: &Arc<Unfinished>, last: u8) -> Option<Slot> {
+        register.admit(address(last), Standing::Known)
     }
 
     fn is_evicted(slot: &mut Slot) -> bool {
@@ -199,10 +234,10 @@ mod tests {
 
     #[test]
     fn a_full_register_closes_the_oldest_that_has_shown_no_hello() {
-        let register = Unfinished::new(2, 10);
-        let mut oldest = register.admit(address(1)).unwrap();
-        let mut second = register.admit(address(2)).unwrap();
-        let mut third = register.admit(address(3)).unwrap();
+        let register = register(2, 10);
+        let mut oldest = stranger(&register, 1).unwrap();
+        let mut second = stranger(&register, 2).unwrap();
+        let mut third = stranger(&register, 3).unwrap();
         assert!(is_evicted(&mut oldest) && !oldest.begin_handshake());
         assert!(!is_evicted(&mut second) && !is_evicted(&mut third));
         drop(oldest);
@@ -211,44 +246,70 @@ mod tests {
 
     #[test]
     fn a_connection_that_shakes_hands_is_never_closed_for_another() {
-        let register = Unfinished::new(1, 10);
-        let mut first = register.admit(address(1)).unwrap();
+        let register = register(1, 10);
+        let mut first = stranger(&register, 1).unwrap();
         assert!(first.begin_handshake());
-        let _second = register.admit(address(2)).unwrap();
-        let _third = register.admit(address(3)).unwrap();
+        let _second = stranger(&register, 2).unwrap();
+        let _third = stranger(&register, 3).unwrap();
         assert!(!is_evicted(&mut first));
     }
 
     #[test]
     fn an_address_with_too_many_handshakes_is_refused_another() {
-        let register = Unfinished::new(10, 1);
-        let mut first = register.admit(address(1)).unwrap();
+        let register = register(10, 1);
+        let mut first = stranger(&register, 1).unwrap();
         assert!(first.begin_handshake());
-        assert!(register.admit(address(1)).is_none());
-        assert!(register.admit(address(2)).is_some());
+        assert!(stranger(&register, 1).is_none());
+        assert!(stranger(&register, 2).is_some());
         drop(first);
-        assert!(register.admit(address(1)).is_some());
+        assert!(stranger(&register, 1).is_some());
     }
 
     #[test]
     fn an_address_closes_its_own_oldest_before_anybody_elses() {
-        let register = Unfinished::new(10, 2);
-        let mut other = register.admit(address(9)).unwrap();
-        let mut first = register.admit(address(1)).unwrap();
-        let mut second = register.admit(address(1)).unwrap();
-        let _third = register.admit(address(1)).unwrap();
+        let register = register(10, 2);
+        let mut other = stranger(&register, 9).unwrap();
+        let mut first = stranger(&register, 1).unwrap();
+        let mut second = stranger(&register, 1).unwrap();
+        let _third = stranger(&register, 1).unwrap();
         assert!(is_evicted(&mut first));
         assert!(!is_evicted(&mut second) && !is_evicted(&mut other));
     }
 
     #[test]
     fn nothing_is_left_when_all_have_gone() {
-        let register = Unfinished::new(10, 2);
-        let slots: Vec<_> = (0..20)
-            .filter_map(|n| register.admit(address(n % 3)))
-            .collect();
+        let register = register(10, 2);
+        let slots: Vec<_> = (0..20).filter_map(|n| stranger(&register, n % 3)).collect();
         drop(slots);
         assert_eq!(register.len(), 0);
-        assert!(register.lock().by_address.is_empty() && register.lock().waiting.is_empty());
+        assert!(register.lock().by_address.is_empty());
+        assert!(register.lock().known.is_empty() && register.lock().strangers.is_empty());
+    }
+
+    #[test]
+    fn strangers_take_no_place_that_is_reserved() {
+        let register = Unfinished::new(4, 1, 10);
+        let mut strangers: Vec<_> = (1..=3).map(|n| stranger(&register, n).unwrap()).collect();
+        let mut fourth = stranger(&register, 4).unwrap();
+        assert!(is_evicted(&mut strangers[0]), "three places are theirs");
+        let mut one = known(&register, 9).unwrap();
+        assert!(!is_evicted(&mut strangers[1]), "the fourth was free");
+        let mut two = known(&register, 9).unwrap();
+        assert!(is_evicted(&mut strangers[1]), "who is known goes first");
+        for n in 10..100 {
+            drop(stranger(&register, n));
+        }
+        assert!(!is_evicted(&mut one) && !is_evicted(&mut two) && !is_evicted(&mut fourth));
+    }
+
+    #[test]
+    fn where_all_places_are_taken_by_the_known_a_stranger_gets_none() {
+        let register = Unfinished::new(2, 1, 10);
+        let mut one = known(&register, 1).unwrap();
+        let mut two = known(&register, 2).unwrap();
+        assert!(stranger(&register, 3).is_none());
+        assert!(!is_evicted(&mut one) && !is_evicted(&mut two));
+        assert!(known(&register, 3).is_some());
+        assert!(is_evicted(&mut one), "of their own the oldest");
     }
 }

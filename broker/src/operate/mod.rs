@@ -19,7 +19,7 @@ pub(crate) use watch::watch_files;
 use crate::config::{Config, RevokedSessions, RevokedWills};
 use crate::engine::policy::{Attributes, Policy};
 use crate::engine::{Input, Leaves, Verdicts};
-use crate::net::Counters;
+use crate::net::Door;
 use crate::server::PolicyText;
 use crate::shard::Shards;
 use crate::trust::{Beliefs, Generation, Live};
@@ -38,7 +38,7 @@ pub(crate) struct Operator {
     /// The configuration file, where there is one.
     pub(crate) source: Option<PathBuf>,
     pub(crate) shards: Arc<Shards>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) door: Arc<Door>,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) started: SystemTime,
     /// What each listener goes by.

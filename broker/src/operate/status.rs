@@ -36,7 +36,7 @@ impl Operator {
             started: seconds(self.started),
             now: now.as_secs(),
             listeners: self.listeners(),
-            connections: self.counters.open.load(Ordering::Relaxed) as u64,
+            connections: self.door.counters.open.load(Ordering::Relaxed) as u64,
             sessions: self.count_sessions(),
             revocation_lists: lists.collect(),
             own_revocations: own as u64,

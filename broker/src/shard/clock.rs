@@ -31,7 +31,8 @@ impl Default for Clock {
     }
 }
 
-pub(super) fn wall_time() -> Time {
+/// The time of the system.
+pub(crate) fn wall_time() -> Time {
     let since_epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

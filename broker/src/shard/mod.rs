@@ -17,6 +17,7 @@ mod tests;
 mod timer;
 mod waiting;
 
+pub(crate) use clock::wall_time;
 pub use outbox::{Durable, Outbox, Said};
 pub use shards::Shards;
 pub(crate) use timer::keep_time;

@@ -13,6 +13,7 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Packets said in several turns are joined up to this many bytes, a full TLS record.
 const JOINED_LEN_MAX: usize = 16 * 1024;
@@ -35,8 +36,11 @@ struct Inner {
     taken_len: usize,
     greeting: Option<Greeting>,
     asks_drained: bool,
+    rest: Option<Duration>,
     close: Option<CloseReason>,
     waker: Option<Waker>,
+    /// The socket takes nothing: only that it is to be closed concerns the connection's task.
+    is_blocked: bool,
 }
 
 /// Whole packets.
@@ -98,6 +102,7 @@ impl Outbox {
             inner.greeting = speech.greeting;
         }
         inner.asks_drained |= speech.asks_drained;
+        inner.rest = speech.rest.or(inner.rest);
         if let Some(reason) = speech.close.take() {
             inner.close = Some(reason);
         }
@@ -108,24 +113,42 @@ impl Outbox {
         } else {
             inner.push(speech.packets, Position::default());
         }
-        (dropped, inner.waker.take())
+        let waker = inner.take_waker();
+        (dropped, waker)
     }
 
     /// Takes what comes next. Pending while there is nothing that may be said.
     pub fn poll_next(&self, durable: &Durable, cx: &mut Context<'_>) -> Poll<Said> {
         let mut inner = self.lock();
+        inner.is_blocked = false;
         inner.len -= mem::take(&mut inner.taken_len);
         if let Some(said) = inner.next(durable.position()) {
             return Poll::Ready(said);
         }
-        if !inner
-            .waker
-            .as_ref()
-            .is_some_and(|it| it.will_wake(cx.waker()))
-        {
-            inner.waker = Some(cx.waker().clone());
-        }
+        inner.wait(cx);
         Poll::Pending
+    }
+
+    /// Why the connection is to be closed, once that is said. For a connection whose socket takes
+    /// nothing, and that therefore asks for nothing else.
+    pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut inner = self.lock();
+        if let Some(reason) = &inner.close {
+            return Poll::Ready(reason.clone());
+        }
+        inner.is_blocked = true;
+        inner.wait(cx);
+        Poll::Pending
+    }
+
+    /// How long the connection is not to be heard, once that is said of its last batch.
+    pub fn take_rest(&self) -> Option<Duration> {
+        self.lock().rest.take()
+    }
+
+    /// Whether [`Self::take_rest`] has something.
+    pub fn has_rest(&self) -> bool {
+        self.lock().rest.is_some()
     }
 
     /// The connection's task is about to look by itself: it need not be woken.
@@ -135,7 +158,7 @@ impl Outbox {
 
     /// Wakes the connection's task, if it waits.
     pub(super) fn wake(&self) {
-        let waker = self.lock().waker.take();
+        let waker = self.lock().take_waker();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -152,6 +175,20 @@ impl Outbox {
 }
 
 impl Inner {
+    fn wait(&mut self, cx: &Context<'_>) {
+        let known = self.waker.as_ref();
+        if !known.is_some_and(|it| it.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+
+    fn take_waker(&mut self) -> Option<Waker> {
+        if self.is_blocked && self.close.is_none() {
+            return None;
+        }
+        self.waker.take()
+    }
+
     fn push(&mut self, packets: BytesMut, after: Position) {
         if packets.is_empty() {
             return;

@@ -27,6 +27,9 @@ fn main() {
         stdout().flush().unwrap();
         let end = || stdin().read_to_end(&mut Vec::new());
         tokio::task::spawn_blocking(end).await.unwrap().unwrap();
+        for refusal in running.refusals().latest(usize::MAX) {
+            eprintln!("refusal {}", serde_json::to_string(&refusal).unwrap());
+        }
         eprintln!("{:?}", running.statistics());
         running.stop().await;
     });

@@ -41,6 +41,7 @@ impl Plan {
         let segment_bytes = *random.choose(&[2048, 4096, 16 * 1024]);
         let limits = Limits {
             session_expiry_max: EXPIRY_MAX,
+            takeovers_per_minute_max: 1_000_000,
             receive_maximum: 8.try_into().unwrap(),
             in_flight_len_max: (*random.choose(&[1, 3, 4096])).try_into().unwrap(),
             queue_len_max: *random.choose(&[5, 10_000, 10_000, 10_000]),

@@ -8,9 +8,11 @@ use crate::engine::close_reason::CloseReason;
 use crate::engine::input::ConnectionId;
 use crate::engine::session::Connected;
 use bytes::BytesMut;
-use protocol::packet::{Alias, Packet, PublishHead, Version};
+use protocol::Text;
+use protocol::packet::{Alias, Disconnect, Packet, PublishHead, Version};
 use protocol::wire::{self, TooLarge};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// What one connection is told in one turn, or a part of it where that is long.
 #[derive(Debug)]
@@ -29,6 +31,9 @@ pub struct Speech {
     ///
     /// [`Input::Drained`]: crate::engine::Input::Drained
     pub asks_drained: bool,
+    /// The last batch of the connection was looked at: for so long it is not to be heard. Only
+    /// where publishing has a rate.
+    pub rest: Option<Duration>,
     /// Close the connection once all of it has been written. The engine has already let go of it
     /// and ignores what it still sends.
     pub close: Option<CloseReason>,
@@ -58,6 +63,7 @@ impl Speech {
             greeting: None,
             is_needed: false,
             asks_drained: false,
+            rest: None,
             close: None,
         }
     }
@@ -145,14 +151,38 @@ impl Effects {
         }
     }
 
+    /// Says how long a connection is not to be heard.
+    pub(in crate::engine) fn rest(&mut self, connected: &mut Connected, rest: Duration) {
+        if let Some(speech) = self.to(connected) {
+            speech.rest = Some(rest);
+        }
+    }
+
     /// Has a connection closed; the client is told why, where its version has words for it.
     pub(in crate::engine) fn close(&mut self, connected: &mut Connected, why: CloseReason) {
         if let (Version::V5, Some(disconnect)) = (connected.version, why.disconnect()) {
-            // A client that takes no packet so long hears nothing.
-            let _ = self.say(connected, &Packet::Disconnect(disconnect), After::Nothing);
+            self.say_last(connected, disconnect, &why);
         }
         if let Some(speech) = self.to(connected) {
             speech.close = Some(why);
+        }
+    }
+
+    /// Says DISCONNECT, with words for who wants any and has room for them [MQTT-3.14.2-3].
+    fn say_last(
+        &mut self,
+        connected: &mut Connected,
+        mut disconnect: Box<Disconnect>,
+        why: &CloseReason,
+    ) {
+        if connected.wants_words {
+            disconnect.reason_string = Text::parse(&why.to_string()).ok();
+        }
+        let plain = Packet::Disconnect(Box::new(Disconnect::new(disconnect.reason)));
+        let worded = Packet::Disconnect(disconnect);
+        if self.say(connected, &worded, After::Nothing).is_err() {
+            // A client that takes no packet so long hears nothing.
+            let _ = self.say(connected, &plain, After::Nothing);
         }
     }
 

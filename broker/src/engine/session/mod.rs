@@ -6,7 +6,6 @@
 mod cache;
 mod connected;
 mod lane;
-mod pauses;
 mod pending;
 mod queue;
 mod sessions;
@@ -18,7 +17,6 @@ mod will;
 pub(super) use cache::{Cache, Reader};
 pub(super) use connected::Connected;
 pub(super) use lane::Lane;
-pub(super) use pauses::Pauses;
 pub(super) use pending::{Judged, Pending, Waiting};
 pub(super) use queue::{Batch, Full, Queue};
 pub(super) use sessions::Sessions;

@@ -45,6 +45,13 @@ impl Sessions {
         self.by_device.get(device).map_or(0, SmallVec::len)
     }
 
+    /// How many of them are connected.
+    pub(in crate::engine) fn connected_len_of(&self, device: &Subject) -> usize {
+        let siblings = self.by_device.get(device).into_iter().flatten();
+        let connected = siblings.filter_map(|id| self.get(*id)?.connected());
+        connected.count()
+    }
+
     pub(in crate::engine) fn get(&self, id: SessionId) -> Option<&Session> {
         self.all.get(id.0).map(Box::as_ref)
     }

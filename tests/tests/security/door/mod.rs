@@ -2,8 +2,13 @@
 //!
 //! Each costs a bounded place for a bounded time, and nobody else waits for it.
 
+mod cut_off;
+mod flood;
+mod known;
+mod memory;
 mod queues;
 mod quotas;
+mod rates;
 mod slow_readers;
 mod stages;
 mod unfinished;
@@ -11,9 +16,19 @@ mod unfinished;
 use countersign_tests::stage::Stage;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+/// A TCP connection from this address of the loopback network.
+fn tcp_from(last_octet: u8, broker: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let address = Ipv4Addr::new(127, 0, 0, last_octet);
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&broker.into()).unwrap();
+    socket.into()
+}
 
 /// A device's first TLS flight: its ClientHello.
 fn client_hello(stage: &Stage) -> Vec<u8> {

@@ -3,26 +3,16 @@
 //! Their number is bounded, in all and from one address, and nobody who comes in properly is
 //! kept out by them.
 
-use super::{client_hello, time_to_end};
+use super::{client_hello, tcp_from, time_to_end};
 use crate::Cage;
 use countersign_tests::prelude::*;
 use countersign_tests::raw::PATIENCE;
 use rustls::client::Resumption;
-use socket2::{Domain, Socket, Type};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
-
-/// A TCP connection from this address of the loopback network.
-fn tcp_from(last_octet: u8, broker: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let address = Ipv4Addr::new(127, 0, 0, last_octet);
-    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
-    socket.connect(&broker.into()).unwrap();
-    socket.into()
-}
 
 /// CVE-2023-5632: a broker that polls its half-open connections burns a core.
 #[test]

@@ -9,6 +9,7 @@ mod files;
 mod log_lines;
 mod names;
 mod sessions;
+mod setups;
 mod tls;
 
 use countersign_tests::mqtt::request;

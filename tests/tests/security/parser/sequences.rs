@@ -76,7 +76,10 @@ fn long_cve_2025_59946_takeover_every_20_ms_for_a_minute() {
 
 fn take_over(time: Duration) {
     // Nobody acknowledges: what waits for the session is soon as much as may.
-    let cage = Cage::with_limits("queue_len_max = 100\nin_flight_len_max = 10");
+    let cage = Cage::with_limits(
+        "queue_len_max = 100\nin_flight_len_max = 10\n\
+                                  takeovers_per_minute_max = 1000000",
+    );
     let stage = Stage::on(cage.world.clone());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

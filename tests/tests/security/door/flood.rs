@@ -1,0 +1,235 @@
+//! Everything at once: garbage handshakes, half-open peers, a publisher far above its rate, and
+//! subscribers that never read.
+//!
+//! Well-behaved clients are served as if the same generator attacked a socket that only accepts
+//! and closes: what it costs them then is the generator's and the machine's, not the broker's.
+
+use super::{client_hello, tcp_from};
+use countersign_tests::prelude::*;
+use countersign_tests::world::{Settings, World};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Scope, sleep};
+use std::time::{Duration, Instant};
+
+/// How much of everything.
+#[derive(Clone, Copy)]
+struct Flood {
+    garbage_per_second: u32,
+    half_open: usize,
+    /// Messages a second that a device may publish; one publishes twenty times as many.
+    rate: u32,
+    never_read: usize,
+    time: Duration,
+    memory_mib: u64,
+}
+
+#[test]
+fn a_flood_delays_well_behaved_clients_little_and_costs_them_nothing() {
+    let flood = Flood {
+        garbage_per_second: 500,
+        half_open: 100,
+        rate: 200,
+        never_read: 10,
+        time: Duration::from_secs(3),
+        memory_mib: 512,
+    };
+    // Bounds that only a broker which stops serving exceeds.
+    let ratio = under(flood);
+    assert!(ratio < 100.0, "p99 is {ratio:.1} times as long");
+}
+
+#[test]
+#[ignore = "long; scripts/test --long runs it"]
+fn long_a_flood_of_5000_handshakes_a_second_delays_nobody_twice_as_much() {
+    let flood = Flood {
+        garbage_per_second: 5000,
+        half_open: 1000,
+        rate: 200,
+        never_read: 100,
+        time: Duration::from_secs(30),
+        memory_mib: 1024,
+    };
+    let ratio = under(flood);
+    assert!(ratio < 2.0, "p99 is {ratio:.2} times as long");
+}
+
+/// How many times as long well-behaved clients wait as while a bare socket is attacked, p99.
+fn under(flood: Flood) -> f64 {
+    let limits = format!(
+        "memory_bytes_max = '{} MiB'\npublish_rate_max = {}\n\
+         outbox_bytes_max = '1 MiB'\nqueue_bytes_max = '1 MiB'\nin_flight_bytes_max = '1 MiB'",
+        flood.memory_mib, flood.rate
+    );
+    let world = Arc::new(World::start_with(&Settings {
+        limits,
+        ..Settings::default()
+    }));
+    let stage = Stage::on(world.clone());
+    let hello = client_hello(&stage);
+    let bare = bare_socket();
+    let before = measure(&stage, flood, |scope, stop| {
+        attack(scope, stop, (bare, flood), &hello);
+    });
+    let during = measure(&stage, flood, |scope, stop| {
+        attack(scope, stop, (world.address(), flood), &hello);
+        publish_too_fast(scope, stop, &stage, flood);
+        never_read(scope, stop, &stage, flood);
+    });
+    let resident = world.memory("VmHWM:");
+    let ratio = during.as_secs_f64() / before.as_secs_f64();
+    println!("p99 {during:?}, {before:?} beside a bare socket: {ratio:.2}; {resident} KiB at most");
+    assert!(resident < flood.memory_mib * 1024, "{resident} KiB");
+    world.expect_health();
+    ratio
+}
+
+/// Runs an attack, and well-behaved pairs beside it. The 99th percentile of how long their
+/// messages took; none may be lost.
+fn measure<'a>(
+    stage: &'a Stage,
+    flood: Flood,
+    begin: impl for<'s> FnOnce(&'s Scope<'s, 'a>, &'a AtomicBool),
+) -> Duration {
+    let stop: &AtomicBool = Box::leak(Box::default());
+    let mut all = thread::scope(|scope| {
+        let stopped_at_the_end = StopAtTheEnd(stop);
+        begin(scope, stop);
+        let pairs: Vec<_> = (0..4)
+            .map(|number| scope.spawn(move || converse(stage, number, flood.time)))
+            .collect();
+        let all: Vec<_> = pairs
+            .into_iter()
+            .flat_map(|it| it.join().unwrap())
+            .collect();
+        drop(stopped_at_the_end);
+        all
+    });
+    all.sort_unstable();
+    all[all.len() * 99 / 100]
+}
+
+/// Whatever happens, the attackers come to an end.
+struct StopAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A publisher and a subscriber at a hundred messages a second. How long each took.
+fn converse(stage: &Stage, number: usize, time: Duration) -> Vec<Duration> {
+    let topic = stage.topic(&format!("talk{number}"));
+    let mut listener = stage.client(V5, &format!("listener{number}"));
+    listener.subscribe(&topic, 1);
+    let mut speaker = stage.client(V5, &format!("speaker{number}"));
+    let end = Instant::now() + time;
+    let mut took = Vec::new();
+    while Instant::now() < end {
+        let start = Instant::now();
+        let said = took.len().to_string();
+        speaker.publish(&Publish::new(&topic, &said).qos(1));
+        assert_eq!(listener.take().text(), said, "one was lost");
+        took.push(start.elapsed());
+        sleep(Duration::from_millis(10).saturating_sub(start.elapsed()));
+    }
+    took
+}
+
+/// What a stranger can do, from twenty addresses.
+fn attack<'s>(
+    scope: &'s Scope<'s, '_>,
+    stop: &'s AtomicBool,
+    (target, flood): (SocketAddr, Flood),
+    hello: &[u8],
+) {
+    let half = hello[..hello.len() / 2].to_vec();
+    scope.spawn(move || {
+        let mut open = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            // Those that were closed are opened again.
+            open.truncate(flood.half_open / 2);
+            while open.len() < flood.half_open {
+                let mut socket = tcp_from(30 + open.len() as u8 % 10, target);
+                let _ = socket.write_all(&half);
+                open.push(socket);
+            }
+            sleep(Duration::from_millis(500));
+        }
+    });
+    let garbage: Vec<u8> = (0..200_u8).map(|octet| octet.wrapping_mul(37)).collect();
+    let hello = hello.to_vec();
+    scope.spawn(move || {
+        let start = Instant::now();
+        let mut sent = 0_u32;
+        while !stop.load(Ordering::Relaxed) {
+            let due = start.elapsed().as_secs_f64() * f64::from(flood.garbage_per_second);
+            if f64::from(sent) >= due {
+                sleep(Duration::from_millis(1));
+                continue;
+            }
+            let mut socket = tcp_from(10 + (sent % 20) as u8, target);
+            // One in ten costs a key exchange.
+            let first = if sent.is_multiple_of(10) {
+                &hello
+            } else {
+                &garbage
+            };
+            let _ = socket.write_all(first);
+            sent += 1;
+        }
+        let rate = f64::from(sent) / start.elapsed().as_secs_f64();
+        println!("{rate:.0} garbage handshakes a second");
+    });
+}
+
+fn publish_too_fast<'s>(
+    scope: &'s Scope<'s, '_>,
+    stop: &'s AtomicBool,
+    stage: &'s Stage,
+    flood: Flood,
+) {
+    scope.spawn(move || {
+        let mut publisher = stage.client(V5, "flooder");
+        let publish = Publish::new(stage.topic("flood"), "x".repeat(1000));
+        let pause = Duration::from_secs(1) / (20 * flood.rate);
+        let socket = publisher.raw.socket();
+        socket
+            .set_write_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        while !stop.load(Ordering::Relaxed) {
+            publisher.send_publish(&publish);
+            sleep(pause);
+        }
+    });
+}
+
+fn never_read<'s>(scope: &'s Scope<'s, '_>, stop: &'s AtomicBool, stage: &'s Stage, flood: Flood) {
+    let ready = Arc::new(AtomicUsize::new(0));
+    for number in 0..flood.never_read {
+        let ready = Arc::clone(&ready);
+        scope.spawn(move || {
+            let mut deaf = stage.client(V5, &format!("deaf{number}"));
+            deaf.subscribe(&stage.topic("#"), 0);
+            ready.fetch_add(1, Ordering::Relaxed);
+            while !stop.load(Ordering::Relaxed) {
+                sleep(Duration::from_millis(50));
+            }
+        });
+    }
+    while ready.load(Ordering::Relaxed) < flood.never_read {
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// A socket that accepts and closes.
+fn bare_socket() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It lives as long as the process.
+    thread::spawn(move || listener.incoming().for_each(drop));
+    address
+}
