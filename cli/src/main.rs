@@ -1,6 +1,7 @@
 //! `countersign`, the one binary: reads what was asked for and hands it to the crate that does it.
 
 mod admin;
+mod audit_commands;
 mod bench;
 mod broker_admin;
 mod broker_commands;
@@ -45,6 +46,8 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 partly done, 4 not fou
 enum Command {
     Up(up::UpArgs),
     #[command(subcommand)]
+    Audit(audit_commands::AuditCommand),
+    #[command(subcommand)]
     Broker(broker_commands::BrokerCommand),
     #[command(subcommand)]
     Ca(provisioning_commands::CaCommand),
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Up(args) => runtime()?.block_on(up::run(args)),
+        Command::Audit(command) => audit_commands::run(command),
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => provisioning_commands::run_ca(command),
         Command::Device(command) => provisioning_commands::run_device(command),

@@ -201,6 +201,8 @@ fn is_for_the_version(error: &rustls::Error) -> bool {
             PeerIncompatible::Tls12NotOffered
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
                 | PeerIncompatible::SupportedVersionsExtensionRequired
+                // TLS 1.2 has it (RFC 5246 §7.4.1.4.1), and what is older has not.
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )
     )
@@ -216,6 +218,8 @@ fn is_distrust(alert: AlertDescription) -> bool {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
+            // Another authority of the same name.
+            | AlertDescription::DecryptError
     )
 }
 
