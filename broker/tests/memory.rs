@@ -80,6 +80,7 @@ fn left() -> Engine {
     for number in 1..=SESSIONS {
         let connection = ConnectionId(number);
         let arrival = Arrival {
+            peer: None,
             connection,
             device: world::device(),
             connect: connect(number),

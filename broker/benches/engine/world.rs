@@ -79,6 +79,7 @@ impl World {
             unreachable!("a CONNECT was written")
         };
         let arrival = Arrival {
+            peer: None,
             connection: id,
             device: device(),
             connect: *connect,

@@ -55,16 +55,18 @@ impl Engine {
             connection,
             device,
             connect,
+            peer,
             ..
         } = arrival;
         let connack = self.connack(&connect, opened.session_present, assigned_client_id);
         self.watch_proof(opened.id, &device);
-        let connected = Connected::new(
+        let mut connected = Connected::new(
             connection,
             device,
             &connect,
             (self.limits.topic_alias_max, self.now),
         );
+        connected.peer = peer;
         self.sessions.connect(opened.id, connected);
         self.greet(&opened, connack);
         self.pump(opened.id);

@@ -11,6 +11,7 @@ use super::record::{MessageNumber, SessionNumber};
 use certs::{Standing, VerifiedDevice};
 use protocol::ProtocolError;
 use protocol::packet::{Connect, Packet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One network connection, from its acceptance to its end. Never used twice in a process.
@@ -125,6 +126,8 @@ pub struct Arrival {
     pub device: VerifiedDevice,
     /// What it asks for.
     pub connect: Connect,
+    /// From where it came, where that has an address.
+    pub peer: Option<SocketAddr>,
     /// The name of the listener it came to, where that has one.
     pub listener: Option<Arc<str>>,
     /// Differs in every arrival and cannot be guessed: the engine has no randomness of its own.

@@ -17,6 +17,7 @@ use protocol::{ProtocolError, ReasonCode, wire};
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -101,6 +102,7 @@ pub(super) enum LetGo {
 
 /// Where a connection belongs and what it may use.
 pub(super) struct Place {
+    pub(super) peer: Option<SocketAddr>,
     pub(super) id: ConnectionId,
     pub(super) device: VerifiedDevice,
     pub(super) nonce: u64,
@@ -183,6 +185,7 @@ pub(super) fn open(stream: Stream, greeting: Greeting, place: Place) -> Box<Conn
         deaf: false,
     });
     let arrival = Arrival {
+        peer: place.peer,
         connection: place.id,
         device: place.device,
         connect: *connect,

@@ -124,7 +124,7 @@ async fn attend(
         Ok(Ok(greeting)) => {
             guest.client_id = greeting.connect.client_id.detached();
             front.door.note_connected(&guest);
-            let connection = connection::open(stream, greeting, front.place(device));
+            let connection = connection::open(stream, greeting, front.place(device, peer));
             return Some((connection, guest));
         }
         Ok(Err(ended)) => front.door.note_end(&guest, &ended),
@@ -136,13 +136,14 @@ async fn attend(
 }
 
 impl Front {
-    fn place(&self, device: VerifiedDevice) -> Place {
+    fn place(&self, device: VerifiedDevice, peer: SocketAddr) -> Place {
         let id = self
             .door
             .counters
             .next_connection
             .fetch_add(1, Ordering::Relaxed);
         Place {
+            peer: Some(peer),
             id: ConnectionId(id),
             nonce: draw_nonce(),
             listener: self.name.clone(),

@@ -10,6 +10,7 @@ mod revoke;
 mod sessions;
 mod status;
 mod watch;
+mod why;
 
 pub use admin::AdminError;
 

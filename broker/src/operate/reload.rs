@@ -1,6 +1,7 @@
 //! Reload: every file is read again, and each part of what it makes is replaced whole or kept.
 
 use super::{Operator, State};
+use crate::audit::{Changed, Event};
 use crate::config::Config;
 use crate::engine::Input;
 use crate::server::{load_policy, read_config};
@@ -42,6 +43,7 @@ impl Operator {
         drop(state);
         parts.extend(trust);
         for part in &parts {
+            self.note(part, sessions_closed);
             report(part, sessions_closed);
         }
         Reloaded {
@@ -49,6 +51,25 @@ impl Operator {
             sessions_closed,
             milliseconds: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
         }
+    }
+
+    /// What was replaced has its line in the audit log.
+    fn note(&self, part: &ReloadedPart, sessions_closed: u64) {
+        if part.outcome != Outcome::Changed {
+            return;
+        }
+        let what = match part.part.as_str() {
+            "policy" => Changed::Policy,
+            "revocation" => Changed::Revocation,
+            "registry" => Changed::Registry,
+            "limits" => Changed::Configuration,
+            _ => Changed::Trust,
+        };
+        let name = &part.part;
+        self.door.audit.note(|| Event::Changed {
+            what,
+            words: format!("{name} reloaded: {sessions_closed} sessions closed").into(),
+        });
     }
 
     /// Limits of the engine, and which files there are.

@@ -1,6 +1,7 @@
 //! Revoke: a device or a certificate is not accepted any more, and whoever it is goes at once.
 
 use super::Operator;
+use crate::audit::{Changed, Event};
 use crate::trust::Entry;
 use certs::admin::{AdminError, ErrorCode, Receipt, Revoke, Target};
 use rustls_pki_types::UnixTime;
@@ -32,6 +33,14 @@ impl Operator {
             reason,
             time,
         } = entry;
+        self.door.audit.note(|| Event::Changed {
+            what: Changed::Revocation,
+            words: format!(
+                "{} is revoked ({reason}): {sessions_closed} sessions closed in {milliseconds} ms",
+                Named(&target)
+            )
+            .into(),
+        });
         tracing::warn!(
             target = %Named(&target), %reason, already, durable, sessions_closed, milliseconds,
             "revoked"

@@ -61,7 +61,7 @@ fn row(session: &SessionView<'_>) -> SessionRow {
     SessionRow {
         device: session.key.subject.clone(),
         client: session.key.client_id.escape_debug().to_string(),
-        address: None,
+        address: session.peer,
         since: session.since.millis() / 1000,
         mqtt: session.version.map_or_else(String::new, name_of),
         serial: device.map(certs::VerifiedDevice::serial),

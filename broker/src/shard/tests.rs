@@ -94,6 +94,7 @@ fn enter(shard: &Arc<Shard>, device: &str, number: u64) -> (ConnectionId, Arc<Ou
     let mut connect = connect(device);
     lasting(&mut connect);
     let arrival = Arrival {
+        peer: None,
         connection,
         device: verified(device),
         connect,

@@ -133,6 +133,7 @@ impl Link {
                     door.presence.insert(connection, presence);
                     self.shard.open(connection, Arc::clone(&self.outbox));
                     inputs.push(Input::Connect(Box::new(Arrival {
+                        peer: None,
                         listener: None,
                         connection,
                         device: door.client.device.clone(),

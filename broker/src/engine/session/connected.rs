@@ -6,6 +6,7 @@ use certs::VerifiedDevice;
 use protocol::connection::AliasesOut;
 use protocol::packet::{Connect, Version};
 use protocol::wire::PACKET_SIZE_MAX;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 /// The connection a session has now.
@@ -13,6 +14,8 @@ use std::num::NonZeroU32;
 pub(in crate::engine) struct Connected {
     pub(in crate::engine) id: ConnectionId,
     pub(in crate::engine) since: Time,
+    /// From where it came.
+    pub(in crate::engine) peer: Option<SocketAddr>,
     /// Who is at the other end.
     pub(in crate::engine) device: VerifiedDevice,
     pub(in crate::engine) version: Version,
@@ -41,6 +44,7 @@ impl Connected {
         Self {
             id,
             since,
+            peer: None,
             device,
             version: connect.version,
             packet_size_max: connect.properties.packet_size_max(),

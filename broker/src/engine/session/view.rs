@@ -5,6 +5,7 @@ use crate::engine::input::ConnectionId;
 use crate::engine::time::Time;
 use certs::VerifiedDevice;
 use protocol::packet::Version;
+use std::net::SocketAddr;
 
 /// A session as it is between two turns.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub struct SessionView<'a> {
     pub version: Option<Version>,
     /// Since when its client is there or away.
     pub since: Time,
+    /// From where its client came, while it is there.
+    pub peer: Option<SocketAddr>,
     /// Seconds it outlives its connection.
     pub expiry: u32,
     /// How many subscriptions it has.
@@ -36,6 +39,7 @@ impl Session {
             connected: self.connected().map(|it| (it.id, &it.device)),
             version: self.connected().map(|it| it.version),
             since: self.since(),
+            peer: self.connected().and_then(|it| it.peer),
             expiry: self.expiry,
             subscriptions_len: self.subscriptions.len(),
             queue_len: self.queue.len(),

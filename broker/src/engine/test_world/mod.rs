@@ -168,6 +168,7 @@ impl World {
         let ear = ClientConnection::new(connect.version, PACKET_SIZE_MAX, aliases);
         self.ears.insert(connection, ear);
         let arrival = Arrival {
+            peer: None,
             connection,
             device,
             connect,
