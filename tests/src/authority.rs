@@ -4,11 +4,14 @@
 
 use crate::ca::{Ca, DAY, key, leaf_params, name, write_key};
 use crate::identity::{self, Identity};
+use certs::{ExportHeader, ExportWriter, KnownDevice, Subject, TrustDomain};
+use rcgen::SigningKey;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnValue,
     ExtendedKeyUsagePurpose as Usage, IsCa, KeyIdMethod, KeyUsagePurpose, RevocationReason,
     RevokedCertParams, SanType, SerialNumber,
 };
+use rustls::pki_types::UnixTime;
 use rustls::{ALL_VERSIONS, ClientConfig};
 use std::collections::HashMap;
 use std::fs;
@@ -174,6 +177,25 @@ impl Authority {
         };
         let list = params.signed_by(&self.device_ca.issuer).unwrap();
         list.pem().unwrap()
+    }
+
+    /// An export of the registry with this number that knows these devices.
+    pub fn registry_export(&self, number: u64, known: &[&str]) -> Vec<u8> {
+        let now = UnixTime::now();
+        let header = ExportHeader {
+            number,
+            trust_domain: TrustDomain::parse(TRUST_DOMAIN).unwrap(),
+            created: now,
+            next_update: UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + DAY),
+        };
+        let issuer = certs::Authority::read(&self.device_ca.certificate).unwrap();
+        let mut writer = ExportWriter::new(&header, &issuer).unwrap();
+        for id in known {
+            let subject = Subject::parse(id).unwrap();
+            writer.add(&KnownDevice::new(subject)).unwrap();
+        }
+        let sign = |octets: &[u8]| self.device_ca.issuer.key().sign(octets);
+        writer.sign(sign).unwrap()
     }
 
     /// A device whose certificate is good for this long from now.

@@ -1,6 +1,7 @@
 //! Trust that changes while devices are here: whoever may not be here any more is cut off within
 //! a second, and does not come back by a TLS session of before.
 
+mod asked;
 mod expiry;
 mod reload;
 mod revocation;
