@@ -49,9 +49,9 @@ impl Link {
 
     /// The link of `line`, if that follows this one.
     pub(super) fn follow(&self, line: &str) -> Option<Self> {
-        let (body, link) = line.strip_suffix(END)?.rsplit_once(SEAM)?;
-        let link = Self::parse(link)?;
-        (self.next(body) == link).then_some(link)
+        let (body, written) = line.strip_suffix(END)?.rsplit_once(SEAM)?;
+        let next = self.next(body);
+        (next.as_str() == written).then_some(next)
     }
 }
 

@@ -177,8 +177,8 @@ impl Whole {
             verified.follows = self.link.as_str().into();
             verified.first_n = line.n;
         }
-        let link = self.link.follow(text);
-        self.link = link.ok_or("it does not follow the line before, or was changed")?;
+        let next = self.link.follow(text);
+        self.link = next.ok_or("it does not follow the line before, or was changed")?;
         if verified.lines > 0 && line.n != verified.last_n + 1 {
             return Err("its number does not follow the line before");
         }

@@ -133,11 +133,11 @@ impl Writer {
             at_ms,
             entry,
         };
-        let mut link = self.link.clone();
-        let mut line = link.append(&serde_json::to_string(&line)?);
+        let mut next = self.link.clone();
+        let mut line = next.append(&serde_json::to_string(&line)?);
         line.push('\n');
         self.file.write_all(line.as_bytes())?;
-        self.link = link;
+        self.link = next;
         self.next += 1;
         self.len += line.len() as u64;
         Ok(())

@@ -160,7 +160,7 @@ mod tests {
             (Standing::Known, Standing::Known)
         );
         assert_eq!(standing(60), Standing::Stranger);
-        known.note(network(1), start + Duration::from_mins(60));
+        known.note(network(1), start + Duration::from_hours(1));
         assert_eq!(standing(119), Standing::Known);
         assert_eq!(known.standing(network(2), start), Standing::Stranger);
     }

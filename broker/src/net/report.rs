@@ -28,7 +28,7 @@ pub(super) struct Guest {
 
 impl Guest {
     fn whom(&self) -> Whom {
-        Whom::of_device(&self.device).as_client(self.client_id.as_str())
+        Whom::of_device(&self.device).under(self.client_id.as_str())
     }
 }
 

@@ -161,10 +161,8 @@ impl Asked {
 impl Whom {
     /// Somebody whose certificate was not good enough.
     pub(crate) fn of_certificate(certificate: &Certificate) -> Self {
-        let named = certificate.extensions.uri_names.iter();
-        let subject = named
-            .filter_map(|uri| certs::parse_spiffe_uri(uri).ok())
-            .next();
+        let mut named = certificate.extensions.uri_names.iter();
+        let subject = named.find_map(|uri| certs::parse_spiffe_uri(uri).ok());
         let device = match (subject, &certificate.common_name) {
             (Some((_, subject)), _) => subject.to_string(),
             (None, CommonName::One(name)) => name.escape_debug().take(64).collect(),
@@ -190,7 +188,7 @@ impl Whom {
 
     /// The same under this client id.
     #[must_use]
-    pub(crate) fn as_client(self, client_id: &str) -> Self {
+    pub(crate) fn under(self, client_id: &str) -> Self {
         let escaped: String = client_id.escape_debug().take(CLIENT_ID_LEN_MAX).collect();
         let client_id = (!escaped.is_empty()).then(|| escaped.into());
         Self { client_id, ..self }

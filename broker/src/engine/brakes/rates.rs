@@ -171,13 +171,13 @@ mod tests {
     use crate::engine::{ConnectionId, Input};
     use protocol::Text;
 
-    fn rates(messages: u32, bytes: u64) -> Box<Rates> {
+    fn rates(messages: u32, bytes: u64) -> Rates {
         let limits = Limits {
             publish_rate_max: messages,
             publish_bytes_rate_max: bytes,
             ..Limits::default()
         };
-        Rates::new(&limits, RandomState::with_seeds(1, 2, 3, 4)).unwrap()
+        *Rates::new(&limits, RandomState::with_seeds(1, 2, 3, 4)).unwrap()
     }
 
     /// How many messages a device brings in ten seconds that does what it is told.

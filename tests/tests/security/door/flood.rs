@@ -153,7 +153,7 @@ fn attack<'s>(
             // Those that were closed are opened again.
             open.truncate(flood.half_open / 2);
             while open.len() < flood.half_open {
-                let mut socket = tcp_from(30 + open.len() as u8 % 10, target);
+                let mut socket = tcp_from(30 + u8::try_from(open.len() % 10).unwrap(), target);
                 let _ = socket.write_all(&half);
                 open.push(socket);
             }
@@ -171,7 +171,7 @@ fn attack<'s>(
                 sleep(Duration::from_millis(1));
                 continue;
             }
-            let mut socket = tcp_from(10 + (sent % 20) as u8, target);
+            let mut socket = tcp_from(10 + u8::try_from(sent % 20).unwrap(), target);
             // One in ten costs a key exchange.
             let first = if sent.is_multiple_of(10) {
                 &hello

@@ -63,12 +63,9 @@ fn distrusting() -> Attempt {
     Attempt::Tls(Authority::new().nobody())
 }
 
-fn certificates() -> Vec<Case> {
+/// Whom they are from, when, and what for.
+fn provenance() -> Vec<Case> {
     let nobody = Authority::shared().nobody();
-    let old = Authority::shared()
-        .device("dev-good")
-        .client_config_in(&[&TLS12]);
-    let domain = "spiffe://test.countersign.local/device/";
     vec![
         (
             "no certificate",
@@ -133,6 +130,13 @@ fn certificates() -> Vec<Case> {
             "wrong-certificate",
             "an authority's",
         ),
+    ]
+}
+
+/// Whom they name.
+fn names() -> Vec<Case> {
+    let domain = "spiffe://test.countersign.local/device/";
+    vec![
         (
             "no URI",
             flawed(Flaw::NoUri),
@@ -196,6 +200,15 @@ fn certificates() -> Vec<Case> {
             "no-identity",
             "spiffe://",
         ),
+    ]
+}
+
+/// What is said before and beside them.
+fn handshakes() -> Vec<Case> {
+    let old = Authority::shared()
+        .device("dev-good")
+        .client_config_in(&[&TLS12]);
+    vec![
         (
             "TLS 1.2",
             Attempt::Tls(old),
@@ -336,7 +349,7 @@ fn every_broken_set_up_says_on_both_sides_what_is_wrong() {
         audit: true,
         ..super::built_in()
     });
-    let cases: Vec<Case> = [certificates(), bytes(), mqtt()]
+    let cases: Vec<Case> = [provenance(), names(), handshakes(), bytes(), mqtt()]
         .into_iter()
         .flatten()
         .collect();
