@@ -58,7 +58,15 @@ const BROKER_MODULES: &[(&str, &[&str])] = &[
     ("storage", &["engine"]),
     ("shard", &["engine", "storage"]),
     ("trust", &["config", "engine"]),
-    ("net", &["config", "engine", "shard", "trust"]),
+    ("memory", &["engine"]),
+    ("refusals", &["engine"]),
+    ("audit", &["config", "refusals", "shard"]),
+    (
+        "net",
+        &[
+            "audit", "config", "engine", "memory", "refusals", "shard", "trust",
+        ],
+    ),
 ];
 
 fn crates_use_only_what_they_may(sources: &[Source]) -> Vec<Breach> {
