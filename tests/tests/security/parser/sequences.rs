@@ -23,7 +23,7 @@ fn long_cve_2024_8376_good_packets_in_random_order_on_two_connections_of_one_ses
 }
 
 fn random_order(count: usize) {
-    let cage = Cage::new();
+    let cage = Cage::with_limits("takeovers_per_minute_max = 1000000");
     let stage = Stage::on(cage.world.clone());
     let mut random = Seeded::new(8376);
     let packets = every_packet(&stage, V5);
