@@ -18,8 +18,8 @@ pub(crate) enum BrokerCommand {
     ///
     /// On SIGHUP, and whenever one of its files changes, it reads certificates, anchors, revocation
     /// lists, policy and limits again; what is not good is named, and what was there stays.
-    /// On a signal to end it stops accepting, tells every client (DISCONNECT 0x8B), and waits for them
-    /// within the configured limit. A second signal ends it at once.
+    /// On a signal to end it stops accepting, tells every client (DISCONNECT 0x8B), and waits for
+    /// them within the configured limit. A second signal ends it at once.
     #[command(after_help = "Example:\n  countersign broker run --config certs/dev/broker.toml")]
     Run(RunArgs),
     /// Read the configuration and every file it names, and report all mistakes at once.

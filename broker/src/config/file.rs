@@ -81,8 +81,9 @@ section! {
         trust_domain: Option<Domain> = None,
         /// What listeners and policy call it.
         name: Option<String> = None,
-        /// Where a device id stands in its certificates: "uri" (spiffe://<trust domain>/device/<id>),
-        /// "cn", "dns", or "fingerprint": in the table `fingerprints`.
+        /// Where a device id stands in its certificates: "uri", which is
+        /// spiffe://<trust domain>/device/<id>; "cn"; "dns"; or "fingerprint", which is in the table
+        /// `fingerprints`.
         id_from: OneOf<IdSource> = OneOf(IdSource::Uri),
         /// What each id begins with. Anchors of several trust domains need prefixes that tell their
         /// devices apart.
@@ -240,7 +241,8 @@ section! {
     #[header = "[admin]"]
     /// How operators talk to the broker while it runs.
     pub(super) struct Admin {
-        /// A Unix socket for `countersign broker status|reload|revoke|…`; its owner alone may use it.
+        /// A Unix socket for `countersign broker status`, `reload`, `revoke` and others; its owner
+        /// alone may use it.
         socket: Option<FilePath> = None,
     }
 }

@@ -3,9 +3,9 @@
 //! A session gets one copy of a message however many of its subscriptions match, and a shared
 //! subscription one more [MQTT-3.3.4-2]. What is routed has a permit: it is a [`Message`].
 
+use super::judging::PolicyVersion;
 use super::message::{Delivery, Message, SubscriptionIds};
 use super::policy::Policy;
-use super::policy_change::PolicyVersion;
 use super::record::{MessageNumber, Reach, Record, Target};
 use super::router::{Grant, Room};
 use super::session::{Pending, Session, SessionId};

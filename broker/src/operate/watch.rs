@@ -25,8 +25,9 @@ type Look = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
 pub(crate) async fn watch_files(operator: Arc<Operator>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = look(&operator).await;
-    let mut before = known.clone();
+    // What changed since it was read for the start is not known either.
+    let mut known = Look::new();
+    let mut before = Look::new();
     loop {
         ticks.tick().await;
         let now = look(&operator).await;

@@ -264,7 +264,11 @@ mod tests {
         let json = serde_json::to_string(&refusal(7, "192.0.2.1:5", Some("dev-1"))).unwrap();
         assert_eq!(
             json,
-            r#"{"at_ms":7,"first_at_ms":7,"count":1,"outcome":"refused","peer":"192.0.2.1:5","device":"dev-1","serial":"0a1b","sha256":"dev-1-hash","code":"rate","reason":"too fast"}"#
+            concat!(
+                r#"{"at_ms":7,"first_at_ms":7,"count":1,"outcome":"refused","#,
+                r#""peer":"192.0.2.1:5","device":"dev-1","serial":"0a1b","sha256":"dev-1-hash","#,
+                r#""code":"rate","reason":"too fast"}"#
+            )
         );
     }
 }

@@ -89,7 +89,10 @@ pub enum TrustError {
         why: certs::InvalidList,
     },
     /// A line of what the broker remembers of revocation is not as it was written.
-    #[error("{}:{line}: not an entry of a revocation; it was damaged or written by hand", .path.display())]
+    #[error(
+        "{}:{line}: not an entry of a revocation; it was damaged or written by hand",
+        .path.display()
+    )]
     NotAnEntry {
         /// The file.
         path: PathBuf,
@@ -114,7 +117,10 @@ pub enum TrustError {
         why: certs::InvalidExport,
     },
     /// It is an old registry export: to go by it would bring devices back.
-    #[error("{}: the registry export has number {number}, and {seen} was seen before", .path.display())]
+    #[error(
+        "{}: the registry export has number {number}, and {seen} was seen before",
+        .path.display()
+    )]
     OldRegistry {
         /// The file.
         path: PathBuf,

@@ -26,9 +26,9 @@ pub use view::SessionView;
 pub(super) use will::SessionWill;
 
 use super::input::ConnectionId;
+use super::judging::PolicyVersion;
 use super::limits::Limits;
 use super::policy::{Credentials, Policy, Principal, Rights};
-use super::policy_change::PolicyVersion;
 use super::record::SessionNumber;
 use super::router::Room;
 use super::time::Time;

@@ -3,20 +3,20 @@
 //! What is asked at the door is asked again at CONNECT, so that nobody slips in between a change
 //! and the turn that heeds it.
 
-use super::Engine;
-use super::close_reason::{CloseReason, ConnectRefusal};
-use super::deadlines::Deadline;
-use super::effect::Judged;
-use super::input::Verdicts;
-use super::session::SessionId;
-use super::time::Time;
+use crate::engine::Engine;
+use crate::engine::close_reason::{CloseReason, ConnectRefusal};
+use crate::engine::deadlines::Deadline;
+use crate::engine::effect::Judged;
+use crate::engine::input::Verdicts;
+use crate::engine::session::SessionId;
+use crate::engine::time::Time;
 use certs::{Refusal, VerifiedDevice};
 use rustls_pki_types::UnixTime;
 use std::time::Duration;
 
 impl Engine {
     /// Judges everybody who is here by a new standing.
-    pub(super) fn change_standing(&mut self, verdicts: Verdicts) {
+    pub(in crate::engine) fn change_standing(&mut self, verdicts: Verdicts) {
         let version = verdicts.version;
         self.verdicts = Some(verdicts);
         let here: Vec<SessionId> = self.sessions.connected().collect();
@@ -26,12 +26,15 @@ impl Engine {
     }
 
     /// The last second of a session's proof is over.
-    pub(super) fn proof_ended(&mut self, id: SessionId) {
+    pub(in crate::engine) fn proof_ended(&mut self, id: SessionId) {
         self.judge_here(id);
     }
 
     /// Judges a device at its CONNECT.
-    pub(super) fn judge_newcomer(&self, device: &VerifiedDevice) -> Result<(), ConnectRefusal> {
+    pub(in crate::engine) fn judge_newcomer(
+        &self,
+        device: &VerifiedDevice,
+    ) -> Result<(), ConnectRefusal> {
         let Some(verdicts) = &self.verdicts else {
             return Ok(());
         };
@@ -41,12 +44,12 @@ impl Engine {
     }
 
     /// When the proof of a device ends.
-    pub(super) fn watch_proof(&mut self, id: SessionId, device: &VerifiedDevice) {
+    pub(in crate::engine) fn watch_proof(&mut self, id: SessionId, device: &VerifiedDevice) {
         self.deadlines.add(end_of(device), Deadline::Proof(id));
     }
 
     /// A session's connection is gone.
-    pub(super) fn forget_proof(&mut self, id: SessionId) {
+    pub(in crate::engine) fn forget_proof(&mut self, id: SessionId) {
         let session = self.sessions.get(id);
         let Some(connected) = session.and_then(|it| it.connected()) else {
             return;
@@ -56,7 +59,7 @@ impl Engine {
     }
 
     /// Judges who has a session's connection. The connection, where it is closed for it.
-    fn judge_here(&mut self, id: SessionId) -> Option<super::ConnectionId> {
+    fn judge_here(&mut self, id: SessionId) -> Option<crate::engine::ConnectionId> {
         let connected = self.sessions.get(id)?.connected()?;
         let (connection, device) = (connected.id, &connected.device);
         let now = unix_time(self.now);

@@ -4,21 +4,21 @@
 //! What is left of that, subscriptions and sessions no longer permitted, is cleared a few sessions
 //! a turn, and of a session at the latest when its client is heard.
 
-use super::Engine;
-use super::close_reason::CloseReason;
-use super::policy::Policy;
-use super::session::SessionId;
+use crate::engine::Engine;
+use crate::engine::close_reason::CloseReason;
+use crate::engine::policy::Policy;
+use crate::engine::session::SessionId;
 use protocol::topic::TopicFilter;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Tells policies apart, in the order in which they came into force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PolicyVersion(u64);
+pub(in crate::engine) struct PolicyVersion(u64);
 
 /// Which sessions the policy in force has yet to judge.
 #[derive(Debug, Default)]
-pub(super) struct Rejudging {
+pub(in crate::engine) struct Rejudging {
     version: PolicyVersion,
     /// The places where they are.
     left: Range<usize>,
@@ -42,26 +42,26 @@ const PLACES_LEN_MAX: usize = 4096;
 
 impl Rejudging {
     #[inline]
-    pub(super) fn version(&self) -> PolicyVersion {
+    pub(in crate::engine) fn version(&self) -> PolicyVersion {
         self.version
     }
 
     #[inline]
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(in crate::engine) fn is_under_way(&self) -> bool {
         !self.left.is_empty()
     }
 }
 
 impl Engine {
     /// Puts a policy into force.
-    pub(super) fn change_policy(&mut self, policy: Arc<Policy>) {
+    pub(in crate::engine) fn change_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
         self.rejudging.version.0 += 1;
         self.rejudging.left = 0..self.sessions.places_len();
     }
 
     /// Judges some of the sessions that are left.
-    pub(super) fn rejudge_some(&mut self) {
+    pub(in crate::engine) fn rejudge_some(&mut self) {
         let mut judged = 0;
         for _ in 0..PLACES_LEN_MAX {
             if judged >= JUDGED_LEN_MAX {
@@ -76,7 +76,7 @@ impl Engine {
 
     /// Judges a session, unless the policy in force has. How much there was to judge.
     #[inline]
-    pub(super) fn catch_up(&mut self, id: SessionId) -> usize {
+    pub(in crate::engine) fn catch_up(&mut self, id: SessionId) -> usize {
         let version = self.rejudging.version;
         match self.sessions.get(id) {
             Some(session) if !session.is_judged(version) => self.judge_session(id),
@@ -129,7 +129,7 @@ impl Engine {
 
     /// Ends a session whose client id is no longer one the device may use. Nothing of it stays:
     /// its will is not published.
-    pub(super) fn forbid_session(&mut self, id: SessionId) {
+    pub(in crate::engine) fn forbid_session(&mut self, id: SessionId) {
         self.discard_will(id);
         self.close(id, CloseReason::PolicyChanged);
         self.end_session(id);
