@@ -123,8 +123,10 @@ class Stage:
     def begin_countersign(self, directory, log):
         """As `countersign up` configures it, with a data directory of its own."""
         text = pathlib.Path(self.file("broker.toml")).read_text()
-        for name in ("broker/cert.pem", "broker/key.pem", "broker/ca.pem", "policy.toml"):
+        files = ("broker/cert.pem", "broker/key.pem", "broker/ca.pem", "broker/crl", "policy.toml")
+        for name in files:
             text = text.replace(f'"{name}"', f'"{self.file(name)}"')
+        text = text.replace('"broker/admin.sock"', '"admin.sock"')
         text = text.replace("127.0.0.1:8883", "127.0.0.1:0")
         text = text.replace("#queue_len_max = 10000", "queue_len_max = 10000000")
         text = text.replace('#queue_bytes_max = "16 MiB"', 'queue_bytes_max = "16 GiB"')
