@@ -158,6 +158,16 @@ impl Authority {
         strangers: &[[u8; 8]],
         revoked: &[&Identity],
     ) -> String {
+        self.list_until(number, (strangers, revoked), SystemTime::now() + DAY)
+    }
+
+    /// The same whose successor was due at this time.
+    pub fn list_until(
+        &self,
+        number: u64,
+        (strangers, revoked): (&[[u8; 8]], &[&Identity]),
+        next_update: SystemTime,
+    ) -> String {
         let now = SystemTime::now();
         let entry = |serial_number| RevokedCertParams {
             serial_number,
@@ -168,8 +178,8 @@ impl Authority {
         let strangers = strangers.iter().map(|it| SerialNumber::from_slice(it));
         let revoked = revoked.iter().map(|it| it.serial());
         let params = CertificateRevocationListParams {
-            this_update: (now - DAY / 24).into(),
-            next_update: (now + DAY).into(),
+            this_update: (now - 2 * DAY).into(),
+            next_update: next_update.into(),
             crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs: strangers.chain(revoked).map(entry).collect(),

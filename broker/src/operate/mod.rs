@@ -8,6 +8,7 @@ mod explain;
 mod reload;
 mod revoke;
 mod sessions;
+mod staleness;
 mod status;
 mod watch;
 mod why;

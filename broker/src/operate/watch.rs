@@ -5,6 +5,7 @@
 //! changed is left until it changes no more, so that no half of a file is read.
 
 use super::Operator;
+use super::staleness::Told;
 use crate::config::Config;
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +29,7 @@ pub(crate) async fn watch_files(operator: Arc<Operator>) {
     // What changed since it was read for the start is not known either.
     let mut known = Look::new();
     let mut before = Look::new();
+    let mut told = Told::default();
     loop {
         ticks.tick().await;
         let now = look(&operator).await;
@@ -36,6 +38,7 @@ pub(crate) async fn watch_files(operator: Arc<Operator>) {
             operator.reload().await;
         }
         before = now;
+        operator.tell_of_stale_lists(&mut told).await;
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 #[test]
 fn a_revoked_device_is_cut_off_and_told_so_and_comes_in_no_more() {
@@ -145,8 +146,11 @@ fn another_key_under_a_revoked_name_is_revoked_and_a_later_certificate_is_not() 
     let cage = cage();
     let world = &cage.world;
     // All certificates here begin a day ago.
-    let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now();
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let request = |time: u64| {
         json!({ "revoke": {
             "target": { "device": "renewed" }, "reason": "superseded", "time": time
@@ -159,6 +163,31 @@ fn another_key_under_a_revoked_name_is_revoked_and_a_later_certificate_is_not() 
     let shut_out = Raw::connect_with(world.address(), identity.client_config());
     assert!(shut_out.is_err() || shut_out.is_ok_and(|mut raw| raw.expect_closed() != ""));
     cage.open();
+}
+
+#[test]
+fn a_list_out_of_date_is_told_of_and_after_its_grace_lets_nobody_new_in() {
+    let cage = cage();
+    let world = &cage.world;
+    let mut here = client(world, V5, "here");
+    let hour = Duration::from_hours(1);
+    let until = |time| world.authority().list_until(1, (&[], &[]), time);
+    publish_list(world, &until(SystemTime::now() - hour));
+    world
+        .log()
+        .expect_line(&["WARN", "revocation list is out of date"]);
+    client(world, V5, "newcomer").expect_alive();
+    let config = fs::read_to_string(world.file("broker.toml")).unwrap();
+    let graceless = config.replace("[revocation]", "[revocation]\ngrace = '1m'");
+    fs::write(world.file("broker.toml"), graceless).unwrap();
+    world.log().expect_line(&["nobody new is let in"]);
+    let late = world.authority().device("late");
+    let shut_out = Raw::connect_with(world.address(), late.client_config());
+    assert!(shut_out.is_err() || shut_out.is_ok_and(|mut raw| raw.expect_closed() != ""));
+    world
+        .log()
+        .expect_line(&["refused", &late.fingerprint(), "out of date for"]);
+    here.expect_alive();
 }
 
 #[test]
