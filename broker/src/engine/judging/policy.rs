@@ -289,7 +289,10 @@ mod tests {
 
     /// So many clients of one device, each with two subscriptions, and a publisher.
     fn crowd() -> (World, Vec<ConnectionId>, ConnectionId) {
-        let mut world = World::limited(|limits| limits.sessions_per_device_max = 20_000);
+        let mut world = World::limited(|limits| {
+            limits.sessions_per_device_max = 20_000;
+            limits.connections_per_device_max = 20_000;
+        });
         let mut enter = |number| {
             let clients = world.enter_with("dev-1", |connect| {
                 connect.client_id = protocol::Text::parse(&format!("c-{number}")).unwrap();
