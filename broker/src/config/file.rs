@@ -82,8 +82,8 @@ section! {
         /// What listeners and policy call it.
         name: Option<String> = None,
         /// Where a device id stands in its certificates: "uri", which is
-        /// spiffe://<trust domain>/device/<id>; "cn"; "dns"; or "fingerprint", which is in the table
-        /// `fingerprints`.
+        /// spiffe://<trust domain>/device/<id>; "cn"; "dns"; or "fingerprint", which is in the
+        /// table `fingerprints`.
         id_from: OneOf<IdSource> = OneOf(IdSource::Uri),
         /// What each id begins with. Anchors of several trust domains need prefixes that tell their
         /// devices apart.

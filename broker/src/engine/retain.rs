@@ -28,9 +28,8 @@ impl Engine {
             self.record(Record::RetainedCleared {
                 topic: message.topic().clone(),
             });
-        } else {
-            return After::Nothing;
         }
+        // What was cleared by another a moment ago must not be there again after a crash either.
         After::Sync
     }
 
@@ -157,6 +156,17 @@ mod tests {
         let publisher = world.enter("publisher");
         world.send(publisher, retained(qos1(topic, payload, 1)));
         world.lose(publisher);
+    }
+
+    #[test]
+    fn that_nothing_is_retained_is_said_once_that_is_durable() {
+        let mut world = World::open();
+        let publisher = world.enter("publisher");
+        world.send(publisher, retained(qos1("a", "x", 1)));
+        world.send(publisher, retained(qos2("a", "", 2)));
+        world.heard(publisher);
+        world.send(publisher, retained(qos1("a", "", 3)));
+        assert_eq!(world.heard(publisher), ["*PUBACK #3 10"]);
     }
 
     /// What a subscription brings at once.
@@ -293,7 +303,7 @@ mod tests {
         world.send(publisher, retained(qos1("a", "", 3)));
         assert_eq!(
             world.heard(publisher),
-            ["*PUBACK #1 10", "*PUBACK #2 10", "PUBACK #3 10"]
+            ["*PUBACK #1 10", "*PUBACK #2 10", "*PUBACK #3 10"]
         );
         assert_eq!(world.record_names(), ["Retained", "RetainedCleared"]);
     }

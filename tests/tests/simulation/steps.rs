@@ -161,8 +161,10 @@ impl World {
 
     /// All that is decided is said, and all that may be said by now.
     pub(crate) fn say_all(&mut self) {
-        let mut any = true;
-        while std::mem::take(&mut any) {
+        // A shard hears of a forward a turn after its sender's log, and speaks one later.
+        let mut quiet = 0;
+        while quiet < 3 {
+            let mut any = false;
             if let Some(host) = &mut self.host {
                 host.follow();
                 for store in &mut host.stores {
@@ -174,6 +176,7 @@ impl World {
                 any |= self.speak(place);
                 self.hear(place, usize::MAX);
             }
+            quiet = if any { 0 } else { quiet + 1 };
         }
     }
 
@@ -202,6 +205,9 @@ impl World {
 
     pub(crate) fn set_rules(&mut self, rules: Rules) {
         self.say_all();
+        if [self.rules, rules].contains(&Rules::Narrow) {
+            self.narrowed = self.step;
+        }
         self.rules = rules;
         if let Some(host) = &self.host {
             host.shards.tell_all(|| Input::Policy(policy(rules)));

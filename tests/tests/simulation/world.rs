@@ -23,6 +23,8 @@ pub(crate) struct World {
     pub(crate) step: Step,
     pub(crate) clock: Clock,
     pub(crate) rules: Rules,
+    /// When the rules were narrow last.
+    pub(crate) narrowed: Step,
     pub(crate) truth: Truth,
     pub(crate) disks: Vec<SimulatedDisk>,
     pub(crate) syncs: Arc<AtomicU64>,
@@ -59,6 +61,7 @@ impl World {
             step: 0,
             clock: Clock::new(),
             rules: Rules::Open,
+            narrowed: 0,
             truth: Truth::default(),
             disks: (0..plan.shards).map(disk).collect(),
             syncs: Arc::default(),
@@ -292,7 +295,9 @@ impl World {
     /// A message was acknowledged: who must be given it.
     fn owe(&mut self, message: MessageId) {
         let published = self.truth.of(message);
-        if published.topic.starts_with(SECRET) && self.rules == Rules::Narrow {
+        // What came while it was permitted may have been taken back while it was not.
+        let was_narrow = self.rules == Rules::Narrow || self.narrowed >= published.first_sent;
+        if published.topic.starts_with(SECRET) && was_narrow {
             return;
         }
         for client in &mut self.clients {

@@ -127,6 +127,8 @@ impl Seen {
     /// A packet is said to a client, which has sent these messages on its connection.
     pub(crate) fn hear(&self, name: &str, packet: &Packet, sent: &BTreeMap<PacketId, MessageId>) {
         let (what, packet_id) = match packet {
+            // Who is refused is told of nothing that lasts.
+            Packet::Connack(connack) if connack.reason.is_error() => return,
             Packet::Connack(_) => return self.check(self.begun.get(name), packet),
             Packet::Puback(ack) => {
                 let message = sent.get(&ack.packet_id);
