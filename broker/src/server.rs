@@ -7,7 +7,7 @@ use crate::config::{Config, Listener, Log, Mistake};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Input};
 use crate::net::{Door, Front, Stages, accept, reserve};
-use crate::operate::{self, AdminError, Operator, serve_admin, watch_files};
+use crate::operate::{self, AdminError, Look, Operator, serve_admin, watch_files};
 use crate::refusals::Refusals;
 use crate::shard::{Shards, keep_time};
 use crate::storage::{DataDirectory, StorageError};
@@ -33,6 +33,8 @@ use tokio_util::task::TaskTracker;
 pub struct Plan {
     /// The file it was read from, if it was.
     source: Option<PathBuf>,
+    /// How the files looked before they were read.
+    look: Look,
     config: Config,
     policy: PolicyText,
     beliefs: Beliefs,
@@ -110,7 +112,9 @@ impl Plan {
     /// # Errors
     /// All mistakes, in the order of the files.
     pub fn load(path: &Path) -> Result<Self, Vec<PlanError>> {
-        let plan = Self::from_config(read_config(path)?)?;
+        let mut look = Look::default();
+        look.at(path);
+        let plan = Self::read(read_config(path)?, look)?;
         Ok(Self {
             source: Some(path.to_owned()),
             ..plan
@@ -122,6 +126,11 @@ impl Plan {
     /// # Errors
     /// All mistakes, in the order of the files.
     pub fn from_config(config: Config) -> Result<Self, Vec<PlanError>> {
+        Self::read(config, Look::default())
+    }
+
+    fn read(config: Config, mut look: Look) -> Result<Self, Vec<PlanError>> {
+        look.at_files_of(&config);
         let mut errors = Vec::new();
         let policy = load_policy(config.policy.as_deref());
         let policy = policy.map_err(|mut found| errors.append(&mut found)).ok();
@@ -132,6 +141,7 @@ impl Plan {
         match (policy, beliefs) {
             (Some(policy), Some(beliefs)) => Ok(Self {
                 source: None,
+                look,
                 config,
                 policy,
                 beliefs,
@@ -245,6 +255,7 @@ pub struct Statistics {
 pub async fn start(plan: Plan) -> Result<Running, StartError> {
     let Plan {
         source,
+        look,
         config,
         policy,
         mut beliefs,
@@ -267,7 +278,11 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
         addresses: sockets.iter().map(|(_, local)| *local).collect(),
         started: SystemTime::now(),
         generations: beliefs.generations().to_vec(),
-        state: Mutex::new(operate::State::new(config.clone(), policy, beliefs)),
+        state: Arc::new(Mutex::new(operate::State::new(
+            config.clone(),
+            policy,
+            beliefs,
+        ))),
     });
     let mut running = Running {
         door,
@@ -297,7 +312,9 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
         let front = Arc::new(running.front(&config, (name, Arc::clone(generation))));
         running.listeners.spawn(accept(socket, front));
     }
-    running.tasks.spawn(watch_files(Arc::clone(&operator)));
+    running
+        .tasks
+        .spawn(watch_files(Arc::clone(&operator), look));
     if let Some(socket) = admin {
         running.tasks.spawn(serve_admin(socket, operator));
     }

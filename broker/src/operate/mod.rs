@@ -16,7 +16,7 @@ mod why;
 pub use admin::AdminError;
 
 pub(crate) use admin::{open_socket, serve_admin};
-pub(crate) use watch::watch_files;
+pub(crate) use watch::{Look, watch_files};
 
 use crate::config::{Config, RevokedSessions, RevokedWills};
 use crate::engine::policy::{Attributes, Policy};
@@ -29,7 +29,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// So long those who were judged may take to be gone before the operator is answered without them.
@@ -46,7 +47,7 @@ pub(crate) struct Operator {
     /// What each listener goes by.
     pub(crate) generations: Vec<Arc<Live<Generation>>>,
     /// One change at a time.
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 /// What a change replaces.
@@ -76,6 +77,26 @@ impl State {
 }
 
 impl Operator {
+    /// Does with the state what reads, verifies or syncs: on no thread that serves connections.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> (OwnedMutexGuard<State>, T) {
+        let mut state = Arc::clone(&self.state).lock_owned().await;
+        let work = spawn_blocking(move || {
+            let outcome = work(&mut state);
+            (state, outcome)
+        });
+        match work.await {
+            Ok(done) => done,
+            Err(lost) => match lost.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and everything in it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
     /// Puts a policy into force, with what the registry says of devices.
     pub(crate) fn enforce(&self, state: &mut State) {
         let standing = state.beliefs.standing();

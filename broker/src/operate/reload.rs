@@ -4,128 +4,168 @@ use super::{Operator, State};
 use crate::audit::{Changed, Event};
 use crate::config::Config;
 use crate::engine::Input;
-use crate::server::{load_policy, read_config};
-use crate::trust::{Replacement, TrustError};
+use crate::server::{PlanError, load_policy, read_config};
+use crate::trust::Replacement;
 use certs::admin::{Outcome, Reloaded, ReloadedPart};
+use std::path::Path;
 use std::time::Instant;
+
+/// What is replaced on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Limits,
+    Policy,
+    Anchors,
+    Certificate,
+    Revocation,
+    Registry,
+}
+
+/// What became of a part, and what is wrong with its files where it was kept.
+type Read = (Part, Result<Replacement, Vec<String>>);
 
 impl Operator {
     /// Reads all files again. A part whose files are not good stays as it was, and the problems
     /// are named.
     pub(crate) async fn reload(&self) -> Reloaded {
         let begun = Instant::now();
-        let mut state = self.state.lock().await;
-        let mut parts = Vec::new();
-        parts.push(self.reload_config(&mut state));
-        parts.push(self.reload_policy(&mut state));
-        let State {
-            config, beliefs, ..
-        } = &mut *state;
-        let trust = [
-            ("anchors", beliefs.replace_anchors(config)),
-            ("certificate", beliefs.replace_identities(config)),
-            ("revocation", beliefs.replace_lists(config)),
-            ("registry", beliefs.replace_registry(config)),
-        ];
-        let trust = trust.map(|(part, outcome)| trust_part(part, outcome));
-        let is_new = trust.iter().any(|it| it.outcome == Outcome::Changed);
-        if trust
-            .iter()
-            .any(|it| it.part == "registry" && it.outcome == Outcome::Changed)
-        {
+        let source = self.source.clone();
+        let read = self.apart(move |state| state.read_again(source.as_deref()));
+        let (mut state, read) = read.await;
+        let is_new = |part: Part| read.contains(&(part, Ok(Replacement::New)));
+        if is_new(Part::Limits) {
+            let limits = &state.config.limits;
+            let limits = || Input::Limits(Box::new(limits.clone()));
+            self.shards.tell_all(limits);
+        }
+        if is_new(Part::Policy) || is_new(Part::Registry) {
             self.enforce(&mut state);
         }
-        let sessions_closed = if is_new {
+        let trust = [Part::Anchors, Part::Revocation, Part::Registry];
+        let sessions_closed = if trust.into_iter().any(is_new) {
             self.judge_all(&mut state).await as u64
         } else {
             0
         };
         drop(state);
-        parts.extend(trust);
-        for part in &parts {
-            self.note(part, sessions_closed);
-            report(part, sessions_closed);
+        for (part, outcome) in &read {
+            self.report(*part, outcome, sessions_closed);
         }
         Reloaded {
-            parts,
+            parts: read.into_iter().map(told).collect(),
             sessions_closed,
             milliseconds: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
         }
     }
 
-    /// What was replaced has its line in the audit log.
-    fn note(&self, part: &ReloadedPart, sessions_closed: u64) {
-        if part.outcome != Outcome::Changed {
-            return;
+    /// What was replaced has its line in both logs, and so has what is wrong in ours.
+    fn report(&self, part: Part, outcome: &Result<Replacement, Vec<String>>, sessions_closed: u64) {
+        let name = part.name();
+        match outcome {
+            Ok(Replacement::Same) => {}
+            Ok(Replacement::New) => {
+                tracing::info!(part = name, sessions_closed, "reloaded");
+                self.door.audit.note(|| Event::Changed {
+                    what: part.changed(),
+                    words: format!("{name} reloaded: {sessions_closed} sessions closed").into(),
+                });
+            }
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!(part = name, problem, "not reloaded: it stays as it was");
+                }
+            }
         }
-        let what = match part.part.as_str() {
-            "policy" => Changed::Policy,
-            "revocation" => Changed::Revocation,
-            "registry" => Changed::Registry,
-            "limits" => Changed::Configuration,
-            _ => Changed::Trust,
-        };
-        let name = &part.part;
-        self.door.audit.note(|| Event::Changed {
-            what,
-            words: format!("{name} reloaded: {sessions_closed} sessions closed").into(),
-        });
+    }
+}
+
+impl State {
+    /// Reads all files again. What is new is here when this returns, and in force nowhere else but
+    /// at the door.
+    fn read_again(&mut self, source: Option<&Path>) -> Vec<Read> {
+        let limits = self.read_config_again(source);
+        let policy = self.read_policy_again().map_err(|errors| words(&errors));
+        let (config, beliefs) = (&self.config, &mut self.beliefs);
+        let trust = [
+            (Part::Anchors, beliefs.replace_anchors(config)),
+            (Part::Certificate, beliefs.replace_identities(config)),
+            (Part::Revocation, beliefs.replace_lists(config)),
+            (Part::Registry, beliefs.replace_registry(config)),
+        ];
+        let trust = trust.map(|(part, it)| (part, it.map_err(|errors| words(&errors))));
+        let first = [(Part::Limits, limits), (Part::Policy, policy)];
+        first.into_iter().chain(trust).collect()
     }
 
     /// Limits of the engine, and which files there are.
-    fn reload_config(&self, state: &mut State) -> ReloadedPart {
-        let Some(source) = &self.source else {
-            return part("limits", Outcome::Same, Vec::new());
+    fn read_config_again(&mut self, source: Option<&Path>) -> Result<Replacement, Vec<String>> {
+        let Some(source) = source else {
+            return Ok(Replacement::Same);
         };
-        let config = match read_config(source) {
-            Ok(config) => config,
-            Err(errors) => return part("limits", Outcome::Kept, words(&errors)),
-        };
-        if config == state.config {
-            return part("limits", Outcome::Same, Vec::new());
-        }
-        let mut config = config;
-        for (listener, before) in config.listeners.iter_mut().zip(&state.config.listeners) {
+        let mut config = read_config(source).map_err(|errors| words(&errors))?;
+        for (listener, before) in config.listeners.iter_mut().zip(&self.config.listeners) {
             // The address may have been given on the command line.
             listener.address = before.address;
         }
-        let fixed = needs_restart(&state.config, &config);
+        let fixed = needs_restart(&self.config, &config);
         if !fixed.is_empty() {
-            return part("limits", Outcome::Kept, fixed);
+            return Err(fixed);
         }
-        if config == state.config {
-            return part("limits", Outcome::Same, Vec::new());
+        if config == self.config {
+            return Ok(Replacement::Same);
         }
-        if config.limits != state.config.limits {
-            let limits = config.limits.clone();
-            let limits = || Input::Limits(Box::new(limits.clone()));
-            self.shards.tell_all(limits);
-        }
-        state.config = config;
-        part("limits", Outcome::Changed, Vec::new())
+        self.config = config;
+        Ok(Replacement::New)
     }
 
-    fn reload_policy(&self, state: &mut State) -> ReloadedPart {
-        let policy = match load_policy(state.config.policy.as_deref()) {
-            Ok(policy) => policy,
-            Err(errors) => return part("policy", Outcome::Kept, words(&errors)),
-        };
-        if policy.text == state.policy.text {
-            return part("policy", Outcome::Same, Vec::new());
+    fn read_policy_again(&mut self) -> Result<Replacement, Vec<PlanError>> {
+        let policy = load_policy(self.config.policy.as_deref())?;
+        if policy.text == self.policy.text {
+            return Ok(Replacement::Same);
         }
-        state.policy = policy;
-        state.policy_generation += 1;
-        self.enforce(state);
-        part("policy", Outcome::Changed, Vec::new())
+        self.policy = policy;
+        self.policy_generation += 1;
+        Ok(Replacement::New)
+    }
+}
+
+impl Part {
+    /// What operators call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Limits => "limits",
+            Self::Policy => "policy",
+            Self::Anchors => "anchors",
+            Self::Certificate => "certificate",
+            Self::Revocation => "revocation",
+            Self::Registry => "registry",
+        }
+    }
+
+    /// What the audit log calls it.
+    fn changed(self) -> Changed {
+        match self {
+            Self::Limits => Changed::Configuration,
+            Self::Policy => Changed::Policy,
+            Self::Anchors | Self::Certificate => Changed::Trust,
+            Self::Revocation => Changed::Revocation,
+            Self::Registry => Changed::Registry,
+        }
     }
 }
 
 /// What of a configuration cannot be changed while the broker runs.
 fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
+    let names = |config: &Config| -> Vec<_> {
+        let listeners = config.listeners.iter();
+        listeners.map(|it| it.name.clone()).collect()
+    };
     let differs = [
-        ("listener", before.listeners.len() != after.listeners.len()),
+        // Their number and what policy calls them.
+        ("listener", names(before) != names(after)),
         ("storage", before.storage != after.storage),
         ("admin.socket", before.admin_socket != after.admin_socket),
+        ("audit", before.audit != after.audit),
         ("log", before.log != after.log),
         ("the limits of connections", before.net != after.net),
     ];
@@ -135,17 +175,14 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
         .collect()
 }
 
-fn trust_part(name: &str, outcome: Result<Replacement, Vec<TrustError>>) -> ReloadedPart {
-    match outcome {
-        Ok(Replacement::New) => part(name, Outcome::Changed, Vec::new()),
-        Ok(Replacement::Same) => part(name, Outcome::Same, Vec::new()),
-        Err(errors) => part(name, Outcome::Kept, words(&errors)),
-    }
-}
-
-fn part(name: &str, outcome: Outcome, problems: Vec<String>) -> ReloadedPart {
+fn told((part, outcome): Read) -> ReloadedPart {
+    let (outcome, problems) = match outcome {
+        Ok(Replacement::New) => (Outcome::Changed, Vec::new()),
+        Ok(Replacement::Same) => (Outcome::Same, Vec::new()),
+        Err(problems) => (Outcome::Kept, problems),
+    };
     ReloadedPart {
-        part: name.to_owned(),
+        part: part.name().to_owned(),
         outcome,
         problems,
     }
@@ -163,17 +200,4 @@ fn words<E: std::error::Error>(errors: &[E]) -> Vec<String> {
         words
     });
     all.collect()
-}
-
-fn report(part: &ReloadedPart, sessions_closed: u64) {
-    let name = &part.part;
-    match part.outcome {
-        Outcome::Same => {}
-        Outcome::Changed => tracing::info!(part = name, sessions_closed, "reloaded"),
-        Outcome::Kept => {
-            for problem in &part.problems {
-                tracing::error!(part = name, problem, "not reloaded: it stays as it was");
-            }
-        }
-    }
 }

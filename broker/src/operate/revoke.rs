@@ -14,18 +14,23 @@ impl Operator {
     /// If it cannot be kept; nobody is revoked then.
     pub(crate) async fn revoke(&self, revoke: Revoke) -> Result<Receipt, AdminError> {
         let begun = Instant::now();
-        let mut state = self.state.lock().await;
         let entry = Entry {
             target: revoke.target,
             reason: revoke.reason,
             time: revoke.time.unwrap_or_else(|| UnixTime::now().as_secs()),
         };
-        let already = state.beliefs.covers(&entry);
-        let durable = if already {
-            state.beliefs.is_durable()
-        } else {
-            state.beliefs.revoke(&entry).map_err(|it| not_kept(&it))?
-        };
+        let revoked = self.apart({
+            let entry = entry.clone();
+            move |state| {
+                let already = state.beliefs.covers(&entry);
+                if !already {
+                    state.beliefs.revoke(&entry)?;
+                }
+                Ok((already, state.beliefs.is_durable()))
+            }
+        });
+        let (mut state, revoked) = revoked.await;
+        let (already, durable) = revoked.map_err(|it| not_kept(&it))?;
         let sessions_closed = self.judge_all(&mut state).await as u64;
         let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         let Entry {

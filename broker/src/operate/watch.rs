@@ -18,21 +18,20 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often they are looked at: twice this long after a change, it counts.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// How files look from outside.
-type Look = BTreeMap<PathBuf, (u64, u64, i64, i64)>;
+/// How files look from outside: inode, length and time of change, by their paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Look(BTreeMap<PathBuf, (u64, u64, i64, i64)>);
 
-/// Reloads whenever a file that the configuration names has changed, for as long as the broker
-/// runs.
-pub(crate) async fn watch_files(operator: Arc<Operator>) {
+/// Reloads whenever a file that the configuration names looks otherwise than before it was read,
+/// for as long as the broker runs.
+pub(crate) async fn watch_files(operator: Arc<Operator>, mut known: Look) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // What changed since it was read for the start is not known either.
-    let mut known = Look::new();
-    let mut before = Look::new();
+    let mut before = known.clone();
     let mut told = Told::default();
     loop {
         ticks.tick().await;
-        let now = look(&operator).await;
+        let now = operator.look().await;
         if now != known && now == before {
             known.clone_from(&now);
             operator.reload().await;
@@ -42,48 +41,46 @@ pub(crate) async fn watch_files(operator: Arc<Operator>) {
     }
 }
 
-async fn look(operator: &Operator) -> Look {
-    let state = operator.state.lock().await;
-    let mut look = Look::new();
-    let source = operator.source.iter();
-    for path in source.cloned().chain(files_of(&state.config)) {
-        look_at(&path, &mut look);
+impl Operator {
+    async fn look(&self) -> Look {
+        let state = self.state.lock().await;
+        let mut look = Look::default();
+        self.source.iter().for_each(|source| look.at(source));
+        look.at_files_of(&state.config);
+        look
     }
-    look
+}
+
+impl Look {
+    /// Looks at a file, or at a directory and what is in it.
+    pub(crate) fn at(&mut self, path: &Path) {
+        self.enter(path);
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            self.enter(&entry.path());
+        }
+    }
+
+    /// Looks at all that a configuration names and a reload reads.
+    pub(crate) fn at_files_of(&mut self, config: &Config) {
+        files_of(config).for_each(|path| self.at(path));
+    }
+
+    fn enter(&mut self, path: &Path) {
+        if let Ok(it) = fs::metadata(path) {
+            let seen = (it.ino(), it.len(), it.mtime(), it.mtime_nsec());
+            self.0.insert(path.to_owned(), seen);
+        }
+    }
 }
 
 /// All files and directories that a configuration names and a reload reads.
-fn files_of(config: &Config) -> impl Iterator<Item = PathBuf> {
+fn files_of(config: &Config) -> impl Iterator<Item = &PathBuf> {
     let own = config.listeners.iter();
     let own = own.flat_map(|it| [&it.certificate, &it.key]);
     let anchors = config.anchors.iter();
     let anchors = anchors.flat_map(|it| std::iter::once(&it.file).chain(&it.fingerprints));
-    let lists = &config.revocation.lists;
-    let own = own.chain(anchors).chain(lists);
     let single = config.registry.file.iter().chain(&config.policy);
-    own.chain(single).cloned()
-}
-
-fn look_at(path: &Path, look: &mut Look) {
-    let Ok(metadata) = fs::metadata(path) else {
-        return;
-    };
-    if let Ok(entries) = fs::read_dir(path) {
-        entries
-            .filter_map(Result::ok)
-            .for_each(|entry| look_at_file(&entry.path(), look));
-    }
-    enter(path, &metadata, look);
-}
-
-fn look_at_file(path: &Path, look: &mut Look) {
-    if let Ok(metadata) = fs::metadata(path) {
-        enter(path, &metadata, look);
-    }
-}
-
-fn enter(path: &Path, metadata: &fs::Metadata, look: &mut Look) {
-    let (inode, len) = (metadata.ino(), metadata.len());
-    let seen = (inode, len, metadata.mtime(), metadata.mtime_nsec());
-    look.insert(path.to_owned(), seen);
+    own.chain(anchors)
+        .chain(&config.revocation.lists)
+        .chain(single)
 }

@@ -4,7 +4,7 @@
 //! comes in: after a resumption the identifiers alone say who stands behind a chain.
 
 use super::TrustError;
-use super::key_file::read_certificates;
+use super::files::{read_certificates, unreadable};
 use crate::config;
 use certs::{Anchor, Certificate, Fingerprints, IdFrom, Refusal};
 use rustls::DistinguishedName;
@@ -83,10 +83,7 @@ fn read_fingerprints(path: &Path) -> Result<Fingerprints, TrustError> {
         path: path.to_owned(),
         what,
     };
-    let text = std::fs::read_to_string(path).map_err(|source| TrustError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
     let table: toml::Table = text
         .parse()
         .map_err(|error: toml::de::Error| bad(error.message().to_owned()))?;

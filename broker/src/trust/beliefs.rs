@@ -3,18 +3,15 @@
 //! Each part is replaced whole or not at all. What was revoked here and what lists were seen is
 //! kept before it counts.
 
+use super::files;
 use super::memory::{Entry, Memory};
 use super::{
-    Anchors, Authority, Generation, ListFile, Live, TlsSettings, TrustError, check_together, enter,
-    read_anchor, read_lists,
+    Anchors, Authority, Generation, ListFile, Live, TrustError, check_together, enter, read_anchor,
+    read_lists,
 };
-use crate::config::{Config, KeyExchange, Listener, TlsVersion};
+use crate::config::{Config, Listener};
 use certs::admin::Target;
-use certs::{RegistryExport, RevocationSet, Standing};
-use rustls::SupportedProtocolVersion;
-use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::kx_group;
-use rustls::version::{TLS12, TLS13};
+use certs::{Anchor, RegistryExport, RevocationSet, Standing};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +33,8 @@ pub(crate) struct Beliefs {
     generations: Vec<Arc<Live<Generation>>>,
     /// Of each anchor of the configuration.
     authorities: Vec<Vec<Authority>>,
+    /// What was read at the start and is to be remembered.
+    lists: Vec<ListFile>,
     memory: Option<Memory>,
 }
 
@@ -46,27 +45,34 @@ impl Beliefs {
     /// All that is wrong with them.
     pub(crate) fn load(config: &Config) -> Result<Self, Vec<TrustError>> {
         let authorities = read_authorities(config)?;
-        let lists = read_lists(&config.revocation.lists, &authorities.concat());
-        let revoked = lists.and_then(|lists| enter(&RevocationSet::default(), &lists));
+        let all = authorities.concat();
         let mut errors = Vec::new();
+        let lists = read_lists(&config.revocation.lists, &all);
+        let lists = lists.unwrap_or_else(|found| {
+            errors.extend(found);
+            Vec::new()
+        });
+        let revoked = enter(&RevocationSet::default(), &lists);
         let revoked = revoked.unwrap_or_else(|found| {
             errors.extend(found);
             RevocationSet::default()
         });
-        let registry = read_registry(config, &authorities.concat());
+        let registry = read_registry(config, &all);
         let registry = registry.unwrap_or_else(|error| {
             errors.push(error);
             None
         });
         let standing = Live::new(Standing {
+            anchors: anchors(&authorities),
+            revoked,
+            stale_grace: config.revocation.grace,
             registry,
             requires_registry: config.registry.required,
-            ..standing(&authorities, revoked, config)
         });
         let mut generations = Vec::new();
         for listener in &config.listeners {
             let anchors = Arc::new(anchors_of(listener, &authorities));
-            match load_generation(listener, (anchors, &standing), None) {
+            match Generation::load(listener, (anchors, &standing), None) {
                 Ok(generation) => generations.push(Live::new(generation)),
                 Err(error) => errors.push(error),
             }
@@ -78,6 +84,7 @@ impl Beliefs {
             standing,
             generations,
             authorities,
+            lists,
             memory: None,
         })
     }
@@ -89,11 +96,8 @@ impl Beliefs {
     /// If the memory cannot be read or be written.
     pub(crate) fn remember(&mut self, config: &Config, data: &Path) -> Result<(), TrustError> {
         let mut revoked = RevocationSet::default();
-        let authorities = self.authorities.concat();
-        let memory = Memory::open(data, &authorities, &mut revoked)?;
-        // They were read a moment ago.
-        let lists = read_lists(&config.revocation.lists, &authorities).unwrap_or_default();
-        for file in lists {
+        let memory = Memory::open(data, &self.authorities.concat(), &mut revoked)?;
+        for file in std::mem::take(&mut self.lists) {
             match enter(&revoked, std::slice::from_ref(&file)) {
                 Ok(entered) => {
                     let kept = memory.keep_lists(std::iter::once(&file));
@@ -107,11 +111,7 @@ impl Beliefs {
                 }
             }
         }
-        let now = self.standing.get();
-        self.standing.set(Arc::new(Standing {
-            revoked,
-            ..(*now).clone()
-        }));
+        self.change(|standing| standing.revoked = revoked);
         self.memory = Some(memory);
         let registry = self.standing.get().registry.clone();
         self.check_rises(config, registry.as_deref())
@@ -127,7 +127,8 @@ impl Beliefs {
         &self.generations
     }
 
-    /// Reads the anchors again. Listeners that go by one that has changed begin with new tickets.
+    /// Reads the anchors again. Listeners that go by one that has changed, or speak TLS in another
+    /// way, begin with new tickets.
     ///
     /// # Errors
     /// All that is wrong with their files; nothing is replaced then.
@@ -138,23 +139,17 @@ impl Beliefs {
         let authorities = read_authorities(config)?;
         let mut begun = Vec::new();
         for (listener, live) in config.listeners.iter().zip(&self.generations) {
-            let anchors = anchors_of(listener, &authorities);
-            if anchors != **live.get().anchors() {
+            let (anchors, before) = (anchors_of(listener, &authorities), live.get());
+            if anchors != **before.anchors() || !before.speaks_as(listener) {
                 let made = (Arc::new(anchors), &self.standing);
-                let generation = load_generation(listener, made, None);
+                let generation = Generation::load(listener, made, None);
                 begun.push((Arc::clone(live), generation.map_err(|error| vec![error])?));
             }
         }
         if begun.is_empty() && authorities == self.authorities {
             return Ok(Replacement::Same);
         }
-        let revoked = self.standing.get().revoked.clone();
-        let now = self.standing.get();
-        self.standing.set(Arc::new(Standing {
-            registry: now.registry.clone(),
-            requires_registry: now.requires_registry,
-            ..standing(&authorities, revoked, config)
-        }));
+        self.change(|standing| standing.anchors = anchors(&authorities));
         self.authorities = authorities;
         for (live, generation) in begun {
             live.set(Arc::new(generation));
@@ -174,7 +169,7 @@ impl Beliefs {
         for (listener, live) in config.listeners.iter().zip(&self.generations) {
             let before = live.get();
             let made = (Arc::clone(before.anchors()), &self.standing);
-            match load_generation(listener, made, Some(&before)) {
+            match Generation::load(listener, made, Some(&before)) {
                 Ok(generation) if generation.has_identity_of(&before) => {}
                 Ok(generation) => begun.push((live, generation)),
                 Err(error) => errors.push(error),
@@ -216,11 +211,10 @@ impl Beliefs {
             let kept = memory.keep_lists(new);
             kept.map_err(|source| vec![TrustError::NotKept { source }])?;
         }
-        self.standing.set(Arc::new(Standing {
-            revoked,
-            stale_grace: grace,
-            ..(*now).clone()
-        }));
+        self.change(|standing| {
+            standing.revoked = revoked;
+            standing.stale_grace = grace;
+        });
         Ok(Replacement::New)
     }
 
@@ -241,11 +235,10 @@ impl Beliefs {
         }
         self.check_rises(config, registry.as_deref())
             .map_err(|error| vec![error])?;
-        self.standing.set(Arc::new(Standing {
-            registry,
-            requires_registry,
-            ..(*now).clone()
-        }));
+        self.change(|standing| {
+            standing.registry = registry;
+            standing.requires_registry = requires_registry;
+        });
         Ok(Replacement::New)
     }
 
@@ -294,18 +287,23 @@ impl Beliefs {
         self.memory.is_some()
     }
 
-    /// Revokes somebody here. Whether it is durable.
+    /// Revokes somebody here.
     ///
     /// # Errors
     /// If the disk fails or is full; nobody is revoked then.
-    pub(crate) fn revoke(&mut self, entry: &Entry) -> io::Result<bool> {
+    pub(crate) fn revoke(&mut self, entry: &Entry) -> io::Result<()> {
         if let Some(memory) = &mut self.memory {
             memory.keep_entry(entry)?;
         }
+        self.change(|standing| entry.enter(&mut standing.revoked));
+        Ok(())
+    }
+
+    /// From here on another standing counts.
+    fn change(&self, change: impl FnOnce(&mut Standing)) {
         let mut standing = (*self.standing.get()).clone();
-        entry.enter(&mut standing.revoked);
+        change(&mut standing);
         self.standing.set(Arc::new(standing));
-        Ok(self.memory.is_some())
     }
 }
 
@@ -331,12 +329,8 @@ fn read_registry(
     let Some(path) = &config.registry.file else {
         return Ok(None);
     };
-    let octets = std::fs::read(path).map_err(|source| TrustError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
     let signers: Vec<_> = authorities.iter().map(|it| it.signer.clone()).collect();
-    let export = RegistryExport::read(&octets, &signers);
+    let export = RegistryExport::read(&files::read(path)?, &signers);
     let export = export.map_err(|why| TrustError::NotARegistry {
         path: path.clone(),
         why,
@@ -349,44 +343,7 @@ fn anchors_of(listener: &Listener, authorities: &[Vec<Authority>]) -> Anchors {
     Anchors::new(named.filter_map(|place| authorities.get(*place)).flatten())
 }
 
-fn standing(authorities: &[Vec<Authority>], revoked: RevocationSet, config: &Config) -> Standing {
-    let anchors = authorities.iter().flatten();
-    Standing {
-        anchors: anchors.map(|it| Arc::clone(&it.anchor)).collect(),
-        revoked,
-        stale_grace: config.revocation.grace,
-        registry: None,
-        requires_registry: false,
-    }
-}
-
-fn load_generation(
-    listener: &Listener,
-    made_of: (Arc<Anchors>, &Arc<Live<Standing>>),
-    before: Option<&Generation>,
-) -> Result<Generation, TrustError> {
-    let key_exchange: Vec<_> = listener.key_exchange.iter().copied().map(group).collect();
-    let settings = TlsSettings {
-        certificate: &listener.certificate,
-        key: &listener.key,
-        versions: &versions(listener.tls_min),
-        key_exchange: &key_exchange,
-    };
-    Generation::load(&settings, made_of, before)
-}
-
-fn versions(oldest: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
-    match oldest {
-        TlsVersion::Tls12 => vec![&TLS13, &TLS12],
-        TlsVersion::Tls13 => vec![&TLS13],
-    }
-}
-
-fn group(key_exchange: KeyExchange) -> &'static dyn SupportedKxGroup {
-    match key_exchange {
-        KeyExchange::X25519MlKem768 => kx_group::X25519MLKEM768,
-        KeyExchange::X25519 => kx_group::X25519,
-        KeyExchange::Secp256r1 => kx_group::SECP256R1,
-        KeyExchange::Secp384r1 => kx_group::SECP384R1,
-    }
+fn anchors(authorities: &[Vec<Authority>]) -> Vec<Arc<Anchor>> {
+    let all = authorities.iter().flatten();
+    all.map(|it| Arc::clone(&it.anchor)).collect()
 }

@@ -4,15 +4,17 @@
 //! nothing here. Revocation is not part of it, for revoking one device must not cost the fleet
 //! its tickets; the gate looks after every handshake instead.
 
-use super::key_file::{read_certificates, read_key};
+use super::files::{read_certificates, read_key};
 use super::verifier::DeviceVerifier;
 use super::{Anchors, Live, TrustError};
+use crate::config::{KeyExchange, Listener, TlsVersion};
 use certs::{Certificate, Refusal, Standing, VerifiedDevice};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::ServerSessionMemoryCache;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use std::path::Path;
 use std::sync::Arc;
 
 /// How many TLS 1.2 sessions are remembered for clients that take no tickets.
@@ -24,16 +26,9 @@ pub(crate) struct Generation {
     anchors: Arc<Anchors>,
     standing: Arc<Live<Standing>>,
     identity: Identity,
+    tls_min: TlsVersion,
+    key_exchange: Vec<KeyExchange>,
     config: Arc<ServerConfig>,
-}
-
-/// What TLS is to be like.
-#[derive(Clone, Debug)]
-pub(crate) struct TlsSettings<'a> {
-    pub(crate) certificate: &'a Path,
-    pub(crate) key: &'a Path,
-    pub(crate) versions: &'a [&'static SupportedProtocolVersion],
-    pub(crate) key_exchange: &'a [&'static dyn SupportedKxGroup],
 }
 
 /// Who we are.
@@ -44,27 +39,27 @@ struct Identity {
 }
 
 impl Generation {
-    /// Reads our own certificate and key. Begins with the tickets that `before` has given, and
+    /// Reads the certificate and key of a listener. Begins with the tickets that `before` has given, and
     /// where there is none, with none.
     ///
     /// # Errors
     /// If a file is not as it must be; the error names it.
     pub(crate) fn load(
-        settings: &TlsSettings<'_>,
+        listener: &Listener,
         (anchors, standing): (Arc<Anchors>, &Arc<Live<Standing>>),
         before: Option<&Self>,
     ) -> Result<Self, TrustError> {
         let identity = Identity {
-            chain: read_certificates(settings.certificate)?,
-            key: read_key(settings.key)?,
+            chain: read_certificates(&listener.certificate)?,
+            key: read_key(&listener.key)?,
         };
         let unusable = |source| TrustError::Unusable {
-            certificate: settings.certificate.to_owned(),
-            key: settings.key.to_owned(),
+            certificate: listener.certificate.clone(),
+            key: listener.key.clone(),
             source,
         };
         let provider = CryptoProvider {
-            kx_groups: settings.key_exchange.to_vec(),
+            kx_groups: listener.key_exchange.iter().copied().map(group).collect(),
             ..aws_lc_rs::default_provider()
         };
         let verifier = DeviceVerifier::new(
@@ -73,7 +68,7 @@ impl Generation {
             provider.signature_verification_algorithms,
         );
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(settings.versions)
+            .with_protocol_versions(&versions(listener.tls_min))
             .map_err(unusable)?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_single_cert(identity.chain.clone(), identity.key.clone_key())
@@ -92,8 +87,15 @@ impl Generation {
             anchors,
             standing: Arc::clone(standing),
             identity,
+            tls_min: listener.tls_min,
+            key_exchange: listener.key_exchange.clone(),
             config: Arc::new(config),
         })
+    }
+
+    /// Whether it speaks TLS as a listener is to.
+    pub(crate) fn speaks_as(&self, listener: &Listener) -> bool {
+        self.tls_min == listener.tls_min && self.key_exchange == listener.key_exchange
     }
 
     /// The anchors it goes by.
@@ -145,5 +147,21 @@ impl Generation {
     ) -> Result<VerifiedDevice, Refusal> {
         self.standing.get().judge_newcomer(&device, now)?;
         Ok(device)
+    }
+}
+
+fn versions(oldest: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+    match oldest {
+        TlsVersion::Tls12 => vec![&TLS13, &TLS12],
+        TlsVersion::Tls13 => vec![&TLS13],
+    }
+}
+
+fn group(key_exchange: KeyExchange) -> &'static dyn SupportedKxGroup {
+    match key_exchange {
+        KeyExchange::X25519MlKem768 => kx_group::X25519MLKEM768,
+        KeyExchange::X25519 => kx_group::X25519,
+        KeyExchange::Secp256r1 => kx_group::SECP256R1,
+        KeyExchange::Secp384r1 => kx_group::SECP384R1,
     }
 }

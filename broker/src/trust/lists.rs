@@ -1,5 +1,6 @@
 //! Revocation lists from files: each verified once, against the anchors.
 
+use super::files::{self, unreadable};
 use super::{Authority, TrustError};
 use certs::{InvalidList, RevocationList, RevocationSet};
 use rustls_pki_types::CertificateRevocationListDer;
@@ -28,14 +29,14 @@ pub(crate) fn read_lists(
 ) -> Result<Vec<ListFile>, Vec<TrustError>> {
     let (mut lists, mut errors) = (Vec::new(), Vec::new());
     for path in list_files(paths, &mut errors) {
-        match fs::read(&path) {
+        match files::read(&path) {
             Ok(octets) => read_file(&path, &octets, authorities)
                 .into_iter()
                 .for_each(|read| match read {
                     Ok(list) => lists.push(list),
                     Err(error) => errors.push(error),
                 }),
-            Err(source) => errors.push(TrustError::Unreadable { path, source }),
+            Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() {
@@ -110,10 +111,7 @@ pub(crate) fn list_files(paths: &[PathBuf], errors: &mut Vec<TrustError>) -> Vec
         }
         match files_in(path) {
             Ok(found) => files.extend(found),
-            Err(source) => errors.push(TrustError::Unreadable {
-                path: path.clone(),
-                source,
-            }),
+            Err(source) => errors.push(unreadable(path, source)),
         }
     }
     files

@@ -3,7 +3,8 @@
 //! Who was revoked here, a line of JSON each, and the newest list of each kind that was believed:
 //! a directory of lists that is restored from a backup brings nobody back.
 
-use super::lists::{ListFile, read_file};
+use super::files::{self, unreadable};
+use super::lists::{ListFile, list_files, read_file};
 use super::{Authority, TrustError};
 use certs::admin::Target;
 use certs::{RevocationReason, RevocationSet, Revoked};
@@ -67,39 +68,33 @@ impl Memory {
         set: &mut RevocationSet,
     ) -> Result<Self, TrustError> {
         let directory = data.join("trust");
-        let unreadable = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TrustError::Unreadable { path, source }
-        };
         let lists = directory.join(LISTS);
         let made = fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&lists);
-        made.map_err(unreadable(&lists))?;
+        made.map_err(|source| unreadable(&lists, source))?;
         let path = directory.join(ENTRIES);
         let entries = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&path)
-            .map_err(unreadable(&path))?;
-        let text = fs::read_to_string(&path).map_err(unreadable(&path))?;
+            .map_err(|source| unreadable(&path, source))?;
+        let text = fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
         let whole = read_entries(&path, &text, set)?;
         if whole < text.len() {
             // Nobody was told of a line that was not written to its end.
             let cut = entries.set_len(whole as u64);
             cut.and_then(|()| entries.sync_all())
-                .map_err(unreadable(&path))?;
+                .map_err(|source| unreadable(&path, source))?;
         }
         read_kept(&lists, authorities, set)?;
-        sync_folder(&directory).map_err(unreadable(&directory))?;
-        let number = fs::read_to_string(directory.join(REGISTRY_NUMBER)).ok();
-        let registry_number = number.and_then(|it| it.trim().parse().ok());
+        sync_folder(&directory).map_err(|source| unreadable(&directory, source))?;
         Ok(Self {
+            registry_number: read_number(&directory.join(REGISTRY_NUMBER))?,
             directory,
             entries,
-            registry_number,
         })
     }
 
@@ -110,8 +105,16 @@ impl Memory {
     pub(crate) fn keep_entry(&mut self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        self.entries.write_all(&line)?;
-        self.entries.sync_data()
+        let len = self.entries.metadata()?.len();
+        let kept = self
+            .entries
+            .write_all(&line)
+            .and_then(|()| self.entries.sync_data());
+        if kept.is_err() {
+            // What was half written must not stand before the next one.
+            self.entries.set_len(len)?;
+        }
+        kept
     }
 
     /// Keeps lists in place of older ones: they are durable when this returns.
@@ -164,6 +167,18 @@ fn replace(folder: &Path, name: &str, octets: &[u8]) -> io::Result<()> {
     fs::rename(new, folder.join(name))
 }
 
+/// The number in a file; none where there is no file. One that cannot be read is none that may be
+/// taken for 0.
+fn read_number(path: &Path) -> Result<Option<u64>, TrustError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(unreadable(path, source)),
+    };
+    let number = text.trim().parse().map_err(io::Error::other);
+    number.map(Some).map_err(|source| unreadable(path, source))
+}
+
 /// Reads all lines that end. How long these are.
 fn read_entries(path: &Path, text: &str, set: &mut RevocationSet) -> Result<usize, TrustError> {
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
@@ -185,12 +200,8 @@ fn read_kept(
     set: &mut RevocationSet,
 ) -> Result<(), TrustError> {
     let mut errors = Vec::new();
-    for path in super::lists::list_files(&[folder.to_owned()], &mut errors) {
-        let octets = fs::read(&path).map_err(|source| TrustError::Unreadable {
-            path: path.clone(),
-            source,
-        })?;
-        for read in read_file(&path, &octets, authorities) {
+    for path in list_files(&[folder.to_owned()], &mut errors) {
+        for read in read_file(&path, &files::read(&path)?, authorities) {
             match read {
                 // Each stands in the set for the first time.
                 Ok(file) => drop(set.replace_list(file.list)),
@@ -203,4 +214,69 @@ fn read_kept(
 
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use certs::Subject;
+
+    fn entry(device: &str) -> Entry {
+        Entry {
+            target: Target::Device(Subject::parse(device).unwrap()),
+            reason: RevocationReason::KeyCompromise,
+            time: 1_800_000_000,
+        }
+    }
+
+    fn open(data: &Path) -> Result<(Memory, RevocationSet), TrustError> {
+        let mut set = RevocationSet::default();
+        Memory::open(data, &[], &mut set).map(|memory| (memory, set))
+    }
+
+    fn revoked(set: &RevocationSet) -> Vec<String> {
+        let mut names: Vec<_> = set.own_subjects().map(|(it, _)| it.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn who_was_revoked_is_remembered_and_half_a_line_was_told_to_nobody() {
+        let data = tempfile::tempdir().unwrap();
+        let (mut memory, _) = open(data.path()).unwrap();
+        memory.keep_entry(&entry("dev-1")).unwrap();
+        let path = data.path().join("trust/revoked.jsonl");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
+        let (mut memory, set) = open(data.path()).unwrap();
+        assert_eq!(revoked(&set), ["dev-1"]);
+        memory.keep_entry(&entry("dev-2")).unwrap();
+        let (_, set) = open(data.path()).unwrap();
+        assert_eq!(revoked(&set), ["dev-1", "dev-2"]);
+    }
+
+    #[test]
+    fn a_line_that_is_none_of_ours_is_named() {
+        let data = tempfile::tempdir().unwrap();
+        let (mut memory, _) = open(data.path()).unwrap();
+        memory.keep_entry(&entry("dev-1")).unwrap();
+        let path = data.path().join("trust/revoked.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.clone() + "{}\n" + &text).unwrap();
+        let error = open(data.path()).err().unwrap().to_string();
+        assert!(error.contains("revoked.jsonl:2: not an entry"), "{error}");
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_read_is_not_taken_for_none() {
+        let data = tempfile::tempdir().unwrap();
+        let (mut memory, _) = open(data.path()).unwrap();
+        assert_eq!(memory.registry_number(), None);
+        memory.keep_registry_number(7).unwrap();
+        let (memory, _) = open(data.path()).unwrap();
+        assert_eq!(memory.registry_number(), Some(7));
+        fs::write(data.path().join("trust/registry-number"), "").unwrap();
+        let error = open(data.path()).err().unwrap().to_string();
+        assert!(error.contains("registry-number"), "{error}");
+    }
 }

@@ -4,8 +4,8 @@
 
 mod anchor;
 mod beliefs;
+mod files;
 mod generation;
-mod key_file;
 mod lists;
 mod live;
 mod memory;
@@ -15,7 +15,6 @@ mod verifier;
 use anchor::{Anchors, Authority, check_together, read_anchor};
 pub(crate) use beliefs::{Beliefs, Replacement};
 pub(crate) use generation::Generation;
-use generation::TlsSettings;
 use lists::{ListFile, enter, read_lists};
 pub(crate) use live::Live;
 pub(crate) use memory::Entry;

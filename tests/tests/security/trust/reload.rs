@@ -4,6 +4,7 @@
 use super::{cage, client, expect_cut};
 use countersign_tests::prelude::*;
 use countersign_tests::world::World;
+use rustls::version::TLS12;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -128,5 +129,47 @@ fn limits_hold_for_what_comes_from_then_on() {
     world.log().expect_line(&["reloaded", "limits"]);
     let suback = here.subscribe_with(&Subscribe::new(0).filter("b", 0));
     assert_eq!(suback.codes, [0x97]);
+    cage.open();
+}
+
+#[test]
+fn a_listener_speaks_tls_as_its_file_says_from_the_reload_on() {
+    let cage = cage();
+    let world = &cage.world;
+    let mut here = client(world, V5, "here");
+    let device = world.authority().device("old-tls");
+    let connect = || {
+        let config = device.client_config_in(&[&TLS12]);
+        Raw::connect_with(world.address(), config).is_ok()
+    };
+    assert!(connect());
+    let config = fs::read_to_string(world.file("broker.toml")).unwrap();
+    let narrow = config.replace("tls_min = '1.2'", "tls_min = '1.3'");
+    fs::write(world.file("broker.toml"), narrow).unwrap();
+    world.log().expect_line(&["reloaded", "anchors"]);
+    assert!(!connect());
+    here.expect_alive();
+    cage.open();
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_nothing_of_the_file_counts() {
+    let cage = cage();
+    let world = &cage.world;
+    let config = fs::read_to_string(world.file("broker.toml")).unwrap();
+    for (section, what) in [
+        ("[log]\nlevel = 'debug'", "log"),
+        ("[audit]\nfile = 'audit.jsonl'", "audit"),
+    ] {
+        let changed = config.replace("[limits]", "[limits]\nsubscriptions_max = 1");
+        fs::write(world.file("broker.toml"), changed + section).unwrap();
+        let kept = reload(world, "limits");
+        assert_eq!(kept["outcome"], "kept", "{kept}");
+        let problem = kept["problems"][0].as_str().unwrap();
+        assert!(problem.starts_with(what), "{problem}");
+    }
+    let mut client = client(world, V5, "here");
+    client.subscribe("a", 0);
+    client.subscribe("b", 0);
     cage.open();
 }

@@ -1,4 +1,4 @@
-//! Certificates and keys from files, with the care a private key asks for.
+//! Files that trust is made of, with the care a private key asks for.
 
 use super::TrustError;
 use rustls_pki_types::pem::PemObject;
@@ -34,11 +34,13 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TrustError
         .map_err(|source| not_pem(path, "a private key", source))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
+/// All of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
     fs::read(path).map_err(|source| unreadable(path, source))
 }
 
-fn unreadable(path: &Path, source: std::io::Error) -> TrustError {
+/// That a file cannot be read.
+pub(super) fn unreadable(path: &Path, source: std::io::Error) -> TrustError {
     TrustError::Unreadable {
         path: path.to_owned(),
         source,
