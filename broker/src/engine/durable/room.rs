@@ -7,7 +7,7 @@
 //! is to have, and that would be recorded for it, wait until there is room.
 //!
 //! These take from the reserve. When that is nearly used up, no session is made that lasts, no will
-//! is taken that might be recorded, lasting sessions subscribe to nothing new, and what other
+//! is taken that might be recorded unless more waits for whoever brings it, lasting sessions subscribe to nothing new, and what other
 //! shards have taken waits there. The rest is for acknowledgements, which make room again.
 
 use crate::engine::Engine;
@@ -16,7 +16,7 @@ use crate::engine::message::Message;
 use crate::engine::route::is_owed;
 use crate::engine::router::Grant;
 use crate::engine::session::SessionId;
-use protocol::packet::{Connect, QoS};
+use protocol::packet::{Connect, QoS, Will};
 
 impl Engine {
     /// The disk has become full, or has room again.
@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// Whether a CONNECT is refused for want of room, whose session, if there is one, is `known`:
-    /// one that goes on without a will needs none.
+    /// one that goes on needs none, but for a will that is longer than what waits for it.
     pub(in crate::engine) fn lacks_room_for_session(
         &self,
         known: Option<SessionId>,
@@ -57,14 +57,25 @@ impl Engine {
         if self.room != Room::Exhausted {
             return false;
         }
-        let lasts = match known.filter(|_| !connect.clean_start) {
+        let goes_on = known.filter(|_| !connect.clean_start);
+        let lasts = match goes_on {
             Some(id) => self.lasting(id).is_some(),
             None => self.expiry_of(connect) > 0,
         };
-        let is_made = connect.clean_start || known.is_none();
-        let will = connect.will.as_ref();
-        let is_will_kept = will.is_some_and(|it| lasts || it.qos != QoS::AtMostOnce || it.retain);
-        (is_made && lasts) || is_will_kept
+        let lacks_room_for_will = |will: &Will| {
+            let is_kept = lasts || will.qos != QoS::AtMostOnce || will.retain;
+            is_kept && !goes_on.is_some_and(|id| self.has_more_waiting(id, will))
+        };
+        let is_made = goes_on.is_none();
+        (is_made && lasts) || connect.will.as_ref().is_some_and(lacks_room_for_will)
+    }
+
+    /// Whether more is to be acknowledged by a session than its will takes: where every device has
+    /// a will, none could come and make room otherwise.
+    fn has_more_waiting(&self, id: SessionId, will: &Will) -> bool {
+        let will_len = will.topic.as_str().len() + will.payload.len() + will.forwarded.len();
+        let session = self.sessions.get(id);
+        session.is_some_and(|it| it.is_lasting && it.queue.bytes() >= will_len)
     }
 
     /// Whether a session is refused a new subscription for want of room.
@@ -276,6 +287,27 @@ mod tests {
             world.input(Input::Storage(Room::Full));
             let client = world.knock(device, change);
             assert!(world.heard(client).join(" ").contains("CONNACK 00"));
+        }
+    }
+
+    #[test]
+    fn with_the_reserve_used_up_who_comes_for_more_than_its_will_takes_is_let_in() {
+        let with_will = |connect: &mut Connect| {
+            lasting(connect);
+            connect.will = Some(will("gone"));
+        };
+        for (waiting, expected) in [
+            ("1234567", "CONNACK 97 refused"),
+            ("12345678", "*CONNACK 00 present PUBLISH a=12345678 q1 #1"),
+        ] {
+            let (mut world, lasts, _) = full();
+            world.input(Input::Storage(Room::Enough));
+            world.lose(lasts);
+            let publisher = world.enter("dev-3");
+            world.send(publisher, qos1("a", waiting, 1));
+            world.input(Input::Storage(Room::Exhausted));
+            let client = world.knock("dev-1", with_will);
+            assert_eq!(world.heard(client).join(" "), expected);
         }
     }
 

@@ -72,6 +72,11 @@ impl Queue {
         self.ready.is_empty() && self.stored.is_empty()
     }
 
+    /// Bytes of payload, in memory or in the log alone.
+    pub(in crate::engine) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// All of them, those first whose content is here.
     #[cfg(test)]
     pub(in crate::engine) fn waiting(
