@@ -3,8 +3,8 @@
 //! A line is an object of JSON whose last field is its link; what is hashed is the link before, as
 //! it is written, and all of the line in front of its own.
 
-use crate::refusals::Hex;
 use aws_lc_rs::digest::{Context, SHA256};
+use certs::Hex;
 
 /// What stands between a line and its link.
 const SEAM: &str = ",\"chain\":\"";

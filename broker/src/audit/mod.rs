@@ -19,10 +19,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use writer::Writer;
 
 /// So many lines wait for the disk; one more is lost, and counted.
 const QUEUE_LEN_MAX: usize = 8192;
+/// So long events gather before they are written together: to wake for each takes more time than to
+/// write it.
+const GATHERING: Duration = Duration::from_millis(10);
 /// So many refusals of peers that showed no certificate are written in a second; a flood of them
 /// is one line with their number.
 const NAMELESS_IN_A_SECOND_MAX: u64 = 20;
@@ -140,6 +144,7 @@ impl Counts {
 /// Writes until it is told to end, or nobody can note anything any more.
 fn write_all(mut writer: Writer, noted: &Receiver<Message>, counts: &Counts) {
     while let Ok(Message::Noted(first)) = noted.recv() {
+        std::thread::sleep(GATHERING);
         match write_waiting(&mut writer, first, noted, counts) {
             Ok(Going::On) => {}
             Ok(Going::Ends) => break,

@@ -9,7 +9,7 @@ mod ring;
 
 pub use reason::{Code, Reason};
 
-use certs::{Certificate, CommonName, VerifiedDevice};
+use certs::{Certificate, CommonName, Hex, VerifiedDevice};
 use ring::Ring;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -170,19 +170,20 @@ impl Whom {
                 certificate.subject.to_string()
             }
         };
+        Self::named(device, certificate)
+    }
+
+    /// A device that proved who it is.
+    pub(crate) fn of_device(device: &VerifiedDevice) -> Self {
+        Self::named(device.subject().to_string(), device.certificate())
+    }
+
+    fn named(device: String, certificate: &Certificate) -> Self {
         Self {
             device: Some(device.into()),
             serial: Some(certificate.serial.to_string().into()),
             sha256: Some(Hex(&certificate.sha256).to_string().into()),
             client_id: None,
-        }
-    }
-
-    /// A device that proved who it is.
-    pub(crate) fn of_device(device: &VerifiedDevice) -> Self {
-        Self {
-            device: Some(device.subject().to_string().into()),
-            ..Self::of_certificate(device.certificate())
         }
     }
 
@@ -197,15 +198,6 @@ impl Whom {
 
 /// So many characters of a client id are shown.
 const CLIENT_ID_LEN_MAX: usize = 128;
-
-/// Octets as hex.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
-
-impl std::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -4,12 +4,21 @@
 
 use std::fmt::{self, Write as _};
 
+const DIGITS: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+];
+
 /// Octets, shown as lower-case hexadecimal digits.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        // Not `{:02x}`: a broker writes four of these for each connection.
+        let digits = self.0.iter().flat_map(|octet| [octet >> 4, octet & 0xf]);
+        digits
+            .filter_map(|digit| DIGITS.get(usize::from(digit)))
+            .try_for_each(|digit| f.write_char(*digit))
     }
 }
 
