@@ -5,6 +5,7 @@
 
 mod authority;
 mod commands;
+mod ephemeral;
 mod error;
 mod files;
 mod layout;
@@ -18,6 +19,7 @@ pub use commands::{
     RevokeRequest, ShownList, UP_DEVICES_MAX, UpRequest, app_issue, broker_issue, ca_init,
     crl_publish, crl_show, device_issue, device_revoke, registry_export, up_prepare,
 };
+pub use ephemeral::{EphemeralCa, EphemeralIdentity};
 pub use error::{CommandError, ExitClass};
 pub use layout::{IdentityFiles, Layout};
 pub use registry::RegistryError;

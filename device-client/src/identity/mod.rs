@@ -10,9 +10,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use certs::{Certificate, Subject, parse_spiffe_uri};
+use certs::{Certificate, Serial, Subject, parse_spiffe_uri};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject};
 
@@ -30,8 +31,13 @@ pub struct Identity {
 
 struct Holder {
     subject: Subject,
+    serial: Serial,
     not_after: UnixTime,
     tls: Arc<ClientConfig>,
+    /// The same without a TLS session from before.
+    tls_anew: Arc<ClientConfig>,
+    /// Whether the last TLS session was resumed and came to nothing.
+    is_resumption_in_doubt: AtomicBool,
 }
 
 impl Identity {
@@ -75,6 +81,11 @@ impl Identity {
         &self.holder.subject
     }
 
+    /// The serial number of the certificate.
+    pub fn serial(&self) -> Serial {
+        self.holder.serial
+    }
+
     /// The last second of the certificate's validity, since 1970.
     pub fn not_after(&self) -> Duration {
         Duration::from_secs(self.holder.not_after.as_secs())
@@ -108,8 +119,11 @@ impl Parts {
         let tls = tls::client_config(&self, chain, authorities)?;
         let holder = Holder {
             subject,
+            serial: certificate.serial,
             not_after: certificate.not_after,
+            tls_anew: Arc::new(tls::without_resumption(&tls)),
             tls: Arc::new(tls),
+            is_resumption_in_doubt: AtomicBool::new(false),
         };
         Ok(Identity {
             holder: Arc::new(holder),

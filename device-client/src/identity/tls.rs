@@ -6,11 +6,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, InconsistentKeys, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -27,7 +29,8 @@ impl Identity {
     /// Connects to `address` and proves our identity, if what answers proves to be `name`.
     ///
     /// That the broker accepts our certificate is not known yet: in TLS 1.3 a refusal comes with
-    /// the first thing read.
+    /// the first thing read. Where a session was resumed, the broker can only close; the next
+    /// attempt then shows the certificate again, and is told why.
     pub(crate) async fn connect(
         &self,
         (host, port): (&str, u16),
@@ -39,8 +42,24 @@ impl Identity {
         let tcp = TcpStream::connect((host, port)).await?;
         // Acknowledgements are small, and somebody waits for each.
         tcp.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::clone(&self.holder.tls));
-        connector.connect(name, tcp).await
+        let holder = &self.holder;
+        let config = if holder.is_resumption_in_doubt.load(Ordering::Relaxed) {
+            &holder.tls_anew
+        } else {
+            &holder.tls
+        };
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+        let stream = stream.await?;
+        if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+            holder.is_resumption_in_doubt.store(true, Ordering::Relaxed);
+        }
+        Ok(stream)
+    }
+
+    /// The broker has let us in with this certificate.
+    pub(crate) fn note_welcome(&self) {
+        let in_doubt = &self.holder.is_resumption_in_doubt;
+        in_doubt.store(false, Ordering::Relaxed);
     }
 }
 
@@ -63,6 +82,13 @@ pub(super) fn client_config(
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![ALPN.into()];
     Ok(config)
+}
+
+/// The same, for connections that begin anew and are not to be resumed.
+pub(super) fn without_resumption(config: &ClientConfig) -> ClientConfig {
+    let mut config = config.clone();
+    config.resumption = Resumption::disabled();
+    config
 }
 
 fn certified_key(

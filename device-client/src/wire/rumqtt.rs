@@ -79,6 +79,7 @@ impl RumqttWire {
     }
 
     fn up(&mut self, connack: &ConnAck) -> Option<Session> {
+        self.settings.identity.note_welcome();
         let properties = connack.properties.as_ref();
         let receive_max = properties.and_then(|p| p.receive_max).unwrap_or(u16::MAX);
         let session = match (connack.session_present, self.engine.knows_session) {

@@ -51,6 +51,16 @@ impl Authority {
         }))
     }
 
+    /// The authority that was just signed, and is recorded nowhere.
+    pub(crate) fn of_signed(signed: Signed, key: KeyPair) -> Result<Self, CommandError> {
+        let issuer = Issuer::from_ca_cert_pem(&signed.pem, key);
+        Ok(Self {
+            certificate: signed.certificate,
+            pem: signed.pem,
+            issuer: issuer.map_err(crypto("use a key to sign"))?,
+        })
+    }
+
     /// A new root, which signs itself.
     pub(crate) fn new_root(
         name: &str,
