@@ -39,8 +39,8 @@ struct Identity {
 }
 
 impl Generation {
-    /// Reads the certificate and key of a listener. Begins with the tickets that `before` has given, and
-    /// where there is none, with none.
+    /// Reads the certificate and key of a listener. Begins with the tickets that `before` has
+    /// given, and where there is none, with none.
     ///
     /// # Errors
     /// If a file is not as it must be; the error names it.

@@ -7,8 +7,9 @@
 //! is to have, and that would be recorded for it, wait until there is room.
 //!
 //! These take from the reserve. When that is nearly used up, no session is made that lasts, no will
-//! is taken that might be recorded unless more waits for whoever brings it, lasting sessions subscribe to nothing new, and what other
-//! shards have taken waits there. The rest is for acknowledgements, which make room again.
+//! is taken that might be recorded unless more waits for whoever brings it, lasting sessions
+//! subscribe to nothing new, and what other shards have taken waits there. The rest is for
+//! acknowledgements, which make room again.
 
 use crate::engine::Engine;
 use crate::engine::input::Room;
