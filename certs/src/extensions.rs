@@ -7,13 +7,17 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use x509_parser::certificate::TbsCertificate;
-use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension};
+use x509_parser::extensions::{
+    CRLDistributionPoint, DistributionPointName, ExtendedKeyUsage, GeneralName, KeyUsage,
+    ParsedExtension,
+};
 use x509_parser::oid_registry::asn1_rs::Oid;
 
 use crate::refusal::Refusal;
 
 const EXTENSIONS_MAX: usize = 32;
 const ALTERNATIVE_NAMES_MAX: usize = 64;
+const DISTRIBUTION_POINTS_MAX: usize = 16;
 /// Key identifiers are SHA-1 or SHA-256 digests, whole or cut short (RFC 7093).
 const KEY_ID_LEN_MAX: usize = 64;
 
@@ -39,6 +43,9 @@ pub struct Extensions {
     pub issuer_key_id: Option<Box<[u8]>>,
     /// The subject key identifier.
     pub key_id: Option<Box<[u8]>>,
+    /// Where the revocation list is on which it would be (RFC 5280 §4.2.1.13), as URIs. Points
+    /// for some reasons only, or with lists of others, are left out.
+    pub revocation_list_uris: Vec<Box<str>>,
 }
 
 impl Extensions {
@@ -76,12 +83,35 @@ impl Extensions {
                     .map(|id| key_id(id.0))
                     .transpose()?;
             }
+            ParsedExtension::CRLDistributionPoints(points) => self.add_points(points)?,
             ParsedExtension::SubjectKeyIdentifier(id) => self.key_id = Some(key_id(id.0)?),
             ParsedExtension::ParseError { .. } => {
                 return Err(Refusal::Malformed("an extension is broken"));
             }
             // Nothing that we go by; the path verification refuses critical ones it does not know.
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_points(&mut self, points: &[CRLDistributionPoint<'_>]) -> Result<(), Refusal> {
+        let whole =
+            |it: &&CRLDistributionPoint<'_>| it.reasons.is_none() && it.crl_issuer.is_none();
+        let named = points.iter().filter(whole);
+        for name in named.filter_map(|it| it.distribution_point.as_ref()) {
+            let DistributionPointName::FullName(forms) = name else {
+                continue;
+            };
+            let uris = forms.iter().filter_map(|form| match form {
+                GeneralName::URI(uri) => Some((*uri).into()),
+                _ => None,
+            });
+            self.revocation_list_uris.extend(uris);
+        }
+        if self.revocation_list_uris.len() > DISTRIBUTION_POINTS_MAX {
+            return Err(Refusal::Malformed(
+                "it has more than 16 distribution points",
+            ));
         }
         Ok(())
     }

@@ -90,6 +90,9 @@ pub enum Refusal {
         /// For how long.
         since: Duration,
     },
+    /// Whether the certificate is revoked is not known: lists of its issuer are there, and each
+    /// is about other certificates (RFC 5280 §6.3.3).
+    NoRevocationList,
     /// Nobody registered the device here.
     UnknownDevice,
 }
@@ -160,6 +163,9 @@ impl fmt::Display for Refusal {
                     "the revocation list of its issuer is out of date for {}",
                     Rough(*since)
                 )
+            }
+            Self::NoRevocationList => {
+                f.write_str("no revocation list of its issuer is about this certificate")
             }
             Self::UnknownDevice => f.write_str("device is not in the registry"),
         }

@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
@@ -126,7 +125,8 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 const OTHER_KEY: &str = "its list is signed by another key of its issuer, and ours go by the key";
-const PARTIAL: &str = "its list belongs to a distribution point, and those are not compared";
+const PARTIAL: &str =
+    "its list belongs to a distribution point, and only URIs of those are compared";
 const DSA: &str = "DSA is not accepted";
 const NAMES: &str = "names are equal when their octets are (webpki), whatever RFC 5280 §7.1 folds";
 const SELF_ISSUED: &str = "webpki counts self-issued certificates in path lengths";
@@ -297,14 +297,7 @@ fn check_revocation(der: &[u8], set: &RevocationSet, now: UnixTime) -> Result<()
     if let Some(revoked) = set.find_certificate(issuer, certificate.serial) {
         return Err(Refusal::RevokedCertificate(revoked).to_string());
     }
-    // One of several lists says nothing of a certificate that may belong on another one.
-    let whole = |list: &&Arc<RevocationList>| list.issuer_key_id() == issuer && !list.is_partial();
-    match set
-        .lists()
-        .filter(whole)
-        .map(|list| list.freshness(now))
-        .max()
-    {
+    match set.freshness(&certificate, now) {
         Some(Freshness::Fresh) => Ok(()),
         None => Err(format!(
             "{}: no good revocation list of its issuer",

@@ -130,7 +130,7 @@ impl From<&Refusal> for Code {
             Refusal::RevokedCertificate(_)
             | Refusal::RevokedDevice(_)
             | Refusal::RevokedAuthority(_) => Self::Revoked,
-            Refusal::StaleRevocationList { .. } => Self::StaleList,
+            Refusal::StaleRevocationList { .. } | Refusal::NoRevocationList => Self::StaleList,
             Refusal::UnknownDevice | Refusal::UnknownFingerprint => Self::UnknownDevice,
         }
     }

@@ -140,7 +140,9 @@ fn alert_for(refusal: &Refusal) -> CertificateError {
         Refusal::RevokedCertificate(_)
         | Refusal::RevokedDevice(_)
         | Refusal::RevokedAuthority(_) => CertificateError::Revoked,
-        Refusal::StaleRevocationList { .. } => CertificateError::UnknownRevocationStatus,
+        Refusal::StaleRevocationList { .. } | Refusal::NoRevocationList => {
+            CertificateError::UnknownRevocationStatus
+        }
         Refusal::UnknownAuthority | Refusal::IssuerIsNoAuthority => CertificateError::UnknownIssuer,
         Refusal::BadSignature => CertificateError::BadSignature,
         Refusal::Malformed(_) => CertificateError::BadEncoding,

@@ -92,8 +92,9 @@ impl Standing {
     }
 
     fn check_newcomer(&self, device: &VerifiedDevice, now: UnixTime) -> Result<(), Refusal> {
-        let (revoked, grace) = (&self.revoked, self.stale_grace);
-        revoked.check_fresh(&device.certificate, grace, now)
+        let leaf = std::iter::once(&*device.certificate);
+        let mut path = leaf.chain(device.authorities());
+        path.try_for_each(|it| self.revoked.check_fresh(it, self.stale_grace, now))
     }
 
     /// What the registry says of a device.

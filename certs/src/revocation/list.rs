@@ -15,7 +15,7 @@ use super::list_id::{IssuingPoint, ListId, Scope};
 use super::number::ListNumber;
 use super::revoked::Revoked;
 use crate::authority::{Authority, BadSignature};
-use crate::certificate::sha256;
+use crate::certificate::{Certificate, sha256};
 use crate::serial::Serial;
 use crate::text::hex::to_hex;
 
@@ -28,7 +28,8 @@ pub struct RevocationList {
     id: ListId,
     issuer_key_id: Box<[u8]>,
     scope: Scope,
-    is_partial: bool,
+    /// The URIs of its distribution point, if it has one by name.
+    point: Option<Vec<Box<str>>>,
     number: ListNumber,
     this_update: UnixTime,
     next_update: UnixTime,
@@ -100,7 +101,7 @@ impl RevocationList {
             id: ListId::new(key_id, &extensions.point),
             issuer_key_id: key_id.into(),
             scope: extensions.point.scope,
-            is_partial: extensions.point.name.is_some(),
+            point: extensions.point.name.map(|name| name.uris),
             number: extensions.number,
             this_update: tbs.this_update,
             next_update: tbs.next_update,
@@ -126,11 +127,23 @@ impl RevocationList {
         self.scope
     }
 
-    /// Whether it belongs to a distribution point by name, so that it may be about those
-    /// certificates only that name the same one (RFC 5280 §6.3.3 (b) (2)). Whoever is on it is
-    /// revoked none the less; but that somebody is *not* on it says nothing about those others.
+    /// Whether it belongs to a distribution point by name, so that it is about those certificates
+    /// only that name the same one. Whoever is on it is revoked none the less; but that somebody is
+    /// *not* on it says nothing about those others.
     pub fn is_partial(&self) -> bool {
-        self.is_partial
+        self.point.is_some()
+    }
+
+    /// Whether a certificate of its issuer would be on it, were it revoked (RFC 5280 §6.3.3 (b)
+    /// (2)). Names of distribution points are compared as URIs only.
+    pub fn covers(&self, certificate: &Certificate) -> bool {
+        let extensions = &certificate.extensions;
+        let names_point = |uris: &Vec<Box<str>>| {
+            let named = &extensions.revocation_list_uris;
+            uris.iter().any(|uri| named.contains(uri))
+        };
+        self.scope.includes(extensions.basic_constraints)
+            && self.point.as_ref().is_none_or(names_point)
     }
 
     /// Its number.

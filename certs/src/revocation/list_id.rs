@@ -8,6 +8,7 @@ use std::fmt;
 use super::der::{Broken, Der, constructed, primitive};
 use super::invalid::InvalidList;
 use crate::certificate::sha256;
+use crate::extensions::BasicConstraints;
 use crate::text::as_json_text;
 use crate::text::hex::Hex;
 
@@ -23,6 +24,17 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Whether it includes certificates of this kind.
+    pub(super) fn includes(self, kind: BasicConstraints) -> bool {
+        match (self, kind) {
+            (Self::All, _)
+            | (Self::EndEntities, BasicConstraints::EndEntity)
+            | (Self::Authorities, BasicConstraints::Authority { .. }) => true,
+            (Self::EndEntities, BasicConstraints::Authority { .. })
+            | (Self::Authorities, BasicConstraints::EndEntity) => false,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -56,7 +68,7 @@ impl ListId {
         let (issuer, scope) = (Hex(issuer_key_id), point.scope.as_str());
         Self(match &point.name {
             None => format!("{issuer}/{scope}").into(),
-            Some(name) => format!("{issuer}/{scope}/{}", Hex(name)).into(),
+            Some(name) => format!("{issuer}/{scope}/{}", Hex(&name.sha256)).into(),
         })
     }
 }
@@ -70,8 +82,33 @@ impl fmt::Display for ListId {
 /// What an issuing distribution point says (RFC 5280 §5.2.5).
 pub(super) struct IssuingPoint {
     pub(super) scope: Scope,
-    /// The digest of its name: which of several lists this is.
-    pub(super) name: Option<[u8; 32]>,
+    /// The name of its distribution point: which of several lists this is.
+    pub(super) name: Option<PointName>,
+}
+
+/// The name of a distribution point (RFC 5280 §4.2.1.13).
+pub(super) struct PointName {
+    sha256: [u8; 32],
+    /// Those of its forms that are URIs; others are not compared.
+    pub(super) uris: Vec<Box<str>>,
+}
+
+impl PointName {
+    fn read(content: &[u8]) -> Result<Self, Broken> {
+        let mut uris = Vec::new();
+        let mut name = Der::new(content);
+        let full = name.optional(constructed(0))?.unwrap_or_default();
+        let mut forms = Der::new(full);
+        while !forms.is_empty() {
+            let form = forms.any()?;
+            if form.tag == primitive(6) {
+                let uri = str::from_utf8(form.content).map_err(|_| Broken)?;
+                uris.push(uri.into());
+            }
+        }
+        let sha256 = sha256(content);
+        Ok(Self { sha256, uris })
+    }
 }
 
 impl IssuingPoint {
@@ -88,7 +125,8 @@ impl IssuingPoint {
         if fields.is_empty() {
             return Err(Broken.into());
         }
-        let name = fields.optional(constructed(0))?.map(sha256);
+        let name = fields.optional(constructed(0))?;
+        let name = name.map(PointName::read).transpose()?;
         let end_entities = fields.flag(primitive(1))?;
         let authorities = fields.flag(primitive(2))?;
         let some_reasons = fields.optional(primitive(3))?.is_some();

@@ -12,7 +12,7 @@ use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
 use super::list::{Freshness, RevocationList};
-use super::list_id::{ListId, Scope};
+use super::list_id::ListId;
 use super::number::ListNumber;
 use super::revoked::Revoked;
 use crate::certificate::Certificate;
@@ -122,38 +122,48 @@ impl RevocationSet {
         }
     }
 
-    /// Whether the lists of an issuer about devices speak of the present, going by the worst of
-    /// them; `None` when there is none.
-    pub fn freshness(&self, issuer_key_id: &[u8], now: UnixTime) -> Option<Freshness> {
-        let lists = self.lists.get(issuer_key_id)?.iter();
-        let about_devices = lists.filter(|list| list.scope() != Scope::Authorities);
-        about_devices.map(|list| list.freshness(now)).max()
+    /// Whether the lists on which a certificate would be, were it revoked, speak of the present;
+    /// `None` when there is none. One that does is enough (RFC 5280 §6.3.3).
+    pub fn freshness(&self, certificate: &Certificate, now: UnixTime) -> Option<Freshness> {
+        let covering = self.lists_about(certificate);
+        let covering = covering.filter(|list| list.covers(certificate));
+        covering.map(|list| list.freshness(now)).min()
     }
 
     /// Asks whether the lists of the certificate's issuer are recent enough to let somebody in:
-    /// out of date for no longer than `grace`. An issuer without lists is not asked for any.
+    /// one that would have the certificate on it is out of date for no longer than `grace`. An
+    /// issuer without lists about certificates of this kind is not asked for any.
     ///
     /// # Errors
-    /// [`Refusal::StaleRevocationList`].
+    /// [`Refusal::StaleRevocationList`], or [`Refusal::NoRevocationList`] where there are lists for
+    /// other distribution points alone.
     pub fn check_fresh(
         &self,
         certificate: &Certificate,
         grace: Duration,
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        let issuer = certificate
-            .extensions
-            .issuer_key_id
-            .as_deref()
-            .unwrap_or_default();
-        match self.freshness(issuer, now) {
+        match self.freshness(certificate, now) {
             Some(Freshness::Stale { since }) if since > grace => {
                 Err(Refusal::StaleRevocationList { since })
             }
-            Some(Freshness::Fresh | Freshness::NotYet { .. } | Freshness::Stale { .. }) | None => {
-                Ok(())
+            Some(Freshness::Fresh | Freshness::NotYet { .. } | Freshness::Stale { .. }) => Ok(()),
+            None if self.lists_about(certificate).next().is_some() => {
+                Err(Refusal::NoRevocationList)
             }
+            None => Ok(()),
         }
+    }
+
+    /// The lists of the certificate's issuer about certificates of its kind.
+    fn lists_about(&self, certificate: &Certificate) -> impl Iterator<Item = &RevocationList> {
+        let extensions = &certificate.extensions;
+        let kind = extensions.basic_constraints;
+        let issuer = extensions.issuer_key_id.as_deref().unwrap_or_default();
+        let lists = self.lists.get(issuer).into_iter().flatten();
+        lists
+            .filter(move |list| list.scope().includes(kind))
+            .map(|list| &**list)
     }
 
     /// Adds one certificate of the issuer whose key has the identifier `issuer_key_id`. What was

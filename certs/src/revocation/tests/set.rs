@@ -1,6 +1,8 @@
 //! What a set of lists says, and that it does not go back.
 
 use super::*;
+use crate::extensions::BasicConstraints;
+use crate::refusal::Refusal;
 
 /// Invariant 6. A backup put back, or a list kept by somebody, must not un-revoke.
 #[test]
@@ -73,9 +75,6 @@ fn each_list_of_an_issuer_has_numbers_of_its_own() {
             });
             params.crl_number = SerialNumber::from(number);
             params.revoked_certs = vec![revoked_params(serial, None)];
-            if scope == CrlScope::CaCertsOnly {
-                params.next_update = date(NOT_BEFORE + 1);
-            }
         });
         signer.read(&der).unwrap()
     };
@@ -88,12 +87,82 @@ fn each_list_of_an_issuer_has_numbers_of_its_own() {
         assert!(set.find_certificate(&KEY_ID, serial(number)).is_some());
     }
     assert_eq!(set.lists().count(), 2);
-    // A list about authorities does not say whether one about devices is recent.
-    assert_eq!(
-        set.freshness(&KEY_ID, at(NOT_BEFORE + 2)),
-        Some(Freshness::Fresh)
-    );
-    assert_eq!(set.freshness(b"another", at(NOT_BEFORE)), None);
+}
+
+/// A certificate of the signer's that names these distribution points.
+fn with_points(uris: &[&str], issuer: &[u8]) -> Certificate {
+    let mut certificate = Certificate::read(&leaf(|params| {
+        let point = |uri: &&str| CrlDistributionPoint {
+            uris: vec![(*uri).to_owned()],
+        };
+        params.crl_distribution_points = uris.iter().map(point).collect();
+    }))
+    .unwrap();
+    certificate.extensions.issuer_key_id = Some(issuer.into());
+    certificate
+}
+
+/// RFC 5280 §5.2.5, §6.3.3 (b).
+#[test]
+fn a_list_for_one_distribution_point_does_not_stand_for_the_others() {
+    const ONE: &str = "http://a.example/1";
+    const TWO: &str = "http://a.example/2";
+    let signer = signer();
+    let list = |number: u64, uri: Option<&str>, days: u64| {
+        let der = signer.list(|params| {
+            params.crl_number = SerialNumber::from(number);
+            params.next_update = date(NOT_BEFORE + days * DAY);
+            params.issuing_distribution_point = uri.map(|uri| CrlIssuingDistributionPoint {
+                distribution_point: CrlDistributionPoint {
+                    uris: vec![uri.to_owned()],
+                },
+                scope: None,
+            });
+        });
+        signer.read(&der).unwrap()
+    };
+    let [none, one, two, both] = [&[][..], &[ONE], &[TWO], &[TWO, ONE]];
+    let cases = [none, one, two, both].map(|uris| with_points(uris, &KEY_ID));
+    let now = at(NOT_BEFORE + 2 * DAY);
+    let ask = |set: &RevocationSet| {
+        let ask = |it: &Certificate| set.check_fresh(it, Duration::from_hours(1), now).err();
+        cases.each_ref().map(ask)
+    };
+    let unknown = || Some(Refusal::NoRevocationList);
+    let since = Duration::from_secs(DAY);
+    let stale = || Some(Refusal::StaleRevocationList { since });
+    let mut set = RevocationSet::default();
+    assert_eq!(ask(&set), [None, None, None, None], "nobody has a list");
+    set.replace_list(list(1, Some(ONE), 7)).unwrap();
+    assert_eq!(ask(&set), [unknown(), None, unknown(), None]);
+    set.replace_list(list(1, Some(TWO), 1)).unwrap();
+    assert_eq!(ask(&set), [unknown(), None, stale(), None]);
+    set.replace_list(list(1, None, 1)).unwrap();
+    assert_eq!(ask(&set), [stale(), None, stale(), None]);
+    set.replace_list(list(2, None, 7)).unwrap();
+    assert_eq!(ask(&set), [None, None, None, None], "one is enough");
+    let elsewhere = with_points(&[], b"another");
+    assert_eq!(set.freshness(&elsewhere, now), None);
+}
+
+#[test]
+fn a_list_about_authorities_says_nothing_of_devices() {
+    let signer = signer();
+    let mut fields = fields();
+    let authorities_only = tlv(0x30, &tlv(0x82, &[0xff]));
+    fields
+        .extensions
+        .push(extension(0x1c, true, &authorities_only));
+    let list = signer.read(&signer.raw(&fields)).unwrap();
+    let mut set = RevocationSet::default();
+    set.replace_list(list).unwrap();
+    let now = at(NOT_BEFORE + 30 * DAY);
+    let device = with_points(&[], &KEY_ID);
+    assert_eq!(set.freshness(&device, now), None);
+    assert_eq!(set.check_fresh(&device, Duration::ZERO, now), Ok(()));
+    let mut authority = device;
+    authority.extensions.basic_constraints = BasicConstraints::Authority { path_len: None };
+    assert!(set.check_fresh(&authority, Duration::ZERO, now).is_err());
 }
 
 #[test]
@@ -118,7 +187,7 @@ fn a_list_is_stale_from_its_next_update_and_refuses_after_a_grace() {
         (end + 1, Freshness::Stale { since: second }),
     ] {
         assert_eq!(list.freshness(at(now)), expected);
-        assert_eq!(set.freshness(&KEY_ID, at(now)), Some(expected));
+        assert_eq!(set.freshness(&certificate, at(now)), Some(expected));
     }
     for now in [NOT_BEFORE - 1, end, end + 60] {
         assert_eq!(ask(&set, now), Ok(()), "{now}");
