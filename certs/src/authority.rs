@@ -8,7 +8,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::verify::verify_signature;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
-use crate::certificate::Certificate;
+use crate::certificate::{self, Certificate};
 use crate::extensions::{BasicConstraints, Usage};
 use crate::refusal::Refusal;
 
@@ -51,6 +51,25 @@ impl Authority {
     /// The identifier of its key, which stands in whatever it signs.
     pub fn key_id(&self) -> &[u8] {
         &self.key_id
+    }
+
+    /// Verifies that it has issued the certificate `der`: by name, by key and by its signature
+    /// (RFC 5280 §6.1.3 (a)). Dates are not looked at.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAuthority`] if it names another issuer; [`Refusal::BadSignature`].
+    pub fn verify_issued(&self, der: &[u8]) -> Result<(), Refusal> {
+        let issued = Certificate::read(der)?;
+        let (_, x509) =
+            X509Certificate::from_der(der).map_err(|_| Refusal::Malformed("not X.509 DER"))?;
+        let names_us = issued.extensions.issuer_key_id.as_deref() == Some(self.key_id());
+        if !names_us || !self.has_name(x509.tbs_certificate.issuer.as_raw()) {
+            return Err(Refusal::UnknownAuthority);
+        }
+        if !is_sound(&x509.signature_algorithm) {
+            return Err(Refusal::BadSignature);
+        }
+        certificate::verify_signature(der, &self.certificate)
     }
 
     pub(crate) fn has_name(&self, name: &[u8]) -> bool {

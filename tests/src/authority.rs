@@ -4,6 +4,7 @@
 
 use crate::ca::{Ca, DAY, key, leaf_params, name, write_key};
 use crate::identity::{self, Identity};
+use crate::issuing::Issuing;
 use certs::{ExportHeader, ExportWriter, KnownDevice, Subject, TrustDomain};
 use rcgen::SigningKey;
 use rcgen::{
@@ -168,25 +169,21 @@ impl Authority {
         (strangers, revoked): (&[[u8; 8]], &[&Identity]),
         next_update: SystemTime,
     ) -> String {
-        let now = SystemTime::now();
-        let entry = |serial_number| RevokedCertParams {
-            serial_number,
-            revocation_time: now.into(),
-            reason_code: Some(RevocationReason::KeyCompromise),
-            invalidity_date: None,
-        };
         let strangers = strangers.iter().map(|it| SerialNumber::from_slice(it));
         let revoked = revoked.iter().map(|it| it.serial());
-        let params = CertificateRevocationListParams {
-            this_update: (now - 2 * DAY).into(),
-            next_update: next_update.into(),
-            crl_number: SerialNumber::from(number),
-            issuing_distribution_point: None,
-            revoked_certs: strangers.chain(revoked).map(entry).collect(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let list = params.signed_by(&self.device_ca.issuer).unwrap();
-        list.pem().unwrap()
+        let serials = strangers.chain(revoked).collect();
+        list(&self.device_ca, (number, serials), next_update)
+    }
+
+    /// An authority of this name between the root and devices.
+    pub fn issuing(&self, name: &str) -> Issuing {
+        Issuing::new(Ca::below(&self.root, name), &self.root.certificate)
+    }
+
+    /// A list of the root with this number that revokes these authorities, as PEM.
+    pub fn root_list(&self, number: u64, revoked: &[&Issuing]) -> String {
+        let serials = revoked.iter().map(|it| it.serial()).collect();
+        list(&self.root, (number, serials), SystemTime::now() + DAY)
     }
 
     /// An export of the registry with this number that knows these devices.
@@ -281,7 +278,31 @@ pub fn bmp(text: &str) -> DnValue {
     DnValue::BmpString(rcgen::string::BmpString::try_from(text).unwrap())
 }
 
-fn client_params(id: &str, role: &str) -> CertificateParams {
+/// A list of this number that has certificates with these serial numbers on it, as PEM.
+pub(crate) fn list(
+    ca: &Ca,
+    (number, serials): (u64, Vec<SerialNumber>),
+    next_update: SystemTime,
+) -> String {
+    let now = SystemTime::now();
+    let entry = |serial_number| RevokedCertParams {
+        serial_number,
+        revocation_time: now.into(),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: (now - 2 * DAY).into(),
+        next_update: next_update.into(),
+        crl_number: SerialNumber::from(number),
+        issuing_distribution_point: None,
+        revoked_certs: serials.into_iter().map(entry).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&ca.issuer).unwrap().pem().unwrap()
+}
+
+pub(crate) fn client_params(id: &str, role: &str) -> CertificateParams {
     let mut params = leaf_params(id);
     params.subject_alt_names = vec![uri(&format!("spiffe://{TRUST_DOMAIN}/{role}/{id}"))];
     params.extended_key_usages = vec![Usage::ClientAuth];

@@ -19,6 +19,7 @@ pub mod clauses;
 pub mod client;
 pub mod faulty_disk;
 pub mod identity;
+pub mod issuing;
 pub mod log;
 pub mod mqtt;
 pub mod raw;

@@ -88,6 +88,9 @@ section! {
         /// What each id begins with. Anchors of several trust domains need prefixes that tell their
         /// devices apart.
         id_prefix: String = String::new(),
+        /// Authorities below it, as PEM files. Their revocation lists are believed, and devices need
+        /// not send their certificates.
+        intermediates: Option<List<FilePath>> = None,
         /// A TOML file that says which SHA-256 of a certificate is which device: "…" = "sensor-7".
         fingerprints: Option<FilePath> = None,
     }
@@ -97,7 +100,8 @@ section! {
     #[header = "[revocation]"]
     /// Who may not come in any more. Whoever is there and is revoked is cut off.
     pub(super) struct Revocation {
-        /// Revocation lists of the trust anchors, PEM or DER: files, or directories of them.
+        /// Revocation lists of the trust anchors and their intermediates, PEM or DER: files, or
+        /// directories of them.
         lists: Option<List<FilePath>> = None,
         /// How long a list may be out of date; then nobody new of its issuer is let in.
         grace: Seconds<u32, 0, { 365 * 24 * 3600 }> = Seconds::new(24 * 3600),

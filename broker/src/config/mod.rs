@@ -101,6 +101,8 @@ pub struct Anchor {
     pub id_from: IdSource,
     /// What each id begins with.
     pub id_prefix: String,
+    /// PEM files with authorities below it whose lists count.
+    pub intermediates: Vec<PathBuf>,
     /// Which certificate is which device's; there where ids come from it.
     pub fingerprints: Option<PathBuf>,
 }
@@ -329,6 +331,7 @@ mod tests {
                     name: None,
                     id_from: IdSource::Uri,
                     id_prefix: String::new(),
+                    intermediates: Vec::new(),
                     fingerprints: None,
                 }],
                 revocation: Revocation {
@@ -381,6 +384,7 @@ mod tests {
                     tls_min = '1.2'\nkey_exchange = ['secp384r1', 'X25519']\n\
                     [[trust.anchor]]\nfile = 'a.pem'\ntrust_domain = 'a'\n\
                     [[trust.anchor]]\nfile = 'b.pem'\ntrust_domain = 'b'\n\
+                    intermediates = 'c.pem'\n\
                     [policy]\nfile = 'policy.toml'\n\
                     [storage]\ndirectory = 'data'\ndurability = 'os'\nsegment_bytes = '4 MiB'\n\
                     [limits]\nhello_timeout = '250ms'\nkeep_alive_max = '60s'\n\
@@ -398,6 +402,7 @@ mod tests {
             [KeyExchange::Secp384r1, KeyExchange::X25519]
         );
         assert_eq!(config.anchors[1].file, Path::new("etc/b.pem"));
+        assert_eq!(config.anchors[1].intermediates, [Path::new("etc/c.pem")]);
         assert_eq!(config.policy.as_deref(), Some(Path::new("etc/policy.toml")));
         let storage = Storage {
             directory: Some("etc/data".into()),

@@ -172,9 +172,8 @@ impl Reader<'_> {
     }
 
     fn revocation(&self, table: file::Revocation) -> Revocation {
-        let lists = table.lists.map(List::values).unwrap_or_default();
         Revocation {
-            lists: lists.into_iter().map(|path| self.path(path)).collect(),
+            lists: self.paths(table.lists),
             grace: Duration::from_secs(table.grace.value.into()),
             wills: table.will.0,
             sessions: table.session.0,
@@ -222,6 +221,7 @@ impl Reader<'_> {
             name: table.name,
             id_from,
             id_prefix: table.id_prefix,
+            intermediates: self.paths(table.intermediates),
             fingerprints: table.fingerprints.map(|path| self.path(path)),
         })
     }
@@ -233,6 +233,11 @@ impl Reader<'_> {
             self.document.mistake(at, key, "missing; it has no default");
         }
         value
+    }
+
+    fn paths(&self, list: Option<List<FilePath>>) -> Vec<PathBuf> {
+        let paths = list.map(List::values).unwrap_or_default();
+        paths.into_iter().map(|path| self.path(path)).collect()
     }
 
     fn path(&self, FilePath(path): FilePath) -> PathBuf {

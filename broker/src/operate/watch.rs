@@ -78,7 +78,10 @@ fn files_of(config: &Config) -> impl Iterator<Item = &PathBuf> {
     let own = config.listeners.iter();
     let own = own.flat_map(|it| [&it.certificate, &it.key]);
     let anchors = config.anchors.iter();
-    let anchors = anchors.flat_map(|it| std::iter::once(&it.file).chain(&it.fingerprints));
+    let anchors = anchors.flat_map(|it| {
+        let own = std::iter::once(&it.file).chain(&it.fingerprints);
+        own.chain(&it.intermediates)
+    });
     let single = config.registry.file.iter().chain(&config.policy);
     own.chain(anchors)
         .chain(&config.revocation.lists)

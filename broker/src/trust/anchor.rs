@@ -3,12 +3,14 @@
 //! The path that was verified and the one that key identifiers describe are the same, or nobody
 //! comes in: after a resumption the identifiers alone say who stands behind a chain.
 
-use super::TrustError;
 use super::files::{read_certificates, unreadable};
+use super::{Intermediate, TrustError, read_intermediates};
 use crate::config;
 use certs::{Anchor, Certificate, Fingerprints, IdFrom, Refusal};
 use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
@@ -23,6 +25,8 @@ pub(crate) struct Authority {
     certificate: TrustAnchor<'static>,
     /// Where it was read.
     pub(crate) path: PathBuf,
+    /// Authorities below it that operators name.
+    intermediates: Vec<Intermediate>,
 }
 
 /// The anchors of one listener.
@@ -31,6 +35,8 @@ pub(crate) struct Anchors {
     anchors: Vec<TrustAnchor<'static>>,
     /// In the same order.
     key_ids: Vec<Box<[u8]>>,
+    /// What devices need not show, by key.
+    intermediates: Vec<(Box<[u8]>, CertificateDer<'static>)>,
 }
 
 /// Reads an anchor: every certificate of its file, for the domain named with it.
@@ -62,9 +68,30 @@ pub(crate) fn read_anchor(config: &config::Anchor) -> Result<Vec<Authority>, Tru
             certificate: certificate.to_owned(),
             signer,
             path: path.clone(),
+            intermediates: Vec::new(),
         });
     }
+    let signers: Vec<_> = authorities.iter().map(|it| it.signer.clone()).collect();
+    if let Some(first) = authorities.first_mut() {
+        // Which of the file's anchors they are below matters to nobody.
+        first.intermediates = read_intermediates(&config.intermediates, &signers)?;
+    }
     Ok(authorities)
+}
+
+impl Authority {
+    /// Those whose revocation lists are believed because of it.
+    pub(crate) fn list_signers(&self) -> impl Iterator<Item = &certs::Authority> {
+        let below = self.intermediates.iter().map(|it| &it.signer);
+        std::iter::once(&self.signer).chain(below)
+    }
+
+    /// Its keys and those below it, and where they were read.
+    fn keys(&self) -> impl Iterator<Item = (&[u8], &Path)> {
+        let below = self.intermediates.iter();
+        let below = below.map(|it| (it.signer.key_id(), &*it.path));
+        std::iter::once((self.signer.key_id(), &*self.path)).chain(below)
+    }
 }
 
 fn id_from(config: &config::Anchor) -> Result<IdFrom, TrustError> {
@@ -104,17 +131,22 @@ fn read_fingerprints(path: &Path) -> Result<Fingerprints, TrustError> {
     Ok(fingerprints)
 }
 
-/// Checks that no two anchors hold one key, nor could name one device for two.
+/// Checks that no two authorities hold one key, and that no two anchors could name one device for
+/// two.
 ///
 /// # Errors
 /// The first two that do or could.
 pub(crate) fn check_together(all: &[Authority]) -> Result<(), TrustError> {
+    let mut seen: HashMap<&[u8], &Path> = HashMap::new();
+    for (key_id, path) in all.iter().flat_map(Authority::keys) {
+        if let Some(other) = seen.insert(key_id, path) {
+            let (path, other) = (path.to_owned(), other.to_owned());
+            return Err(TrustError::SameKeyTwice { path, other });
+        }
+    }
     for (place, one) in all.iter().enumerate() {
         for two in all.iter().take(place) {
             let (path, other) = (one.path.clone(), two.path.clone());
-            if one.anchor.key_id == two.anchor.key_id {
-                return Err(TrustError::SameKeyTwice { path, other });
-            }
             if one.anchor.collides_with(&two.anchor) {
                 return Err(TrustError::SameIds { path, other });
             }
@@ -126,9 +158,18 @@ pub(crate) fn check_together(all: &[Authority]) -> Result<(), TrustError> {
 impl Anchors {
     /// Those that a listener goes by.
     pub(crate) fn new<'a>(authorities: impl Iterator<Item = &'a Authority>) -> Self {
-        let pairs = authorities.map(|it| (it.certificate.clone(), it.anchor.key_id.clone()));
-        let (anchors, key_ids) = pairs.unzip();
-        Self { anchors, key_ids }
+        let (mut anchors, mut key_ids, mut intermediates) = (Vec::new(), Vec::new(), Vec::new());
+        for authority in authorities {
+            anchors.push(authority.certificate.clone());
+            key_ids.push(authority.anchor.key_id.clone());
+            let below = authority.intermediates.iter();
+            intermediates.extend(below.map(|it| (it.signer.key_id().into(), it.der.clone())));
+        }
+        Self {
+            anchors,
+            key_ids,
+            intermediates,
+        }
     }
 
     /// The names that clients are shown, so that they can choose a certificate.
@@ -148,6 +189,7 @@ impl Anchors {
         how: (&[&dyn SignatureVerificationAlgorithm], UnixTime),
     ) -> Result<(Certificate, Vec<Certificate>), Refusal> {
         let (algorithms, now) = how;
+        let others = &*self.complete(others)?;
         let refusal = |error| self.refusal_of_path(&error, (leaf, others));
         let path = EndEntityCert::try_from(leaf).map_err(refusal)?;
         let usage = KeyUsage::client_auth();
@@ -187,6 +229,7 @@ impl Anchors {
         leaf: &Certificate,
         others: &[CertificateDer<'_>],
     ) -> Result<Vec<Certificate>, Refusal> {
+        let others = self.complete(others)?;
         let mut authorities: Vec<Certificate> = Vec::new();
         for _ in 0..=others.len() {
             let last = authorities.last().unwrap_or(leaf);
@@ -195,10 +238,29 @@ impl Anchors {
             if self.key_ids.iter().any(|key_id| **key_id == *issuer) {
                 return Ok(authorities);
             }
-            let found = one_with_key(issuer, others)?;
+            let found = one_with_key(issuer, &others)?;
             authorities.push(found);
         }
         Err(Refusal::UnknownAuthority)
+    }
+
+    /// What was shown, and those intermediates whose keys were not.
+    fn complete<'a>(
+        &'a self,
+        shown: &'a [CertificateDer<'a>],
+    ) -> Result<Cow<'a, [CertificateDer<'a>]>, Refusal> {
+        if self.intermediates.is_empty() {
+            return Ok(Cow::Borrowed(shown));
+        }
+        let mut keys = Vec::new();
+        for der in shown {
+            keys.push(Certificate::read(der)?.extensions.key_id);
+        }
+        let is_missing = |key_id: &[u8]| !keys.iter().any(|it| it.as_deref() == Some(key_id));
+        let known = self.intermediates.iter();
+        let missing = known.filter(|(key_id, _)| is_missing(key_id));
+        let missing = missing.map(|(_, der)| CertificateDer::from(&**der));
+        Ok(shown.iter().cloned().chain(missing).collect())
     }
 }
 

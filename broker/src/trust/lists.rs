@@ -1,4 +1,4 @@
-//! Revocation lists from files: each verified once, against the anchors.
+//! Revocation lists from files: each verified once, against the anchors and their intermediates.
 
 use super::files::{self, unreadable};
 use super::{Authority, TrustError};
@@ -52,7 +52,8 @@ pub(super) fn read_file(
     octets: &[u8],
     authorities: &[Authority],
 ) -> Vec<Result<ListFile, TrustError>> {
-    let signers: Vec<_> = authorities.iter().map(|it| it.signer.clone()).collect();
+    let signers = authorities.iter().flat_map(Authority::list_signers);
+    let signers: Vec<_> = signers.cloned().collect();
     let not_a_list = |why| TrustError::NotAList {
         path: path.to_owned(),
         why,

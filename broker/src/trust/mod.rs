@@ -6,6 +6,7 @@ mod anchor;
 mod beliefs;
 mod files;
 mod generation;
+mod intermediate;
 mod lists;
 mod live;
 mod memory;
@@ -15,6 +16,7 @@ mod verifier;
 use anchor::{Anchors, Authority, check_together, read_anchor};
 pub(crate) use beliefs::{Beliefs, Replacement};
 pub(crate) use generation::Generation;
+use intermediate::{Intermediate, read_intermediates};
 use lists::{ListFile, enter, read_lists};
 pub(crate) use live::Live;
 pub(crate) use memory::Entry;
@@ -71,7 +73,15 @@ pub enum TrustError {
         /// What is wrong with it.
         why: certs::Refusal,
     },
-    /// Two anchors hold the same key, so that nobody could say for which domain it speaks.
+    /// The certificate cannot be an intermediate authority of its anchor.
+    #[error("{}: cannot be an intermediate of this anchor: {why}", .path.display())]
+    NotAnIntermediate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: certs::Refusal,
+    },
+    /// Two authorities hold the same key, so that nobody could say for which domain it speaks.
     #[error("{}: the same key as in {}", .path.display(), .other.display())]
     SameKeyTwice {
         /// The second file.

@@ -3,6 +3,7 @@
 
 mod asked;
 mod expiry;
+mod intermediates;
 mod reload;
 mod revocation;
 mod scale;
@@ -34,7 +35,13 @@ fn cage() -> Cage {
 
 /// Puts a revocation list in its place, whole.
 fn publish_list(world: &World, list: &str) {
-    let (new, path) = (world.file("lists/new"), world.file("lists/list.crl"));
+    publish_list_as(world, "list", list);
+}
+
+/// The same under a name of its own.
+fn publish_list_as(world: &World, name: &str, list: &str) {
+    let path = world.file(&format!("lists/{name}.crl"));
+    let new = world.file("lists/new");
     fs::write(&new, list).unwrap();
     fs::rename(new, path).unwrap();
 }
