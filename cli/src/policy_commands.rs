@@ -1,12 +1,12 @@
 //! `countersign policy`: what a policy decides and why, whether it does what is expected, and what
 //! a new one would change.
 
+mod diff;
 mod explain;
 mod judge;
 
 use crate::failure::{FAILED, Failure, USAGE};
 use broker::engine::policy::Policy;
-use broker::engine::policy::explain::{difference, sample};
 use certs::{DeviceId, Kind, Subject};
 use clap::{Args, Subcommand};
 use std::fs;
@@ -29,8 +29,8 @@ pub(crate) enum PolicyCommand {
     #[command(after_help = judge::EXAMPLES)]
     Test(judge::TestArgs),
     /// Say what devices gain and lose where one policy takes the place of another.
-    #[command(after_help = "Example:\n  countersign policy diff policy.toml new.toml")]
-    Diff(DiffArgs),
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(diff::DiffArgs),
 }
 
 /// Which policy to read.
@@ -38,19 +38,6 @@ pub(crate) enum PolicyCommand {
 pub(crate) struct CheckArgs {
     /// The policy file.
     file: PathBuf,
-}
-
-/// Which policies to compare.
-#[derive(Debug, Args)]
-pub(crate) struct DiffArgs {
-    /// The policy that is in force.
-    old: PathBuf,
-    /// The one that is to take its place.
-    new: PathBuf,
-    /// Device ids, one a line, `app/<id>` for applications; without it, those that the rules name
-    /// and one for each of their patterns.
-    #[arg(long, value_name = "FILE")]
-    devices: Option<PathBuf>,
 }
 
 pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
@@ -63,41 +50,8 @@ pub(crate) fn run(command: PolicyCommand) -> Result<(), Failure> {
         }
         PolicyCommand::Explain(args) => explain::run(&args),
         PolicyCommand::Test(args) => judge::run(&args),
-        PolicyCommand::Diff(args) => diff(&args),
+        PolicyCommand::Diff(args) => diff::run(&args),
     }
-}
-
-fn diff(args: &DiffArgs) -> Result<(), Failure> {
-    let (old, new) = (read_policy(&args.old)?, read_policy(&args.new)?);
-    let subjects = match &args.devices {
-        None => sample(&old, &new),
-        Some(file) => read_subjects(file)?,
-    };
-    let changes = difference(&old, &new, &subjects);
-    for change in &changes {
-        println!("{change}");
-    }
-    let losses = changes.iter().filter(|change| change.is_loss()).count();
-    println!(
-        "{} devices asked: {} gained, {losses} lost",
-        subjects.len(),
-        changes.len() - losses
-    );
-    Ok(())
-}
-
-fn read_subjects(file: &Path) -> Result<Vec<Subject>, Failure> {
-    let text = read(file)?;
-    let lines = (1..).zip(text.lines().map(str::trim));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(number, line)| {
-            subject(line).ok_or_else(|| {
-                let what = "write a device id, or app/ and an id, on each line";
-                Failure::new(USAGE, format!("{}:{number}: {what}", file.display()))
-            })
-        })
-        .collect()
 }
 
 /// `dev-1`, `app/reader`.

@@ -41,7 +41,7 @@ pub use counters::Counters;
 pub use durable::{NotRestored, Restored, RestoredPending, RestoredSession};
 pub use effect::{After, Effects, Forward, ForwardsTaken, Greeting, Judged, Load, Speech};
 pub use input::{Arrival, ConnectionId, Input, Leaves, Room, Verdicts};
-pub use judging::Cut;
+pub use judging::{Loss, Losses};
 pub use limits::Limits;
 pub use message::{Message, MessageParts, SubscriptionIds};
 pub use record::{MessageNumber, Reach, Record, SessionNumber, Target};

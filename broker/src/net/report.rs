@@ -49,9 +49,10 @@ impl Door {
         let reason = why.reason(certificate);
         let whom = certificate.map(Whom::of_certificate).unwrap_or_default();
         let subject = certificate.map(|certificate| display(&*certificate.subject));
+        // Whoever has read the line may ask.
+        self.note_refused(peer, whom.clone(), reason.clone());
         let sha256 = whom.sha256.as_deref();
         tracing::warn!(%peer, subject, sha256, reason = %reason.words, "refused");
-        self.note_refused(peer, whom, reason);
     }
 
     /// Its CONNECT came.

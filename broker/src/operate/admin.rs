@@ -103,6 +103,7 @@ impl Operator {
             Request::Revoke(revoke) => Answer::Revoked(self.revoke(revoke).await?),
             Request::Explain(explain) => Answer::Explained(self.explain(&explain).await?),
             Request::Sessions(filter) => Answer::Sessions(self.sessions(&filter)),
+            Request::WouldCut(new) => Answer::WouldCut(self.would_cut(&new).await?),
             Request::Why(asked) => Answer::Why(self.why(&asked)),
             Request::Unknown(filter) => Answer::Unknown(self.unknown(&filter)),
             _ => {

@@ -5,6 +5,7 @@
 
 mod admin;
 mod explain;
+mod foresee;
 mod reload;
 mod revoke;
 mod sessions;
@@ -25,6 +26,7 @@ use crate::net::Door;
 use crate::server::PolicyText;
 use crate::shard::Shards;
 use crate::trust::{Beliefs, Generation, Live};
+use certs::Standing;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -100,9 +102,8 @@ impl Operator {
     /// Puts a policy into force, with what the registry says of devices.
     pub(crate) fn enforce(&self, state: &mut State) {
         let standing = state.beliefs.standing();
-        let registry = standing.registry.as_deref();
-        let attributes = registry.map_or_else(Attributes::default, Attributes::from);
-        let policy = state.policy.policy.with_attributes(Arc::new(attributes));
+        let policy = &state.policy.policy;
+        let policy = policy.with_attributes(attributes_of(&standing));
         state.enforced = Arc::new(policy);
         self.shards
             .tell_all(|| Input::Policy(Arc::clone(&state.enforced)));
@@ -131,4 +132,10 @@ impl Operator {
         }
         gone
     }
+}
+
+/// What the registry says of devices.
+fn attributes_of(standing: &Standing) -> Arc<Attributes> {
+    let registry = standing.registry.as_deref();
+    Arc::new(registry.map_or_else(Attributes::default, Attributes::from))
 }

@@ -23,6 +23,8 @@ pub enum Answer {
     Sessions(SessionPage),
     /// To `Request::Explain`.
     Explained(Explanation),
+    /// To `Request::WouldCut`.
+    WouldCut(Cut),
     /// To `Request::Why`, the newest first.
     Why(Vec<RefusalRow>),
     /// To `Request::Unknown`.
@@ -301,6 +303,41 @@ pub struct RuleReference {
     /// Its file and line; missing for built-in rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+}
+
+/// What a policy would cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cut {
+    /// Sessions that would end, for their client ids are not permitted.
+    pub sessions: u64,
+    /// Connections that would be closed: of these, and of clients with nothing left to do.
+    pub connections: u64,
+    /// Subscriptions that would be removed from sessions that stay.
+    pub subscriptions: u64,
+    /// Whose sessions lose something; the first [`PAGE_LEN_MAX`](super::PAGE_LEN_MAX).
+    pub losses: Vec<LossRow>,
+    /// How many more sessions lose something.
+    pub more: u64,
+}
+
+/// What one session would lose.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossRow {
+    /// Whose it is.
+    pub device: Subject,
+    /// Its client id, escaped.
+    pub client: String,
+    /// Whether the session would end.
+    pub ends: bool,
+    /// Whether its connection would be closed.
+    pub closes: bool,
+    /// How many subscriptions would be removed.
+    pub subscriptions: u64,
+    /// The first few of them, escaped and cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
 }
 
 /// A refusal of late.

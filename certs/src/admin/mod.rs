@@ -12,17 +12,17 @@ mod request;
 mod tests;
 
 pub use answer::{
-    AdminError, Answer, Decision, ErrorCode, Explanation, ListState, ListStatus, ListenerStatus,
-    Outcome, Receipt, RefusalRow, RegistryStatus, Reloaded, ReloadedPart, RuleReference,
-    SessionPage, SessionRow, Status, UnknownPage, UnknownRow,
+    AdminError, Answer, Cut, Decision, ErrorCode, Explanation, ListState, ListStatus,
+    ListenerStatus, LossRow, Outcome, Receipt, RefusalRow, RegistryStatus, Reloaded, ReloadedPart,
+    RuleReference, SessionPage, SessionRow, Status, UnknownPage, UnknownRow,
 };
 pub use line::{
     ANSWER_LEN_MAX, InvalidLine, REQUEST_LEN_MAX, read_answer, read_request, write_answer,
     write_request,
 };
 pub use request::{
-    Action, Explain, KeyId, PAGE_LEN_MAX, Request, Revoke, SessionFilter, Target, UnknownFilter,
-    Why,
+    Action, Explain, KeyId, NewPolicy, PAGE_LEN_MAX, Request, Revoke, SessionFilter, Target,
+    UnknownFilter, Why,
 };
 
 /// The version of this language.

@@ -30,6 +30,9 @@ pub enum Request {
     Sessions(SessionFilter),
     /// May a device do something, and which rule says so. Answered by `Answer::Explained`.
     Explain(Explain),
+    /// What a policy would cut if it came into force now; nothing is changed. Answered by
+    /// `Answer::WouldCut`.
+    WouldCut(NewPolicy),
     /// Why somebody was refused of late. Answered by `Answer::Why`.
     Why(Why),
     /// Which devices were refused because the registry does not have them. Answered by
@@ -119,6 +122,16 @@ pub struct Explain {
     /// With the retain flag.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retain: bool,
+}
+
+/// A policy that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPolicy {
+    /// What its file is called, for what is said of it.
+    pub name: String,
+    /// All that stands in it.
+    pub text: String,
 }
 
 /// What policy decides about.

@@ -92,6 +92,13 @@ fn every_question_has_its_line() {
             ),
         ),
         (
+            Request::WouldCut(NewPolicy {
+                name: "new.toml".to_owned(),
+                text: "[[rule]]\n".to_owned(),
+            }),
+            r#"{"would-cut":{"name":"new.toml","text":"[[rule]]\n"}}"#,
+        ),
+        (
             Request::Why(Why::Device("dev-1".to_owned())),
             r#"{"why":{"device":"dev-1"}}"#,
         ),
@@ -312,6 +319,33 @@ fn whoever_was_refused_has_a_line() {
         concat!(
             r#""answer":{"explained":{"decision":"deny","nearest":{"name":"own","#,
             r#""place":"policy.toml:3"},"words":"no rule permits it"}}"#,
+        ),
+    );
+}
+
+#[test]
+fn what_a_policy_would_cut_has_its_line() {
+    let loss = LossRow {
+        device: device(),
+        client: "dev-1".to_owned(),
+        ends: false,
+        closes: true,
+        subscriptions: 1,
+        filters: vec!["a/#".to_owned()],
+    };
+    let cut = Cut {
+        sessions: 1,
+        connections: 2,
+        subscriptions: 3,
+        losses: vec![loss],
+        more: 4,
+    };
+    check(
+        Ok(Answer::WouldCut(cut)),
+        concat!(
+            r#""answer":{"would-cut":{"sessions":1,"connections":2,"subscriptions":3,"#,
+            r#""losses":[{"device":"dev-1","client":"dev-1","ends":false,"closes":true,"#,
+            r#""subscriptions":1,"filters":["a/#"]}],"more":4}}"#,
         ),
     );
 }

@@ -16,7 +16,7 @@ use provisioning::Layout;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-pub(crate) use words::receipt;
+pub(crate) use words::{losses, receipt};
 
 /// What a broker that runs can be asked for.
 #[derive(Debug, Subcommand)]
@@ -80,9 +80,10 @@ pub(crate) struct Whom {
     json: bool,
 }
 
+/// Where it can be asked.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Socket {
+pub(crate) struct Socket {
     /// The broker's admin socket.
     #[arg(long, value_name = "PATH")]
     admin: Option<PathBuf>,
@@ -311,16 +312,18 @@ fn all_sessions(mut filter: SessionFilter, whom: &Whom) -> Result<(), Failure> {
     whom.print(&Answer::Sessions(all))
 }
 
-impl Whom {
-    fn path(&self) -> PathBuf {
-        match (&self.socket.admin, &self.socket.dir) {
+impl Socket {
+    pub(crate) fn path(&self) -> PathBuf {
+        match (&self.admin, &self.dir) {
             (Some(admin), _) => admin.clone(),
             (None, dir) => Layout::new(dir.clone().unwrap_or_default()).admin_socket(),
         }
     }
+}
 
+impl Whom {
     fn ask(&self, request: &Request) -> Result<Answer, Failure> {
-        ask(&self.path(), request).map_err(|error: AskError| error.failure())
+        ask(&self.socket.path(), request).map_err(|error: AskError| error.failure())
     }
 
     fn print(&self, answer: &Answer) -> Result<(), Failure> {
@@ -385,11 +388,11 @@ mod tests {
         ] {
             let (request, whom) = parse(&format!("{line} --dir x")).unwrap();
             assert_eq!(serde_json::to_string(&request).unwrap(), expected, "{line}");
-            assert_eq!(whom.path(), PathBuf::from("x/broker/admin.sock"));
+            assert_eq!(whom.socket.path(), PathBuf::from("x/broker/admin.sock"));
         }
         let (_, whom) = parse("status --admin /run/a.sock --json").unwrap();
         assert_eq!(
-            (whom.path(), whom.json),
+            (whom.socket.path(), whom.json),
             (PathBuf::from("/run/a.sock"), true)
         );
     }
@@ -469,13 +472,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_receipt_comes_from_the_broker() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("admin.sock");
-        let target = Target::Device(Subject::parse("dev-1").unwrap());
-        let said = Receipt {
-            target: Some(target),
+    /// What a broker says that has revoked `dev-1`.
+    pub(super) fn revoked() -> Receipt {
+        Receipt {
+            target: Some(Target::Device(Subject::parse("dev-1").unwrap())),
             reason: RevocationReason::KeyCompromise,
             time: 1_795_331_658,
             list_number: None,
@@ -483,7 +483,14 @@ mod tests {
             sessions_closed: 1,
             milliseconds: 31,
             durable: true,
-        };
+        }
+    }
+
+    #[test]
+    fn a_receipt_comes_from_the_broker() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("admin.sock");
+        let said = revoked();
         let line = write_answer(Ok(Answer::Revoked(said.clone()))).unwrap();
         let broker = fake_broker(&path, line);
         let command = format!(

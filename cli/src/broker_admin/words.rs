@@ -4,8 +4,8 @@ use super::table::{plain, table};
 use crate::failure::{FAILED, Failure};
 use certs::TimeText;
 use certs::admin::{
-    Answer, Decision, Explanation, ListState, Outcome, Receipt, RefusalRow, Reloaded, SessionPage,
-    Status, Target, UnknownPage,
+    Answer, Cut, Decision, Explanation, ListState, Outcome, Receipt, RefusalRow, Reloaded,
+    SessionPage, Status, Target, UnknownPage,
 };
 use rustls_pki_types::UnixTime;
 use std::fmt::Write as _;
@@ -19,6 +19,7 @@ pub(super) fn json(answer: &Answer) -> Result<String, Failure> {
         Answer::Revoked(receipt) => serde_json::to_string(receipt),
         Answer::Sessions(page) => serde_json::to_string(page),
         Answer::Explained(explanation) => serde_json::to_string(explanation),
+        Answer::WouldCut(cut) => serde_json::to_string(cut),
         Answer::Why(refusals) => serde_json::to_string(refusals),
         Answer::Unknown(page) => serde_json::to_string(page),
         other => serde_json::to_string(other),
@@ -34,6 +35,7 @@ pub(super) fn words(answer: &Answer) -> String {
         Answer::Revoked(it) => format!("{}\n", receipt(it)),
         Answer::Sessions(it) => sessions(it),
         Answer::Explained(it) => explanation(it),
+        Answer::WouldCut(it) => losses(it),
         Answer::Why(it) => refusals(it),
         Answer::Unknown(it) => unknown(it),
         other => format!("{other:?}\n"),
@@ -220,6 +222,39 @@ fn explanation(explanation: &Explanation) -> String {
     text
 }
 
+/// Whose sessions a policy would cut, and how many.
+pub(crate) fn losses(cut: &Cut) -> String {
+    let rows = cut.losses.iter().map(|it| {
+        let what = match (it.ends, it.closes) {
+            (true, _) => "ends",
+            (false, true) => "closed",
+            (false, false) => "stays",
+        };
+        let (device, client) = (it.device.to_string(), it.client.clone());
+        let named = it.filters.join(" ");
+        [
+            device,
+            client,
+            what.to_owned(),
+            it.subscriptions.to_string(),
+            named,
+        ]
+    });
+    let header = ["DEVICE", "CLIENT", "SESSION", "UNSUBSCRIBED", "FROM"];
+    let mut text = table(header, rows.collect());
+    if cut.more > 0 {
+        let _ = writeln!(text, "and {} more", cut.more);
+    }
+    let _ = writeln!(
+        text,
+        "would be cut: {}, {}, {}",
+        plural(cut.sessions, "session"),
+        plural(cut.connections, "connection"),
+        plural(cut.subscriptions, "subscription"),
+    );
+    text
+}
+
 fn refusals(refusals: &[RefusalRow]) -> String {
     if refusals.is_empty() {
         return "nobody of that name was refused of late\n".to_owned();
@@ -272,21 +307,8 @@ fn plural(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker_admin::tests::revoked;
     use certs::admin::ReloadedPart;
-    use certs::{RevocationReason, Subject};
-
-    fn revoked() -> Receipt {
-        Receipt {
-            target: Some(Target::Device(Subject::parse("dev-1").unwrap())),
-            reason: RevocationReason::KeyCompromise,
-            time: 1_795_331_658,
-            list_number: None,
-            already: false,
-            sessions_closed: 1,
-            milliseconds: 31,
-            durable: true,
-        }
-    }
 
     #[test]
     fn a_receipt_says_what_came_of_it() {

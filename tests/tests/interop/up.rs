@@ -122,6 +122,48 @@ fn broker_check_names_every_mistake_at_once() {
 
 #[test]
 #[ignore = "needs the binary; scripts/test runs it"]
+fn policy_diff_says_what_of_a_running_broker_would_be_cut() {
+    let up = Up::start();
+    let dir = &up.dir;
+    let mut subscriber = countersign()
+        .args(["sub", "--identity"])
+        .arg(up.identity("apps/app-1"))
+        .args([
+            "--broker",
+            &format!("mqtts://127.0.0.1:{}", up.port),
+            "-t",
+            "devices/+/#",
+        ])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let strict = dir.join("strict.toml");
+    fs::write(&strict, "built_in = false\n[[rule]]\npublish = 'a'\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let live = loop {
+        let asked = countersign()
+            .args(["policy", "diff"])
+            .args([&dir.join("policy.toml"), &strict])
+            .args(["--live", "--json", "--dir"])
+            .arg(dir)
+            .output()
+            .unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+        if answer["live"]["subscriptions"] == 1 {
+            break answer["live"].clone();
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+    };
+    assert_eq!(live["losses"][0]["device"], "app/app-1", "{live}");
+    assert_eq!(live["losses"][0]["filters"][0], "devices/+/#", "{live}");
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs the binary; scripts/test runs it"]
 fn a_signal_tells_every_client_and_ends_the_process() {
     let mut up = Up::start();
     let subscriber = countersign()

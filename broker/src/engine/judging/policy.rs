@@ -24,17 +24,6 @@ pub(in crate::engine) struct Rejudging {
     left: Range<usize>,
 }
 
-/// What a policy that is not in force would cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cut {
-    /// Sessions whose client ids it does not permit.
-    pub sessions: usize,
-    /// Those of them whose clients are connected.
-    pub connections: usize,
-    /// Subscriptions that it does not permit, of sessions that stay.
-    pub subscriptions: usize,
-}
-
 /// How many sessions and subscriptions are judged in a turn; one session may exceed it.
 const JUDGED_LEN_MAX: usize = 256;
 /// How many places are looked at in a turn.
@@ -149,33 +138,10 @@ impl Engine {
             self.router.subscribe(id, &permit, grant);
         }
     }
-
-    /// What a policy would cut if it came into force now.
-    pub fn would_cut(&self, policy: &Policy) -> Cut {
-        let mut cut = Cut::default();
-        for (_, session) in self.sessions.iter() {
-            let rights = session.rights_by(policy);
-            let is_here = usize::from(session.connected().is_some());
-            match rights {
-                None => {
-                    cut.sessions += 1;
-                    cut.connections += is_here;
-                }
-                Some(rights) => {
-                    let filters = session.subscriptions.iter();
-                    cut.subscriptions += filters
-                        .filter(|(filter, _)| rights.keep_subscription(filter).is_none())
-                        .count();
-                }
-            }
-        }
-        cut
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Cut;
     use crate::engine::ConnectionId;
     use crate::engine::test_world::*;
     use protocol::packet::QoS;
@@ -345,25 +311,6 @@ mod tests {
         }
         assert_eq!(revoked, SESSIONS_LEN);
         assert_eq!(world.engine.subscriptions_len(), clients.len());
-    }
-
-    #[test]
-    fn what_a_policy_would_cut_is_counted_before_it_is_in_force() {
-        let (mut world, subscriber, _) = pair();
-        let strange = world.enter_with("dev-1", |connect| {
-            connect.client_id = protocol::Text::parse("strange").unwrap();
-        });
-        world.subscribe(strange, "narrow/a", QoS::AtMostOnce);
-        let stricter = narrow().replace("client_ids = \"*\"", "");
-        let cut = world.engine.would_cut(&parse(&stricter));
-        let expected = Cut {
-            sessions: 1,
-            connections: 1,
-            subscriptions: 1,
-        };
-        assert_eq!(cut, expected);
-        assert_eq!(world.heard(subscriber), [""; 0]);
-        assert_eq!(world.engine.subscriptions_len(), 3);
     }
 
     #[test]

@@ -69,6 +69,49 @@ fn whoever_asks_what_the_policy_says_is_told_which_rule_decides() {
 }
 
 #[test]
+fn whoever_asks_what_a_policy_would_cut_is_told_and_nobody_else_notices() {
+    let cage = cage();
+    let world = &cage.world;
+    let (mut stays, mut loses) = (client(world, V5, "stays"), client(world, V311, "loses"));
+    stays.subscribe("a/t", 1);
+    loses.subscribe("a/t", 1);
+    loses.subscribe("b/t", 1);
+    let policy = fs::read_to_string(world.file("policy.toml")).unwrap();
+    let ask = |rule: &str| {
+        let text = format!("{policy}[[rule]]\ndevices = ['loses']\n{rule}\n");
+        world.ask(&json!({ "would-cut": { "name": "new.toml", "text": text } }))
+    };
+    let answer = ask("deny_subscribe = ['a/#']");
+    let cut = &answer["would-cut"];
+    assert_eq!(
+        (&cut["sessions"], &cut["connections"], &cut["subscriptions"]),
+        (&json!(0), &json!(0), &json!(1)),
+        "{answer}"
+    );
+    let expected = json!([{
+        "device": "loses", "client": "loses", "ends": false, "closes": false,
+        "subscriptions": 1, "filters": ["a/t"]
+    }]);
+    assert_eq!(cut["losses"], expected, "{answer}");
+    assert_eq!(
+        ask("deny_subscribe = ['c/#']")["would-cut"]["losses"],
+        json!([])
+    );
+    assert_eq!(
+        ask("deny_subscribe = 7"),
+        json!(null),
+        "an error is no answer"
+    );
+    let mut publisher = client(world, V5, "publisher");
+    publisher.publish(&Publish::new("a/t", "1").qos(0));
+    for mut client in [stays, loses] {
+        client.expect_message("1");
+        client.expect_alive();
+    }
+    cage.open();
+}
+
+#[test]
 fn where_only_known_devices_come_in_the_others_are_listed() {
     let mut settings = told();
     settings.more += "\n[registry]\nfile = 'registry'\nrequired = true";
