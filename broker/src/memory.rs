@@ -37,13 +37,14 @@ impl Memory {
     }
 
     /// Looks again and again, and tells whom it concerns when a stage begins or ends.
-    pub(crate) async fn watch(&self, max: u64, tell: impl Fn(Pressure)) {
-        let max = if max == 0 { share_of_all() } else { max };
+    pub(crate) async fn watch(&self, max: impl Fn() -> u64, tell: impl Fn(Pressure)) {
+        let all = share_of_all();
         let mut ticks = interval(LOOK_AGAIN);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pressure = Pressure::None;
         loop {
             ticks.tick().await;
+            let max = Some(max()).filter(|max| *max > 0).unwrap_or(all);
             let used = used();
             let next = judge(pressure, used, max);
             if next == pressure {

@@ -6,7 +6,7 @@ use crate::audit::{Audit, AuditError, Writing};
 use crate::config::{Config, Listener, Log, Mistake};
 use crate::engine::policy::Policy;
 use crate::engine::{self, Input};
-use crate::net::{Door, Front, Stages, accept, reserve};
+use crate::net::{Door, Front, accept};
 use crate::operate::{self, AdminError, Look, Operator, serve_admin, watch_files};
 use crate::refusals::Refusals;
 use crate::shard::{Shards, keep_time};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug)]
 pub struct Plan {
     /// The file it was read from, if it was.
-    source: Option<PathBuf>,
+    source: Option<Source>,
     /// How the files looked before they were read.
     look: Look,
     config: Config,
@@ -98,6 +98,9 @@ impl Plan {
         if let Some(listener) = self.config.listeners.first_mut() {
             listener.address = address;
         }
+        if let Some(source) = &mut self.source {
+            source.listening_at = Some(address);
+        }
         self
     }
 
@@ -114,9 +117,13 @@ impl Plan {
     pub fn load(path: &Path) -> Result<Self, Vec<PlanError>> {
         let mut look = Look::default();
         look.at(path);
-        let plan = Self::read(read_config(path)?, look)?;
+        let source = Source {
+            path: path.to_owned(),
+            listening_at: None,
+        };
+        let plan = Self::read(source.read()?, look)?;
         Ok(Self {
-            source: Some(path.to_owned()),
+            source: Some(source),
             ..plan
         })
     }
@@ -152,10 +159,24 @@ impl Plan {
     }
 }
 
-/// Reads a configuration file.
-pub(crate) fn read_config(path: &Path) -> Result<Config, Vec<PlanError>> {
-    let text = read(path).map_err(|error| vec![error])?;
-    Config::parse(path, &text).map_err(plan_errors)
+/// Where a configuration comes from, when it is read and whenever it is read again.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    /// What counts in place of the first listener's address.
+    pub(crate) listening_at: Option<SocketAddr>,
+}
+
+impl Source {
+    /// Reads it.
+    pub(crate) fn read(&self) -> Result<Config, Vec<PlanError>> {
+        let text = read(&self.path).map_err(|error| vec![error])?;
+        let mut config = Config::parse(&self.path, &text).map_err(plan_errors)?;
+        if let (Some(address), Some(first)) = (self.listening_at, config.listeners.first_mut()) {
+            first.address = address;
+        }
+        Ok(config)
+    }
 }
 
 /// A policy and the text it was read from, which is empty for the one that is built in.
@@ -203,7 +224,6 @@ pub struct Running {
     connections: TaskTracker,
     /// What else runs: the timers of the shards, what operators ask; ended when dropped.
     tasks: JoinSet<()>,
-    drain_timeout: std::time::Duration,
     /// Ours until the shards are gone.
     _directory: Option<DataDirectory>,
 }
@@ -270,7 +290,7 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
     let admin = admin.transpose()?;
     let shards = Arc::new(opened.shards);
     let (audit, auditing) = Audit::open(&config.audit)?;
-    let door = Arc::new(Door::new(&config.net, audit));
+    let door = Arc::new(Door::new(&config, audit));
     let operator = Arc::new(Operator {
         source,
         shards: Arc::clone(&shards),
@@ -291,7 +311,6 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
         listeners: JoinSet::new(),
         connections: TaskTracker::new(),
         tasks: JoinSet::new(),
-        drain_timeout: config.net.drain_timeout,
         shards,
         operator: Arc::clone(&operator),
         _directory: opened.directory,
@@ -305,11 +324,11 @@ pub async fn start(plan: Plan) -> Result<Running, StartError> {
     operator.enforce(&mut state);
     operator.judge_all(&mut state).await;
     drop(state);
-    running.watch_memory(config.net.memory_bytes_max);
+    running.watch_memory();
     let doors = config.listeners.iter().zip(&operator.generations);
     for ((socket, _), (listener, generation)) in sockets.into_iter().zip(doors) {
         let name = listener.name.as_deref().map(Arc::from);
-        let front = Arc::new(running.front(&config, (name, Arc::clone(generation))));
+        let front = Arc::new(running.front(name, Arc::clone(generation)));
         running.listeners.spawn(accept(socket, front));
     }
     running
@@ -398,7 +417,8 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         self.shards.tell_all(|| Input::Shutdown);
         self.connections.close();
-        let drained = timeout(self.drain_timeout, self.connections.wait()).await;
+        let drain_timeout = self.door.rules.get().net.drain_timeout;
+        let drained = timeout(drain_timeout, self.connections.wait()).await;
         self.tasks.shutdown().await;
         // It writes to the disk.
         let _ = spawn_blocking(move || self.auditing.finish()).await;
@@ -410,32 +430,19 @@ impl Running {
     }
 
     /// Tells the shards when memory becomes short.
-    fn watch_memory(&mut self, max: u64) {
+    fn watch_memory(&mut self) {
         let (door, shards) = (Arc::clone(&self.door), Arc::clone(&self.shards));
         self.tasks.spawn(async move {
             let tell = |pressure| shards.tell_all(|| Input::Memory(pressure));
+            let max = || door.rules.get().net.memory_bytes_max;
             door.memory.watch(max, tell).await;
         });
     }
 
-    fn front(
-        &self,
-        config: &Config,
-        (name, generation): (Option<Arc<str>>, Arc<Live<Generation>>),
-    ) -> Front {
-        let net = &config.net;
-        let reserved = reserve(net.handshaking_max, net.known_reserve_percent);
+    fn front(&self, name: Option<Arc<str>>, generation: Arc<Live<Generation>>) -> Front {
         Front {
             name,
             generation,
-            stages: Stages {
-                hello_timeout: net.hello_timeout,
-                handshake_timeout: net.handshake_timeout,
-                handshaking: Semaphore::new(net.handshaking_max - reserved),
-                reserved: Semaphore::new(reserved),
-            },
-            limits: config.limits.clone(),
-            net: net.clone(),
             shards: Arc::clone(&self.shards),
             tasks: self.connections.clone(),
             stop: self.stop.clone(),

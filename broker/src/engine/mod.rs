@@ -92,7 +92,7 @@ pub struct Engine {
     /// Devices whose 3.1.1 clients were closed for what they published.
     pauses: Pace<Subject>,
     takeovers: Pace<SessionKey>,
-    rates: Option<Box<Rates>>,
+    rates: Rates,
     pressure: Pressure,
     deadlines: Deadlines,
     statistics: Statistics,
@@ -147,6 +147,16 @@ impl Engine {
         }
     }
 
+    /// Goes by other limits from here on.
+    fn change_limits(&mut self, limits: Limits) {
+        self.retained.change_limits(&limits);
+        self.rates.change(&limits);
+        self.cache.change_max(limits.queue_cache_bytes_max);
+        let takeovers = Steps::in_a_minute(limits.takeovers_per_minute_max);
+        self.takeovers.change_steps(takeovers);
+        self.limits = limits;
+    }
+
     /// Decides what an input means. Its effects wait in [`Self::take_effects`].
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
@@ -166,7 +176,7 @@ impl Engine {
             Input::ForwardsTaken(taken) => self.forwards_taken(taken),
             Input::Loaded { session, messages } => self.loaded(session, messages),
             Input::Storage(room) => self.heed_room(room),
-            Input::Limits(limits) => self.limits = *limits,
+            Input::Limits(limits) => self.change_limits(*limits),
             Input::Standing(verdicts) => self.change_standing(verdicts),
             Input::Memory(pressure) => self.heed_pressure(pressure),
             Input::Policy(policy) => self.change_policy(policy),

@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Network(IpAddr);
 
 /// The addresses that have connections.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Addresses {
-    connections_max: usize,
     connections: Mutex<HashMap<Network, usize>>,
 }
 
@@ -39,19 +38,15 @@ impl Network {
 }
 
 impl Addresses {
-    /// Nobody is there. `connections_max` bounds the connections of each address.
-    pub(crate) fn new(connections_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            connections_max,
-            connections: Mutex::default(),
-        })
-    }
-
-    /// Counts one more connection; none if there are as many as may be.
-    pub(crate) fn enter(self: &Arc<Self>, network: Network) -> Option<Counted> {
+    /// Counts one more connection; none if there are `connections_max`.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        network: Network,
+        connections_max: usize,
+    ) -> Option<Counted> {
         let mut connections = self.lock();
         let count = connections.entry(network).or_default();
-        if *count >= self.connections_max {
+        if *count >= connections_max {
             return None;
         }
         *count += 1;
@@ -90,13 +85,13 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_connections_and_no_more_until_one_goes() {
-        let addresses = Addresses::new(2);
-        let one = addresses.enter(network("192.0.2.1")).unwrap();
-        let _two = addresses.enter(network("192.0.2.1")).unwrap();
-        assert!(addresses.enter(network("192.0.2.1")).is_none());
-        assert!(addresses.enter(network("192.0.2.2")).is_some());
+        let addresses = Arc::<Addresses>::default();
+        let one = addresses.enter(network("192.0.2.1"), 2).unwrap();
+        let _two = addresses.enter(network("192.0.2.1"), 2).unwrap();
+        assert!(addresses.enter(network("192.0.2.1"), 2).is_none());
+        assert!(addresses.enter(network("192.0.2.2"), 2).is_some());
         drop(one);
-        assert!(addresses.enter(network("::ffff:192.0.2.1")).is_some());
+        assert!(addresses.enter(network("::ffff:192.0.2.1"), 2).is_some());
         assert_eq!(addresses.lock().len(), 1, "who has none is forgotten");
     }
 

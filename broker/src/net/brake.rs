@@ -40,6 +40,13 @@ impl Brake {
         (Self::Off, if batch == 0 { usize::MAX } else { batch })
     }
 
+    /// Publishing has a rate since the connection was opened.
+    pub(super) fn fit(&mut self) {
+        if matches!(self, Self::None) {
+            *self = Self::Off;
+        }
+    }
+
     /// A batch of packets was handed over.
     pub(super) fn handed_over(&mut self) {
         match self {

@@ -8,7 +8,7 @@ use super::handshake::Stream;
 use super::listening::Listening;
 use super::speaking::Speaking;
 use crate::engine::{Arrival, CloseReason, ConnectionId, Input};
-use crate::shard::{Outbox, Shard};
+use crate::shard::{Outbox, Shard, Told};
 use bytes::BytesMut;
 use certs::VerifiedDevice;
 use protocol::connection::{KeepAlive, ServerConnection};
@@ -268,7 +268,9 @@ impl Connection {
     fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         if self.listening.has_inputs() {
             // What the shard says to us at once, we take at once.
-            self.outbox.look_soon();
+            if self.outbox.look_soon() == Told::ToRest {
+                self.brake.fit();
+            }
             let inputs = self.listening.inputs();
             let is_judged = inputs.iter().any(|it| matches!(it, Input::Packets { .. }));
             let handed_over = ready!(self.shard.poll_hand_over(inputs, cx));

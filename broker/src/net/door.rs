@@ -4,12 +4,14 @@
 //! few tables, and nothing that grows with how many come.
 
 use super::addresses::{Addresses, Counted, Network};
-use super::known::{Known, Standing, Strangers};
+use super::known::{Known, Reputation, Strangers};
+use super::rules::Rules;
 use super::unfinished::{Slot, Unfinished};
 use crate::audit::Audit;
-use crate::config::NetLimits;
+use crate::config::Config;
 use crate::memory::Memory;
 use crate::refusals::{Code, Refusals};
+use crate::trust::Live;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ pub(crate) struct Door {
     pub(crate) memory: Memory,
     pub(crate) refusals: Refusals,
     pub(crate) audit: Audit,
-    connections_max: usize,
+    /// What it goes by.
+    pub(crate) rules: Arc<Live<Rules>>,
     addresses: Arc<Addresses>,
     known: Known,
     strangers: Strangers,
@@ -76,37 +79,45 @@ pub(super) enum TurnedAway {
 }
 
 impl Door {
-    pub(crate) fn new(net: &NetLimits, audit: Audit) -> Self {
-        let reserved = reserve(net.waiting_max, net.known_reserve_percent);
-        let at_once = net.unfinished_per_address_max;
+    pub(crate) fn new(config: &Config, audit: Audit) -> Self {
         Self {
             counters: Counters::default(),
             memory: Memory::default(),
             refusals: Refusals::new(REFUSALS_MAX),
             audit,
-            connections_max: net.connections_max,
-            addresses: Addresses::new(net.connections_per_address_max),
+            rules: Live::new(Rules::new(config)),
+            addresses: Arc::default(),
             known: Known::default(),
-            strangers: Strangers::new(net.stranger_rate_max, at_once),
-            unfinished: Unfinished::new(net.waiting_max, reserved, at_once),
+            strangers: Strangers::default(),
+            unfinished: Arc::default(),
+        }
+    }
+
+    /// Goes by what a configuration says from here on.
+    pub(crate) fn go_by(&self, config: &Config) {
+        if !self.rules.get().are_those_of(config) {
+            self.rules.set(Arc::new(Rules::new(config)));
         }
     }
 
     /// Gives a newcomer a place among the unfinished.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Newcomer, TurnedAway> {
+    pub(super) fn admit(&self, address: IpAddr, rules: &Rules) -> Result<Newcomer, TurnedAway> {
         if self.memory.is_short() {
             return Err(TurnedAway::Memory);
         }
-        if self.counters.open.load(Ordering::Relaxed) >= self.connections_max {
+        if self.counters.open.load(Ordering::Relaxed) >= rules.net.connections_max {
             return Err(TurnedAway::All);
         }
         let (network, now) = (Network::of(address), Instant::now());
-        let standing = self.known.standing(network, now);
-        if standing == Standing::Stranger && !self.strangers.may_come(network, now) {
+        let reputation = self.known.reputation(network, now);
+        let rate = rules.stranger_rate();
+        if reputation == Reputation::Stranger && !self.strangers.may_come(network, rate, now) {
             return Err(TurnedAway::Rate);
         }
-        let counted = self.addresses.enter(network).ok_or(TurnedAway::Address)?;
-        let slot = self.unfinished.admit(network, standing);
+        let per_address_max = rules.net.connections_per_address_max;
+        let counted = self.addresses.enter(network, per_address_max);
+        let counted = counted.ok_or(TurnedAway::Address)?;
+        let slot = self.unfinished.admit((network, reputation), rules.places());
         let slot = slot.ok_or(TurnedAway::Unfinished)?;
         Ok(Newcomer { slot, counted })
     }
@@ -128,12 +139,6 @@ impl Door {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// What of `max` no stranger takes.
-pub(crate) fn reserve(max: usize, percent: u32) -> usize {
-    let percent = usize::try_from(percent).unwrap_or(usize::MAX);
-    max.saturating_mul(percent) / 100
 }
 
 impl TurnedAway {

@@ -2,7 +2,7 @@
 //!
 //! No peer reaches MQTT any other way, and every one that does not leaves a line that says why.
 
-use super::known::Standing;
+use super::known::Reputation;
 use super::unfinished::Slot;
 use crate::refusals::Code;
 use crate::trust::{Generation, Verdict, noting_verdict};
@@ -98,11 +98,11 @@ async fn wait_for_hello<'a>(
     slot: &mut Slot,
     stages: &'a Stages,
 ) -> Result<(StartHandshake<TcpStream>, SemaphorePermit<'a>), Refused> {
-    let standing = slot.standing;
+    let reputation = slot.reputation;
     let first_stage = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await;
         let start = start.map_err(|error| Refused::from(Why::Tls(error)))?;
-        let permit = stages.enter(standing).await;
+        let permit = stages.enter(reputation).await;
         // Never closed.
         Ok::<_, Refused>((start, permit.map_err(|_| Why::Evicted)?))
     };
@@ -121,10 +121,10 @@ async fn wait_for_hello<'a>(
 
 impl Stages {
     /// A place among those who shake hands.
-    async fn enter(&self, standing: Standing) -> Result<SemaphorePermit<'_>, AcquireError> {
-        match standing {
-            Standing::Stranger => self.handshaking.acquire().await,
-            Standing::Known => tokio::select! {
+    async fn enter(&self, reputation: Reputation) -> Result<SemaphorePermit<'_>, AcquireError> {
+        match reputation {
+            Reputation::Stranger => self.handshaking.acquire().await,
+            Reputation::Known => tokio::select! {
                 biased;
                 permit = self.reserved.acquire() => permit,
                 permit = self.handshaking.acquire() => permit,

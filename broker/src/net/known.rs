@@ -20,7 +20,7 @@ const WATCHED_MAX: usize = 65_536;
 
 /// Whether a device has come in from a network lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Reputation {
     /// One has.
     Known,
     /// None has.
@@ -41,13 +41,18 @@ struct KnownInner {
 }
 
 /// How fast strangers come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Strangers {
+    watched: Mutex<Watched>,
+}
+
+/// How fast strangers may come from one network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StrangerRate {
     /// One handshake is forgiven in this time; none are counted where there is no limit.
     interval: Option<Duration>,
     /// As much may be owed.
     credit: Duration,
-    watched: Mutex<Watched>,
 }
 
 #[derive(Debug, Default)]
@@ -79,11 +84,11 @@ impl Known {
     }
 
     /// What is known of this network.
-    pub(crate) fn standing(&self, network: Network, now: Instant) -> Standing {
+    pub(crate) fn reputation(&self, network: Network, now: Instant) -> Reputation {
         let known = self.lock().by_network.get(&network).copied();
         match known {
-            Some((at, _)) if now.saturating_duration_since(at) < KNOWN_TIME => Standing::Known,
-            Some(_) | None => Standing::Stranger,
+            Some((at, _)) if now.saturating_duration_since(at) < KNOWN_TIME => Reputation::Known,
+            Some(_) | None => Reputation::Stranger,
         }
     }
 
@@ -92,22 +97,23 @@ impl Known {
     }
 }
 
-impl Strangers {
-    /// So many handshakes a second from one strange network, and `at_once` of them at once. Any
-    /// number where `in_a_second` is 0.
+impl StrangerRate {
+    /// So many handshakes a second, and `at_once` of them at once. Any number where `in_a_second`
+    /// is 0.
     pub(crate) fn new(in_a_second: u32, at_once: usize) -> Self {
         let interval = Duration::from_secs(1).checked_div(in_a_second);
         let at_once = u32::try_from(at_once).unwrap_or(u32::MAX);
         Self {
             interval,
             credit: interval.unwrap_or_default().saturating_mul(at_once),
-            watched: Mutex::default(),
         }
     }
+}
 
+impl Strangers {
     /// Whether one more may come from this network now; then it is counted.
-    pub(crate) fn may_come(&self, network: Network, now: Instant) -> bool {
-        let Some(interval) = self.interval else {
+    pub(crate) fn may_come(&self, network: Network, rate: StrangerRate, now: Instant) -> bool {
+        let Some(interval) = rate.interval else {
             return true;
         };
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +122,7 @@ impl Strangers {
         }
         let all = watched.forgiven.entry(network).or_insert(now);
         let after = (*all).max(now) + interval;
-        let may_come = after <= now + self.credit;
+        let may_come = after <= now + rate.credit;
         if may_come {
             *all = after;
         }
@@ -152,17 +158,18 @@ mod tests {
     #[test]
     fn a_network_is_known_for_an_hour_after_a_device_came_in() {
         let (known, start) = (Known::default(), Instant::now());
-        let standing = |minutes| known.standing(network(1), start + Duration::from_mins(minutes));
-        assert_eq!(standing(0), Standing::Stranger);
+        let reputation =
+            |minutes| known.reputation(network(1), start + Duration::from_mins(minutes));
+        assert_eq!(reputation(0), Reputation::Stranger);
         known.note(network(1), start);
         assert_eq!(
-            (standing(0), standing(59)),
-            (Standing::Known, Standing::Known)
+            (reputation(0), reputation(59)),
+            (Reputation::Known, Reputation::Known)
         );
-        assert_eq!(standing(60), Standing::Stranger);
+        assert_eq!(reputation(60), Reputation::Stranger);
         known.note(network(1), start + Duration::from_hours(1));
-        assert_eq!(standing(119), Standing::Known);
-        assert_eq!(known.standing(network(2), start), Standing::Stranger);
+        assert_eq!(reputation(119), Reputation::Known);
+        assert_eq!(known.reputation(network(2), start), Reputation::Stranger);
     }
 
     #[test]
@@ -174,40 +181,42 @@ mod tests {
         let later = start + NOTE_AGAIN;
         known.note(network(0), later);
         known.note(network(KNOWN_MAX), later);
-        assert_eq!(known.standing(network(0), later), Standing::Known);
-        assert_eq!(known.standing(network(1), later), Standing::Stranger);
+        assert_eq!(known.reputation(network(0), later), Reputation::Known);
+        assert_eq!(known.reputation(network(1), later), Reputation::Stranger);
         assert_eq!(known.lock().by_network.len(), KNOWN_MAX);
         assert_eq!(known.lock().by_age.len(), KNOWN_MAX);
     }
 
     #[test]
     fn strangers_come_at_their_rate_in_the_long_run() {
-        let (strangers, start) = (Strangers::new(100, 50), Instant::now());
+        let (strangers, start) = (Strangers::default(), Instant::now());
+        let rate = StrangerRate::new(100, 50);
         let came = |from: Network| {
             let at = |millis: u64| start + Duration::from_millis(millis);
-            let all = (0..10_000).filter(|millis| strangers.may_come(from, at(*millis)));
+            let all = (0..10_000).filter(|millis| strangers.may_come(from, rate, at(*millis)));
             all.count()
         };
         let all = came(network(1));
         assert!((1_045..=1_051).contains(&all), "{all} in ten seconds");
         assert!(
-            strangers.may_come(network(2), start),
+            strangers.may_come(network(2), rate, start),
             "others are not concerned"
         );
-        assert!((0..1000).all(|_| Strangers::new(0, 1).may_come(network(1), start)));
+        assert!((0..1000).all(|_| strangers.may_come(network(1), StrangerRate::new(0, 1), start)));
     }
 
     #[test]
     fn of_too_many_strangers_those_are_forgotten_that_are_forgiven() {
-        let (strangers, start) = (Strangers::new(100, 1), Instant::now());
+        let (strangers, start) = (Strangers::default(), Instant::now());
+        let rate = StrangerRate::new(100, 1);
         for number in 0..WATCHED_MAX + 10 {
-            assert!(strangers.may_come(network(number), start));
+            assert!(strangers.may_come(network(number), rate, start));
         }
         assert_eq!(
             strangers.watched.lock().unwrap().forgiven.len(),
             WATCHED_MAX
         );
-        assert!(strangers.may_come(network(WATCHED_MAX), start + Duration::from_secs(1)));
+        assert!(strangers.may_come(network(WATCHED_MAX), rate, start + Duration::from_secs(1)));
         assert_eq!(strangers.watched.lock().unwrap().forgiven.len(), 1);
     }
 }

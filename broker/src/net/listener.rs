@@ -5,10 +5,10 @@
 
 use super::connection::{self, Connection, Place};
 use super::door::{Door, Newcomer};
-use super::handshake::{Stages, shake_hands};
+use super::handshake::shake_hands;
 use super::report::Guest;
+use super::rules::Rules;
 use super::unfinished::Slot;
-use crate::config::NetLimits;
 use crate::engine::{ConnectionId, Limits};
 use crate::shard::Outbox;
 use crate::shard::Shards;
@@ -34,10 +34,7 @@ pub(crate) struct Front {
     /// What it is called, if anything.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) generation: Arc<Live<Generation>>,
-    pub(crate) stages: Stages,
     pub(crate) door: Arc<Door>,
-    pub(crate) limits: Limits,
-    pub(crate) net: NetLimits,
     pub(crate) shards: Arc<Shards>,
     pub(crate) tasks: TaskTracker,
     /// Nobody who is not in yet is let in any more.
@@ -67,7 +64,8 @@ pub(crate) async fn accept(socket: TcpListener, front: Arc<Front>) {
 fn welcome(front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
     let counters = &front.door.counters;
     counters.accepted.fetch_add(1, Ordering::Relaxed);
-    let Newcomer { slot, counted } = match front.door.admit(peer.ip()) {
+    let rules = front.door.rules.get();
+    let Newcomer { slot, counted } = match front.door.admit(peer.ip(), &rules) {
         Ok(newcomer) => newcomer,
         Err(why) => return front.door.note_turned_away(peer, why),
     };
@@ -76,7 +74,7 @@ fn welcome(front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
     let tasks = front.tasks.clone();
     tasks.spawn(async move {
         // In a box, which goes when it is done: a handshake takes more memory than what follows.
-        let opened = Box::pin(attend(&front, stream, (peer, slot))).await;
+        let opened = Box::pin(attend((&front, rules), stream, (peer, slot))).await;
         if let Some((connection, guest)) = opened {
             let (ended, let_go) = connection::serve(connection).await;
             front.door.note_let_go(let_go);
@@ -89,14 +87,14 @@ fn welcome(front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
 
 /// Brings a newcomer to its CONNECT, if it gets so far.
 async fn attend(
-    front: &Front,
+    (front, rules): (&Front, Arc<Rules>),
     stream: TcpStream,
     (peer, mut slot): (SocketAddr, Slot),
 ) -> Option<(Box<Connection>, Box<Guest>)> {
-    tune(&stream, front.net.tcp_keep_alive);
+    tune(&stream, rules.net.tcp_keep_alive);
     let generation = front.generation.get();
     let admitted = tokio::select! {
-        admitted = shake_hands(stream, &mut slot, (&front.stages, &generation)) => admitted,
+        admitted = shake_hands(stream, &mut slot, (&rules.stages, &generation)) => admitted,
         () = front.stop.cancelled() => return None,
     };
     let (mut stream, device) = match admitted {
@@ -107,13 +105,9 @@ async fn attend(
         }
     };
     front.door.know(peer.ip());
-    let protocol =
-        ServerConnection::new(front.limits.packet_size_max, front.limits.topic_alias_max);
-    let greeting = timeout(
-        front.net.connect_timeout,
-        connection::greet(&mut stream, protocol),
-    )
-    .await;
+    let (limits, connect_timeout) = (&rules.engine, rules.net.connect_timeout);
+    let protocol = ServerConnection::new(limits.packet_size_max, limits.topic_alias_max);
+    let greeting = timeout(connect_timeout, connection::greet(&mut stream, protocol)).await;
     drop(slot);
     let mut guest = Box::new(Guest {
         peer,
@@ -124,19 +118,18 @@ async fn attend(
         Ok(Ok(greeting)) => {
             guest.client_id = greeting.connect.client_id.detached();
             front.door.note_connected(&guest);
-            let connection = connection::open(stream, greeting, front.place(device, peer));
+            let connection =
+                connection::open(stream, greeting, front.place(device, (peer, limits)));
             return Some((connection, guest));
         }
         Ok(Err(ended)) => front.door.note_end(&guest, &ended),
-        Err(_) => front
-            .door
-            .note_no_connect(&guest, front.net.connect_timeout),
+        Err(_) => front.door.note_no_connect(&guest, connect_timeout),
     }
     None
 }
 
 impl Front {
-    fn place(&self, device: VerifiedDevice, peer: SocketAddr) -> Place {
+    fn place(&self, device: VerifiedDevice, (peer, limits): (SocketAddr, &Limits)) -> Place {
         let id = self
             .door
             .counters
@@ -149,14 +142,8 @@ impl Front {
             listener: self.name.clone(),
             shard: Arc::clone(self.shards.of(device.subject())),
             device,
-            rates: (
-                self.limits.publish_rate_max,
-                self.limits.publish_bytes_rate_max,
-            ),
-            outbox: Outbox::new(
-                self.limits.outbox_bytes_max,
-                self.limits.in_flight_bytes_max,
-            ),
+            rates: (limits.publish_rate_max, limits.publish_bytes_rate_max),
+            outbox: Outbox::new(limits.outbox_bytes_max, limits.in_flight_bytes_max),
         }
     }
 }

@@ -11,9 +11,9 @@ mod known;
 mod listener;
 mod listening;
 mod report;
+mod rules;
 mod speaking;
 mod unfinished;
 
-pub(crate) use door::{Door, reserve};
-pub(crate) use handshake::Stages;
+pub(crate) use door::Door;
 pub(crate) use listener::{Front, accept};

@@ -6,19 +6,26 @@
 //! which a device has come in lately: no stranger takes one of these.
 
 use super::addresses::Network;
-use super::known::Standing;
+use super::known::Reputation;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// The register of unfinished connections.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Unfinished {
-    waiting_max: usize,
-    /// As many of them may be strangers.
-    strangers_max: usize,
-    per_address_max: usize,
     inner: Mutex<Inner>,
+}
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    /// Without a complete ClientHello.
+    pub(crate) waiting_max: usize,
+    /// As many of them may be strangers.
+    pub(crate) strangers_max: usize,
+    /// Unfinished ones of one address.
+    pub(crate) per_address_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -50,35 +57,27 @@ pub(crate) struct Slot {
     number: u64,
     address: Network,
     /// What was known of its network when it came.
-    pub(super) standing: Standing,
+    pub(super) reputation: Reputation,
     /// Closed by eviction; none once the handshake has begun.
     stay: Option<oneshot::Receiver<()>>,
 }
 
 impl Unfinished {
-    /// An empty register.
-    ///
-    /// `waiting_max` bounds connections without a complete ClientHello, of which `reserved` are
-    /// for those who are known; `per_address_max` bounds the unfinished ones of one address.
-    pub(crate) fn new(waiting_max: usize, reserved: usize, per_address_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            waiting_max,
-            strangers_max: waiting_max - reserved.min(waiting_max),
-            per_address_max,
-            inner: Mutex::default(),
-        })
-    }
-
     /// A slot for a newcomer. None if its address has too many connections under way, none of
     /// which could be closed for it, or if it is a stranger and all places are others'.
-    pub(crate) fn admit(self: &Arc<Self>, address: Network, standing: Standing) -> Option<Slot> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        (address, reputation): (Network, Reputation),
+        places: Places,
+    ) -> Option<Slot> {
         let mut inner = self.lock();
-        let entry = inner.by_address.entry(address).or_default();
-        if entry.unfinished >= self.per_address_max {
+        if let Some(entry) = inner.by_address.get(&address)
+            && entry.unfinished >= places.per_address_max
+        {
             let oldest = *entry.waiting.first()?;
             inner.evict(oldest);
         }
-        self.make_room(&mut inner, standing)?;
+        inner.make_room(reputation, places)?;
         let number = inner.next;
         inner.next += 1;
         let (closer, stay) = oneshot::channel();
@@ -86,7 +85,7 @@ impl Unfinished {
             address,
             _closer: closer,
         };
-        inner.those(standing).insert(number, waiting);
+        inner.those(reputation).insert(number, waiting);
         let entry = inner.by_address.entry(address).or_default();
         entry.unfinished += 1;
         entry.waiting.insert(number);
@@ -94,28 +93,9 @@ impl Unfinished {
             register: Arc::clone(self),
             number,
             address,
-            standing,
+            reputation,
             stay: Some(stay),
         })
-    }
-
-    /// Where all places are taken, the oldest stranger goes, and if there is none, for one who is
-    /// known the oldest of these.
-    fn make_room(&self, inner: &mut Inner, standing: Standing) -> Option<()> {
-        let is_full = inner.known.len() + inner.strangers.len() >= self.waiting_max;
-        let oldest_stranger = || inner.strangers.first_key_value();
-        let oldest = match standing {
-            Standing::Stranger if is_full || inner.strangers.len() >= self.strangers_max => {
-                oldest_stranger()
-            }
-            Standing::Known if is_full => {
-                oldest_stranger().or_else(|| inner.known.first_key_value())
-            }
-            Standing::Known | Standing::Stranger => return Some(()),
-        };
-        let oldest = *oldest?.0;
-        inner.evict(oldest);
-        Some(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -124,10 +104,29 @@ impl Unfinished {
 }
 
 impl Inner {
-    fn those(&mut self, standing: Standing) -> &mut BTreeMap<u64, Waiting> {
-        match standing {
-            Standing::Known => &mut self.known,
-            Standing::Stranger => &mut self.strangers,
+    /// Where all places are taken, the oldest stranger goes, and if there is none, for one who is
+    /// known the oldest of these.
+    fn make_room(&mut self, reputation: Reputation, places: Places) -> Option<()> {
+        let is_full = self.known.len() + self.strangers.len() >= places.waiting_max;
+        let oldest_stranger = || self.strangers.first_key_value();
+        let oldest = match reputation {
+            Reputation::Stranger if is_full || self.strangers.len() >= places.strangers_max => {
+                oldest_stranger()
+            }
+            Reputation::Known if is_full => {
+                oldest_stranger().or_else(|| self.known.first_key_value())
+            }
+            Reputation::Known | Reputation::Stranger => return Some(()),
+        };
+        let oldest = *oldest?.0;
+        self.evict(oldest);
+        Some(())
+    }
+
+    fn those(&mut self, reputation: Reputation) -> &mut BTreeMap<u64, Waiting> {
+        match reputation {
+            Reputation::Known => &mut self.known,
+            Reputation::Stranger => &mut self.strangers,
         }
     }
 
@@ -167,7 +166,7 @@ impl Slot {
     /// if that has happened already.
     pub(crate) fn begin_handshake(&mut self) -> bool {
         let mut inner = self.register.lock();
-        let waiting = inner.those(self.standing);
+        let waiting = inner.those(self.reputation);
         if waiting.remove(&self.number).is_none() {
             return false;
         }
@@ -182,7 +181,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut inner = self.register.lock();
-        let waiting = inner.those(self.standing);
+        let waiting = inner.those(self.reputation);
         let was_waiting = waiting.remove(&self.number).is_some();
         let handshake_began = self.stay.is_none();
         // Neither: it was evicted, and is out of the count already.
@@ -214,17 +213,39 @@ mod tests {
         Network::of(IpAddr::from([127, 0, 0, last]))
     }
 
-    /// A register without reserve.
-    fn register(waiting_max: usize, per_address_max: usize) -> Arc<Unfinished> {
-        Unfinished::new(waiting_max, 0, per_address_max)
+    /// An empty register of so many places, of which strangers take so many.
+    fn register(waiting_max: usize, strangers_max: usize, per_address_max: usize) -> Register {
+        Register {
+            register: Arc::default(),
+            places: Places {
+                waiting_max,
+                strangers_max,
+                per_address_max,
+            },
+        }
     }
 
-    fn stranger(register: &Arc<Unfinished>, last: u8) -> Option<Slot> {
-        register.admit(address(last), Standing::Stranger)
+    struct Register {
+        register: Arc<Unfinished>,
+        places: Places,
     }
 
-    fn known(register: &Arc<Unfinished>, last: u8) -> Option<Slot> {
-        register.admit(address(last), Standing::Known)
+    impl std::ops::Deref for Register {
+        type Target = Unfinished;
+
+        fn deref(&self) -> &Unfinished {
+            &self.register
+        }
+    }
+
+    fn stranger(register: &Register, last: u8) -> Option<Slot> {
+        let from = (address(last), Reputation::Stranger);
+        register.register.admit(from, register.places)
+    }
+
+    fn known(register: &Register, last: u8) -> Option<Slot> {
+        let from = (address(last), Reputation::Known);
+        register.register.admit(from, register.places)
     }
 
     fn is_evicted(slot: &mut Slot) -> bool {
@@ -234,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_full_register_closes_the_oldest_that_has_shown_no_hello() {
-        let register = register(2, 10);
+        let register = register(2, 2, 10);
         let mut oldest = stranger(&register, 1).unwrap();
         let mut second = stranger(&register, 2).unwrap();
         let mut third = stranger(&register, 3).unwrap();
@@ -246,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_shakes_hands_is_never_closed_for_another() {
-        let register = register(1, 10);
+        let register = register(1, 1, 10);
         let mut first = stranger(&register, 1).unwrap();
         assert!(first.begin_handshake());
         let _second = stranger(&register, 2).unwrap();
@@ -256,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_address_with_too_many_handshakes_is_refused_another() {
-        let register = register(10, 1);
+        let register = register(10, 10, 1);
         let mut first = stranger(&register, 1).unwrap();
         assert!(first.begin_handshake());
         assert!(stranger(&register, 1).is_none());
@@ -267,7 +288,7 @@ mod tests {
 
     #[test]
     fn an_address_closes_its_own_oldest_before_anybody_elses() {
-        let register = register(10, 2);
+        let register = register(10, 10, 2);
         let mut other = stranger(&register, 9).unwrap();
         let mut first = stranger(&register, 1).unwrap();
         let mut second = stranger(&register, 1).unwrap();
@@ -278,7 +299,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_when_all_have_gone() {
-        let register = register(10, 2);
+        let register = register(10, 10, 2);
         let slots: Vec<_> = (0..20).filter_map(|n| stranger(&register, n % 3)).collect();
         drop(slots);
         assert_eq!(register.len(), 0);
@@ -288,7 +309,7 @@ mod tests {
 
     #[test]
     fn strangers_take_no_place_that_is_reserved() {
-        let register = Unfinished::new(4, 1, 10);
+        let register = register(4, 3, 10);
         let mut strangers: Vec<_> = (1..=3).map(|n| stranger(&register, n).unwrap()).collect();
         let mut fourth = stranger(&register, 4).unwrap();
         assert!(is_evicted(&mut strangers[0]), "three places are theirs");
@@ -303,11 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn fewer_places_are_for_those_who_come_from_then_on() {
+        let mut register = register(4, 4, 10);
+        let mut all: Vec<_> = (1..=4).map(|n| stranger(&register, n).unwrap()).collect();
+        register.places.waiting_max = 1;
+        assert!(all.iter_mut().all(|slot| !is_evicted(slot)));
+        let _newcomer = stranger(&register, 5).unwrap();
+        assert!(is_evicted(&mut all[0]) && !is_evicted(&mut all[1]));
+        assert_eq!(register.len(), 4);
+    }
+
+    #[test]
     fn where_all_places_are_taken_by_the_known_a_stranger_gets_none() {
-        let register = Unfinished::new(2, 1, 10);
+        let register = register(2, 1, 10);
         let mut one = known(&register, 1).unwrap();
         let mut two = known(&register, 2).unwrap();
         assert!(stranger(&register, 3).is_none());
+        assert_eq!(
+            register.lock().by_address.len(),
+            2,
+            "who has none is forgotten"
+        );
         assert!(!is_evicted(&mut one) && !is_evicted(&mut two));
         assert!(known(&register, 3).is_some());
         assert!(is_evicted(&mut one), "of their own the oldest");

@@ -23,12 +23,11 @@ use crate::config::{Config, RevokedSessions, RevokedWills};
 use crate::engine::policy::{Attributes, Policy};
 use crate::engine::{Input, Leaves, Verdicts};
 use crate::net::Door;
-use crate::server::PolicyText;
+use crate::server::{PolicyText, Source};
 use crate::shard::Shards;
 use crate::trust::{Beliefs, Generation, Live};
 use certs::Standing;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -41,7 +40,7 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is asked of a broker comes here.
 pub(crate) struct Operator {
     /// The configuration file, where there is one.
-    pub(crate) source: Option<PathBuf>,
+    pub(crate) source: Option<Source>,
     pub(crate) shards: Arc<Shards>,
     pub(crate) door: Arc<Door>,
     pub(crate) addresses: Vec<SocketAddr>,

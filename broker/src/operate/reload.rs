@@ -2,12 +2,11 @@
 
 use super::{Operator, State};
 use crate::audit::{Changed, Event};
-use crate::config::Config;
+use crate::config::{Config, Storage};
 use crate::engine::Input;
-use crate::server::{PlanError, load_policy, read_config};
+use crate::server::{PlanError, Source, load_policy};
 use crate::trust::Replacement;
 use certs::admin::{Outcome, Reloaded, ReloadedPart};
-use std::path::Path;
 use std::time::Instant;
 
 /// What is replaced on its own.
@@ -30,13 +29,15 @@ impl Operator {
     pub(crate) async fn reload(&self) -> Reloaded {
         let begun = Instant::now();
         let source = self.source.clone();
-        let read = self.apart(move |state| state.read_again(source.as_deref()));
+        let read = self.apart(move |state| state.read_again(source.as_ref()));
         let (mut state, read) = read.await;
         let is_new = |part: Part| read.contains(&(part, Ok(Replacement::New)));
         if is_new(Part::Limits) {
             let limits = &state.config.limits;
             let limits = || Input::Limits(Box::new(limits.clone()));
             self.shards.tell_all(limits);
+            // After that: whoever comes by a rate must find that its shard knows it.
+            self.door.go_by(&state.config);
         }
         if is_new(Part::Policy) || is_new(Part::Registry) {
             self.enforce(&mut state);
@@ -82,7 +83,7 @@ impl Operator {
 impl State {
     /// Reads all files again. What is new is here when this returns, and in force nowhere else but
     /// at the door.
-    fn read_again(&mut self, source: Option<&Path>) -> Vec<Read> {
+    fn read_again(&mut self, source: Option<&Source>) -> Vec<Read> {
         let limits = self.read_config_again(source);
         let policy = self.read_policy_again().map_err(|errors| words(&errors));
         let (config, beliefs) = (&self.config, &mut self.beliefs);
@@ -97,16 +98,12 @@ impl State {
         first.into_iter().chain(trust).collect()
     }
 
-    /// Limits of the engine, and which files there are.
-    fn read_config_again(&mut self, source: Option<&Path>) -> Result<Replacement, Vec<String>> {
+    /// Limits, and which files there are.
+    fn read_config_again(&mut self, source: Option<&Source>) -> Result<Replacement, Vec<String>> {
         let Some(source) = source else {
             return Ok(Replacement::Same);
         };
-        let mut config = read_config(source).map_err(|errors| words(&errors))?;
-        for (listener, before) in config.listeners.iter_mut().zip(&self.config.listeners) {
-            // The address may have been given on the command line.
-            listener.address = before.address;
-        }
+        let config = source.read().map_err(|errors| words(&errors))?;
         let fixed = needs_restart(&self.config, &config);
         if !fixed.is_empty() {
             return Err(fixed);
@@ -160,14 +157,27 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
         let listeners = config.listeners.iter();
         listeners.map(|it| it.name.clone()).collect()
     };
+    let addresses = |config: &Config| -> Vec<_> {
+        let listeners = config.listeners.iter();
+        listeners.map(|it| it.address).collect()
+    };
+    let disk_bytes_max = after.storage.disk_bytes_max;
+    let storage = Storage {
+        disk_bytes_max,
+        ..before.storage.clone()
+    };
     let differs = [
         // Their number and what policy calls them.
         ("listener", names(before) != names(after)),
-        ("storage", before.storage != after.storage),
+        ("listener.address", addresses(before) != addresses(after)),
+        ("storage", storage != after.storage),
+        (
+            "limits.disk_bytes_max",
+            disk_bytes_max != before.storage.disk_bytes_max,
+        ),
         ("admin.socket", before.admin_socket != after.admin_socket),
         ("audit", before.audit != after.audit),
         ("log", before.log != after.log),
-        ("the limits of connections", before.net != after.net),
     ];
     let changed = differs.iter().filter(|(_, differs)| *differs);
     changed

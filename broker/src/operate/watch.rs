@@ -45,7 +45,7 @@ impl Operator {
     async fn look(&self) -> Look {
         let state = self.state.lock().await;
         let mut look = Look::default();
-        self.source.iter().for_each(|source| look.at(source));
+        self.source.iter().for_each(|it| look.at(&it.path));
         look.at_files_of(&state.config);
         look
     }

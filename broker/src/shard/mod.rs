@@ -18,7 +18,7 @@ mod timer;
 mod waiting;
 
 pub(crate) use clock::wall_time;
-pub use outbox::{Durable, Outbox, Said};
+pub use outbox::{Durable, Outbox, Said, Told};
 pub use shards::Shards;
 pub(crate) use timer::keep_time;
 pub use waiting::Waiting;

@@ -18,6 +18,15 @@ use std::time::Duration;
 /// Packets said in several turns are joined up to this many bytes, a full TLS record.
 const JOINED_LEN_MAX: usize = 16 * 1024;
 
+/// Whether a connection has been told something that concerns its reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing of the sort.
+    Nothing,
+    /// There is a rest to be taken.
+    ToRest,
+}
+
 /// What waits for one connection. The shard fills it, the connection's task empties it.
 #[derive(Debug)]
 pub struct Outbox {
@@ -151,9 +160,15 @@ impl Outbox {
         self.lock().rest.is_some()
     }
 
-    /// The connection's task is about to look by itself: it need not be woken.
-    pub fn look_soon(&self) {
-        self.lock().waker = None;
+    /// The connection's task is about to look by itself: it need not be woken. Whether it has been
+    /// told to rest.
+    pub fn look_soon(&self) -> Told {
+        let mut inner = self.lock();
+        inner.waker = None;
+        match inner.rest {
+            Some(_) => Told::ToRest,
+            None => Told::Nothing,
+        }
     }
 
     /// Wakes the connection's task, if it waits.

@@ -122,6 +122,24 @@ fn broker_check_names_every_mistake_at_once() {
 
 #[test]
 #[ignore = "needs the binary; scripts/test runs it"]
+fn an_address_of_the_command_line_stays_whatever_the_file_says() {
+    let up = Up::start();
+    let config = up.dir.join("broker.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let changed = text.replace("[[listener]]", "[[listener]]\naddress = '127.0.0.1:1'");
+    assert!(!text.contains("\naddress"), "{text}");
+    fs::write(&config, changed + "\n[limits]\nsubscriptions_max = 7\n").unwrap();
+    let asked = countersign()
+        .args(["broker", "reload", "--json", "--dir"])
+        .arg(&up.dir)
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "{asked:?}");
+    up.log_line(&["reloaded", "limits"]);
+}
+
+#[test]
+#[ignore = "needs the binary; scripts/test runs it"]
 fn policy_diff_says_what_of_a_running_broker_would_be_cut() {
     let up = Up::start();
     let dir = &up.dir;

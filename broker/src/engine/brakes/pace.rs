@@ -47,6 +47,11 @@ impl Steps {
 }
 
 impl<K: Eq + Hash + Clone> Pace<K> {
+    /// Goes by these from here on.
+    pub(in crate::engine) fn change_steps(&mut self, steps: Steps) {
+        self.steps = steps;
+    }
+
     pub(in crate::engine) fn new(steps: Steps, hasher: RandomState) -> Self {
         Self {
             steps,

@@ -21,9 +21,12 @@ const DEBT_MAX: Duration = Duration::from_secs(10);
 /// Of more devices than this that owe something, newcomers are not slowed down.
 const DEVICES_MAX: usize = 1_000_000;
 
-/// What the devices owe. Only where there is a limit.
+/// What the devices owe.
 #[derive(Debug)]
 pub(in crate::engine) struct Rates {
+    /// Whether there was a limit at any time: from then on connections wait to be told how long to
+    /// rest, and are told so where there is none any more.
+    are_kept: bool,
     messages_per_second: u64,
     bytes_per_second: u64,
     owed: HashMap<Subject, Owed, RandomState>,
@@ -53,17 +56,23 @@ enum Judged {
 }
 
 impl Rates {
-    pub(in crate::engine) fn new(limits: &Limits, hasher: RandomState) -> Option<Box<Self>> {
-        let (messages, bytes) = (limits.publish_rate_max, limits.publish_bytes_rate_max);
-        let is_limited = messages > 0 || bytes > 0;
-        is_limited.then(|| {
-            Box::new(Self {
-                messages_per_second: u64::from(messages),
-                bytes_per_second: bytes,
-                owed: HashMap::with_hasher(hasher),
-                sweep_len: 1024,
-            })
-        })
+    pub(in crate::engine) fn new(limits: &Limits, hasher: RandomState) -> Self {
+        let mut rates = Self {
+            are_kept: false,
+            messages_per_second: 0,
+            bytes_per_second: 0,
+            owed: HashMap::with_hasher(hasher),
+            sweep_len: 1024,
+        };
+        rates.change(limits);
+        rates
+    }
+
+    /// Goes by these limits from here on.
+    pub(in crate::engine) fn change(&mut self, limits: &Limits) {
+        self.messages_per_second = u64::from(limits.publish_rate_max);
+        self.bytes_per_second = limits.publish_bytes_rate_max;
+        self.are_kept |= self.messages_per_second > 0 || self.bytes_per_second > 0;
     }
 
     fn judge(&mut self, device: &Subject, now: Time, cost: Cost) -> Judged {
@@ -136,14 +145,14 @@ impl Cost {
 impl Engine {
     /// Whether what a client has sent may be looked at. Its connection hears how long to rest.
     pub(in crate::engine) fn keeps_rates(&mut self, id: SessionId, packets: &[Packet]) -> bool {
-        let Some(rates) = &mut self.rates else {
+        if !self.rates.are_kept {
             return true;
-        };
+        }
         let Some(session) = self.sessions.get_mut(id) else {
             return false;
         };
         let key = session.key.clone();
-        match rates.judge(&key.subject, self.now, Cost::of(packets)) {
+        match self.rates.judge(&key.subject, self.now, Cost::of(packets)) {
             Judged::Rest(rest) => {
                 self.counters.publishes_slowed += u64::from(!rest.is_zero());
                 if let Some(connected) = session.connected_mut() {
@@ -177,7 +186,7 @@ mod tests {
             publish_bytes_rate_max: bytes,
             ..Limits::default()
         };
-        *Rates::new(&limits, RandomState::with_seeds(1, 2, 3, 4)).unwrap()
+        Rates::new(&limits, RandomState::with_seeds(1, 2, 3, 4))
     }
 
     /// How many messages a device brings in ten seconds that does what it is told.
@@ -265,6 +274,35 @@ mod tests {
         batch(&mut world, last[1], 10);
         assert_eq!(world.heard(last[1]), [""; 0]);
         assert_eq!(world.counters().closed_too_fast, 1);
+    }
+
+    #[test]
+    fn another_rate_holds_for_those_who_are_here() {
+        let mut world = World::open();
+        let client = world.enter("dev-1");
+        let mut slowed = |rate| {
+            let limits = Limits {
+                publish_rate_max: rate,
+                ..Limits::default()
+            };
+            world.input(Input::Limits(Box::new(limits)));
+            world.wait(60);
+            batch(&mut world, client, 20);
+            world.counters().publishes_slowed
+        };
+        assert_eq!([0, 10, 100, 10, 0].map(&mut slowed), [0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn where_there_is_no_rate_any_more_connections_are_told_so() {
+        let mut rates = rates(1, 0);
+        rates.change(&Limits::default());
+        let cost = Cost {
+            messages: 1_000,
+            bytes: 1_000,
+        };
+        let judged = rates.judge(&subject("dev-1"), Time::from_millis(1), cost);
+        assert!(rates.are_kept && judged == Judged::Rest(Duration::ZERO));
     }
 
     #[test]

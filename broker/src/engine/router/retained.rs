@@ -77,6 +77,11 @@ impl Retained {
         }
     }
 
+    /// What is there stays; what comes goes by these.
+    pub(in crate::engine) fn change_limits(&mut self, limits: &Limits) {
+        self.limits = limits.clone();
+    }
+
     pub(in crate::engine) fn len(&self) -> usize {
         self.messages.len()
     }

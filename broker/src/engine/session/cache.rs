@@ -31,6 +31,13 @@ impl Cache {
         Self { used: 0, max }
     }
 
+    /// Another maximum for what comes from here on, unless everything is kept.
+    pub(in crate::engine) fn change_max(&mut self, max: usize) {
+        if self.max != usize::MAX {
+            self.max = max;
+        }
+    }
+
     /// Whether a message for this reader is kept here.
     pub(in crate::engine) fn has_room(&self, reader: Reader) -> bool {
         match reader {

@@ -1,12 +1,15 @@
 //! Hot reload: each part whole or not at all, and established sessions stay unless the new state
 //! forbids them.
 
-use super::{cage, client, expect_cut};
+use super::{cage, client, expect_cut, told};
 use countersign_tests::prelude::*;
 use countersign_tests::world::World;
 use rustls::version::TLS12;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 /// What a reload made of a part.
 fn reload(world: &World, part: &str) -> Value {
@@ -132,6 +135,109 @@ fn limits_hold_for_what_comes_from_then_on() {
     cage.open();
 }
 
+/// Replaces the limits in the configuration, and waits until they hold.
+fn limit(world: &World, limits: &str) {
+    let config = fs::read_to_string(world.file("broker.toml")).unwrap();
+    let (before, rest) = config.split_once("[limits]\n").unwrap();
+    let (_, behind) = rest.split_once("\n\n").unwrap();
+    let changed = format!("{before}[limits]\n{limits}\n\n{behind}");
+    fs::write(world.file("broker.toml"), changed).unwrap();
+    // Whoever looks at the files may have been faster.
+    let answer = world.ask(&json!("reload"));
+    assert_eq!(
+        answer["reloaded"]["parts"][0]["problems"],
+        Value::Null,
+        "{answer}"
+    );
+}
+
+#[test]
+fn limits_of_the_door_hold_for_whoever_comes_from_then_on() {
+    // No canary could sing while memory is short.
+    let world = &World::prepared(&told(), |dir| fs::create_dir(dir.join("lists")).unwrap());
+    let mut here = client(world, V5, "here");
+    let connect = || {
+        let identity = world.authority().device("newcomer");
+        Raw::connect_with(world.address(), identity.client_config())
+    };
+    let is_turned_away = || match connect() {
+        Ok(mut raw) => !raw.expect_closed().is_empty(),
+        Err(_) => true,
+    };
+    for (limits, why) in [
+        ("connections_max = 1", "too many connections"),
+        (
+            "connections_per_address_max = 1",
+            "too many connections from this address",
+        ),
+        (
+            "memory_bytes_max = '1 MiB'",
+            "the broker is short of memory",
+        ),
+    ] {
+        limit(world, limits);
+        if limits.starts_with("memory") {
+            world.log().expect_line(&["memory is short"]);
+        }
+        assert!(is_turned_away(), "{limits}");
+        let answer = world.ask(&json!({ "why": { "address": "127.0.0.1" } }));
+        assert_eq!(answer["why"][0]["words"], why, "{answer}");
+        limit(world, "");
+        if limits.starts_with("memory") {
+            world.log().expect_line(&["there is memory again"]);
+        }
+        client(world, V5, "newcomer").expect_alive();
+        here.expect_alive();
+    }
+    limit(world, "hello_timeout = '100ms'\nconnect_timeout = '100ms'");
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(world.address()).unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0);
+    connect().unwrap().expect_closed();
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    world
+        .log()
+        .expect_line(&["no TLS ClientHello within 100ms"]);
+    world.log().expect_line(&["no CONNECT within 100ms"]);
+    here.expect_alive();
+    world.expect_health();
+}
+
+/// Whoever is here is slowed down as those who come.
+#[test]
+fn a_rate_of_publishing_that_is_set_slows_whoever_is_here_and_comes() {
+    let cage = cage();
+    let world = &cage.world;
+    let mut here = client(world, V5, "here");
+    let flood = |client: &mut Client| {
+        let begun = Instant::now();
+        for _ in 0..4 {
+            for _ in 0..15 {
+                client.publish(&Publish::new("a", "x").qos(0));
+            }
+            client.expect_alive();
+        }
+        begun.elapsed()
+    };
+    assert!(flood(&mut here) < Duration::from_secs(1));
+    limit(world, "publish_rate_max = 30");
+    // Sixty, of which thirty are free at once.
+    assert!(flood(&mut here) > Duration::from_millis(700));
+    assert!(flood(&mut client(world, V311, "newcomer")) > Duration::from_millis(700));
+    limit(world, "packet_size_max = 64");
+    let begun = Instant::now();
+    assert!(flood(&mut here) < Duration::from_secs(1));
+    let mut small = client(world, V5, "small");
+    small.send(&Publish::new("a", vec![b'x'; 100]).bytes(V5));
+    small.expect_disconnect(0x95);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    cage.open();
+}
+
 #[test]
 fn a_listener_speaks_tls_as_its_file_says_from_the_reload_on() {
     let cage = cage();
@@ -160,7 +266,16 @@ fn what_needs_a_restart_is_named_and_nothing_of_the_file_counts() {
     for (section, what) in [
         ("[log]\nlevel = 'debug'", "log"),
         ("[audit]\nfile = 'audit.jsonl'", "audit"),
+        ("", "listener.address"),
+        ("", "limits.disk_bytes_max"),
     ] {
+        let config = match what {
+            "listener.address" => config.replace("127.0.0.1:0", "127.0.0.1:1"),
+            "limits.disk_bytes_max" => {
+                config.replace("[limits]", "[limits]\ndisk_bytes_max = '1 GiB'")
+            }
+            _ => config.clone(),
+        };
         let changed = config.replace("[limits]", "[limits]\nsubscriptions_max = 1");
         fs::write(world.file("broker.toml"), changed + section).unwrap();
         let kept = reload(world, "limits");
