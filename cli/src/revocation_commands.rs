@@ -9,8 +9,8 @@ use certs::admin::{Answer, Receipt, Request, Revoke, Target};
 use certs::{Freshness, RevocationReason, Subject, TimeText};
 use clap::{Args, Subcommand};
 use provisioning::{
-    DeviceRevoked, ExportRequest, Layout, PublishRequest, Published, RevokeRequest, ShownList,
-    crl_publish, crl_show, device_revoke, registry_export,
+    DeviceRevoked, ExportRequest, Exported, Layout, PublishRequest, Published, RevokeRequest,
+    ShownList, crl_publish, crl_show, device_revoke, registry_export,
 };
 use rustls_pki_types::UnixTime;
 use serde_json::{Value, json};
@@ -146,6 +146,7 @@ fn print_revoked(revoked: &DeviceRevoked) {
         println!("{subject}: revoked {since}, {count} certificate{s}");
     }
     print_published(&revoked.list);
+    revoked.export.iter().for_each(print_exported);
 }
 
 fn print_published(list: &Published) {
@@ -173,6 +174,7 @@ fn revoked_json(revoked: &DeviceRevoked, receipt: Option<&Receipt>) -> Value {
         "already": revoked.already,
         "certificates": revoked.certificates,
         "list": published_json(&revoked.list),
+        "registry": revoked.export.as_ref().map(exported_json),
         "broker": receipt,
     })
 }
@@ -262,16 +264,14 @@ pub(crate) fn run_registry(command: RegistryCommand) -> Result<(), Failure> {
     };
     let export = registry_export(&request, UnixTime::now()).map_err(|error| failure(&error))?;
     if args.json {
-        let exported = json!({
-            "number": export.number,
-            "devices": export.devices,
-            "created": export.created.as_secs(),
-            "next_update": export.next_update.as_secs(),
-            "files": export.files,
-        });
-        println!("{exported}");
-        return Ok(());
+        println!("{}", exported_json(&export));
+    } else {
+        print_exported(&export);
     }
+    Ok(())
+}
+
+fn print_exported(export: &Exported) {
     println!(
         "registry export {}: {} devices and applications, next update {}",
         export.number,
@@ -281,7 +281,16 @@ pub(crate) fn run_registry(command: RegistryCommand) -> Result<(), Failure> {
     for file in &export.files {
         println!("  {}", file.display());
     }
-    Ok(())
+}
+
+fn exported_json(export: &Exported) -> Value {
+    json!({
+        "number": export.number,
+        "devices": export.devices,
+        "created": export.created.as_secs(),
+        "next_update": export.next_update.as_secs(),
+        "files": export.files,
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use certs::{RevocationReason, Revoked, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::crl_publish::{Published, bring_up_to_date};
+use super::registry_export::{Exported, renew_without};
 use crate::authority::Hierarchy;
 use crate::error::CommandError;
 
@@ -37,9 +38,11 @@ pub struct DeviceRevoked {
     pub certificates: Vec<Serial>,
     /// The list on which they are.
     pub list: Published,
+    /// The registry export that was made anew without the device, where one was published.
+    pub export: Option<Exported>,
 }
 
-/// Revokes a device, and publishes the list.
+/// Revokes a device, publishes the list, and renews the registry export if there is one.
 ///
 /// # Errors
 /// [`CommandError::NoSuchDevice`] when it was never issued a certificate here, and what else is in
@@ -61,6 +64,7 @@ pub fn device_revoke(
         already: found.certificates.is_empty(),
         certificates: found.certificates,
         list: bring_up_to_date(&mut ca, now)?,
+        export: renew_without(&mut ca, request.subject, now)?,
     })
 }
 

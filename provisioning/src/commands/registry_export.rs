@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use certs::{ExportHeader, RegistryExport};
+use certs::{ExportHeader, RegistryExport, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::crl_publish::lifetime;
@@ -50,10 +50,43 @@ pub fn registry_export(
 ) -> Result<Exported, CommandError> {
     let lifetime = lifetime(request.days)?;
     let mut ca = Hierarchy::open(request.dir)?;
+    export(&mut ca, (now, lifetime))
+}
+
+/// Signs an export anew where there was one that knows `revoked`, or one that cannot be read, so
+/// that a broker that admits known devices only follows. It is good for as long as that one was.
+pub(super) fn renew_without(
+    ca: &mut Hierarchy,
+    revoked: &Subject,
+    now: UnixTime,
+) -> Result<Option<Exported>, CommandError> {
+    let newest = newest_file(ca)?;
+    let taken = ca
+        .registry
+        .last_number(Publication::RegistryExport, ca.device_ca.serial())?;
+    let good = newest.filter(|export| export.header().number >= taken);
+    let lifetime = match good {
+        Some(export) if export.find(revoked).is_none() => return Ok(None),
+        Some(export) => {
+            let header = export.header();
+            let (from, to) = (header.created.as_secs(), header.next_update.as_secs());
+            Duration::from_secs(to.saturating_sub(from))
+        }
+        None if taken == 0 => return Ok(None),
+        None => lifetime(None)?,
+    };
+    self::export(ca, (now, lifetime)).map(Some)
+}
+
+fn export(
+    ca: &mut Hierarchy,
+    (now, lifetime): (UnixTime, Duration),
+) -> Result<Exported, CommandError> {
     let known = ca.registry.known_devices(now)?;
     let next_update = now.as_secs().saturating_add(lifetime.as_secs());
     let next_update = UnixTime::since_unix_epoch(Duration::from_secs(next_update));
-    let times = (newest_number(&ca)?, now, next_update);
+    let seen = newest_file(ca)?.map_or(0, |export| export.header().number);
+    let times = (seen, now, next_update);
     let issuer = ca.device_ca.serial();
     let number = ca
         .registry
@@ -71,14 +104,14 @@ pub fn registry_export(
         devices: export.devices().len(),
         created: now,
         next_update,
-        files: write(&ca, &octets)?,
+        files: write(ca, &octets)?,
     })
 }
 
-/// The highest number among the files that are there and good.
-fn newest_number(ca: &Hierarchy) -> Result<u64, CommandError> {
+/// The export with the highest number among the files that are there and good.
+fn newest_file(ca: &Hierarchy) -> Result<Option<RegistryExport>, CommandError> {
     let issuers = [ca.device_ca.as_issuer()?];
-    let mut newest = 0;
+    let mut newest: Option<RegistryExport> = None;
     for path in [
         ca.layout.registry_export(),
         ca.layout.broker_registry_export(),
@@ -86,8 +119,10 @@ fn newest_number(ca: &Hierarchy) -> Result<u64, CommandError> {
         let Some(octets) = files::read_large_if_there(&path)? else {
             continue;
         };
-        if let Ok(export) = RegistryExport::read(&octets, &issuers) {
-            newest = newest.max(export.header().number);
+        let number = newest.as_ref().map(|export| export.header().number);
+        match RegistryExport::read(&octets, &issuers) {
+            Ok(export) if Some(export.header().number) > number => newest = Some(export),
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(newest)
@@ -110,7 +145,7 @@ fn write(ca: &Hierarchy, octets: &[u8]) -> Result<Vec<PathBuf>, CommandError> {
 mod tests {
     use std::fs;
 
-    use certs::{Authority, KnownDevice, RevocationReason, Subject};
+    use certs::{Authority, KnownDevice, RevocationReason};
     use rusqlite::Connection;
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject;
@@ -163,6 +198,35 @@ mod tests {
         assert!(known(&read, "dev-3").is_some() && known(&read, "app/app-1").is_some());
         assert_eq!(known(&read, "dev-2"), None);
         assert_eq!(export(temp.path(), day(366)).devices, 0, "all have expired");
+    }
+
+    #[test]
+    fn an_export_that_was_published_follows_who_is_revoked() {
+        let temp = tempfile::tempdir().unwrap();
+        let layout = up(temp.path(), 3, day(0)).unwrap().layout;
+        let revoke = |id: &str, now| {
+            let request = RevokeRequest {
+                dir: temp.path(),
+                subject: &Subject::parse(id).unwrap(),
+                reason: RevocationReason::KeyCompromise,
+            };
+            device_revoke(&request, now).unwrap().export
+        };
+        assert_eq!(revoke("dev-3", day(0)), None, "nobody asked for an export");
+        let days = Some(30);
+        let dir = temp.path();
+        registry_export(&ExportRequest { dir, days }, day(1)).unwrap();
+        let exported = revoke("dev-1", day(2)).unwrap();
+        assert_eq!((exported.number, exported.devices), (2, 2));
+        assert_eq!(exported.next_update, day(32));
+        assert_eq!(known(&read(&layout), "dev-1"), None);
+        assert!(known(&read(&layout), "dev-2").is_some());
+        assert_eq!(revoke("dev-1", day(3)), None, "it is there");
+        // What was recorded and not published is published by the next try.
+        fs::write(layout.registry_export(), "nothing").unwrap();
+        fs::remove_file(layout.broker_registry_export()).unwrap();
+        let exported = revoke("dev-1", day(3)).unwrap();
+        assert_eq!((exported.number, exported.next_update), (3, day(10)));
     }
 
     #[test]

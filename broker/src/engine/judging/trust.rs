@@ -8,7 +8,7 @@ use crate::engine::close_reason::{CloseReason, ConnectRefusal};
 use crate::engine::deadlines::Deadline;
 use crate::engine::effect::Judged;
 use crate::engine::input::Verdicts;
-use crate::engine::session::SessionId;
+use crate::engine::session::{Session, SessionId};
 use crate::engine::time::Time;
 use certs::{Refusal, VerifiedDevice};
 use rustls_pki_types::UnixTime;
@@ -22,7 +22,33 @@ impl Engine {
         let here: Vec<SessionId> = self.sessions.connected().collect();
         let closed = here.into_iter().filter_map(|id| self.judge_here(id));
         let closed = closed.collect();
+        self.judge_away();
         self.effects.judged.push(Judged { version, closed });
+    }
+
+    /// What devices left behind that were revoked while they are away. Who left after that came
+    /// with a certificate that is good again.
+    fn judge_away(&mut self) {
+        let Some(verdicts) = &self.verdicts else {
+            return;
+        };
+        let (leaves, revoked) = (verdicts.leaves, &verdicts.standing.revoked);
+        let is_lost = |session: &Session| {
+            let found = revoked.find_subject(&session.key.subject);
+            session.connected().is_none()
+                && found.is_some_and(|it| it.at >= unix_time(session.since()))
+        };
+        let lost = self.sessions.iter().filter(|(_, it)| is_lost(it));
+        let lost: Vec<SessionId> = lost.map(|(id, _)| id).collect();
+        for id in lost {
+            if !leaves.publishes_will {
+                self.discard_will(id);
+            }
+            if leaves.ends_session {
+                self.counters.sessions_cut += 1;
+                self.end_session(id);
+            }
+        }
     }
 
     /// The last second of a session's proof is over.
@@ -160,6 +186,11 @@ mod tests {
         connect.will = Some(will("b"));
     }
 
+    fn with_delayed_will(connect: &mut Connect) {
+        with_will(connect);
+        connect.will.as_mut().unwrap().delay_interval = 30;
+    }
+
     #[test]
     fn who_is_revoked_is_told_and_closed_at_once_and_nobody_else() {
         let mut world = World::open();
@@ -206,6 +237,62 @@ mod tests {
                 let left = if ends_session { 1 } else { 2 };
                 assert_eq!(world.engine.sessions_len(), left);
             }
+        }
+    }
+
+    #[test]
+    fn what_a_device_has_left_that_is_revoked_while_away_is_as_the_setting_says() {
+        for publishes_will in [false, true] {
+            for ends_session in [false, true] {
+                let mut world = World::open();
+                let watcher = world.enter("dev-2");
+                world.subscribe(watcher, "b", QoS::AtMostOnce);
+                let away = world.enter_with("dev-1", with_delayed_will);
+                world.subscribe(away, "a", QoS::AtLeastOnce);
+                world.lose(away);
+                world.send(watcher, qos1("a", "waits", 1));
+                world.heard(watcher);
+                let leaves = Leaves {
+                    publishes_will,
+                    ends_session,
+                };
+                assert_eq!(judge(&mut world, revoking("dev-1"), leaves), []);
+                // A session that ends publishes its will at once [MQTT-3.1.2-8].
+                let at_once = publishes_will && ends_session;
+                assert_eq!(!world.heard(watcher).is_empty(), at_once);
+                let left = if ends_session { 1 } else { 2 };
+                assert_eq!(world.engine.sessions_len(), left);
+                assert_eq!(
+                    world.engine.sessions().any(|it| it.queue_len > 0),
+                    left == 2
+                );
+                world.wait(60);
+                let later = publishes_will && !ends_session;
+                assert_eq!(!world.heard(watcher).is_empty(), later);
+            }
+        }
+    }
+
+    #[test]
+    fn who_left_after_it_was_revoked_had_a_better_certificate_and_keeps_what_it_left() {
+        let mut world = World::open();
+        let away = world.enter_with("dev-1", with_delayed_will);
+        world.lose(away);
+        let left = world.now.millis() / 1000;
+        let leaves = Leaves {
+            publishes_will: false,
+            ends_session: true,
+        };
+        for (since, sessions_len) in [(left - 1, 1), (left, 0)] {
+            let mut standing = trusting(&["dev-1"]);
+            let revoked = Revoked {
+                at: UnixTime::since_unix_epoch(Duration::from_secs(since)),
+                reason: RevocationReason::Superseded,
+            };
+            let subject = verified("dev-1").subject().clone();
+            standing.revoked.revoke_subject(subject, revoked);
+            judge(&mut world, standing, leaves);
+            assert_eq!(world.engine.sessions_len(), sessions_len, "{since}");
         }
     }
 
