@@ -9,7 +9,7 @@ use std::process::Command;
 
 use certs::{DeviceId, RevocationReason};
 use countersign_provisioning::{
-    ExportRequest, IssueRequest, RevokeRequest, UpRequest, device_issue, device_revoke,
+    ExportRequest, IssueRequest, Prepared, RevokeRequest, UpRequest, device_issue, device_revoke,
     registry_export, up_prepare,
 };
 use rustls_pki_types::UnixTime;
@@ -28,17 +28,22 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// What `up` makes for so many devices.
+fn up(dir: &Path, devices: u32) -> Prepared {
+    let request = UpRequest {
+        dir,
+        devices,
+        server_names: &[],
+        trust_domain: None,
+    };
+    up_prepare(&request, UnixTime::now()).unwrap()
+}
+
 #[test]
 #[ignore = "needs openssl; scripts/test runs it"]
 fn openssl_verifies_every_chain_for_its_purpose_alone() {
     let temp = tempfile::tempdir().unwrap();
-    let request = UpRequest {
-        dir: temp.path(),
-        devices: 1,
-        server_names: &[],
-        trust_domain: None,
-    };
-    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let prepared = up(temp.path(), 1);
     let root = prepared.layout.ca_pem();
     let broker = prepared.layout.broker();
     for (files, right, wrong) in [
@@ -69,13 +74,7 @@ fn openssl_verifies_every_chain_for_its_purpose_alone() {
 #[ignore = "needs openssl; scripts/test runs it"]
 fn openssl_reads_in_a_certificate_what_its_profile_says() {
     let temp = tempfile::tempdir().unwrap();
-    let request = UpRequest {
-        dir: temp.path(),
-        devices: 1,
-        server_names: &[],
-        trust_domain: None,
-    };
-    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let prepared = up(temp.path(), 1);
     let cert = path(&prepared.devices[0].files.cert);
     let text = openssl(&["x509", "-in", cert, "-noout", "-text"]).unwrap();
     for words in [
@@ -100,13 +99,7 @@ fn openssl_reads_in_a_certificate_what_its_profile_says() {
 fn a_request_made_by_openssl_is_certified() {
     let temp = tempfile::tempdir().unwrap();
     let dir = &temp.path().join("dev");
-    let request = UpRequest {
-        dir,
-        devices: 0,
-        server_names: &[],
-        trust_domain: None,
-    };
-    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let prepared = up(dir, 0);
     for algorithm in ["P-256", "P-384", "Ed25519"] {
         let key = temp.path().join("key.pem");
         let csr = temp.path().join("request.pem");
@@ -162,13 +155,7 @@ fn a_request_made_by_openssl_is_certified() {
 #[ignore = "needs openssl; scripts/test runs it"]
 fn openssl_verifies_our_lists_and_refuses_whoever_is_on_one() {
     let temp = tempfile::tempdir().unwrap();
-    let request = UpRequest {
-        dir: temp.path(),
-        devices: 2,
-        server_names: &[],
-        trust_domain: None,
-    };
-    let prepared = up_prepare(&request, UnixTime::now()).unwrap();
+    let prepared = up(temp.path(), 2);
     let layout = &prepared.layout;
     let (subject, reason) = (
         &prepared.devices[0].subject,

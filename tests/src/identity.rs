@@ -39,6 +39,20 @@ impl Identity {
         }
     }
 
+    /// The same, trusting a broker below another root.
+    pub(crate) fn towards(self, root: &CertificateDer<'static>) -> Self {
+        Self::new(self.chain, self.pem, self.key, root)
+    }
+
+    /// The same certificate, but for the last bit of its signature.
+    pub(crate) fn with_a_bad_signature(self) -> Self {
+        let (mut chain, root) = (self.chain, self.root);
+        let mut leaf = chain[0].to_vec();
+        *leaf.last_mut().unwrap() ^= 1;
+        chain[0] = leaf.into();
+        Self::new(chain, self.pem, self.key, &root)
+    }
+
     /// TLS as this identity; sessions are resumed where the broker offers it.
     pub fn client_config(&self) -> Arc<ClientConfig> {
         self.client_config.clone()

@@ -13,13 +13,11 @@
 )]
 
 pub mod authority;
-mod ca;
 pub mod canary;
 pub mod clauses;
 pub mod client;
 pub mod faulty_disk;
 pub mod identity;
-pub mod issuing;
 pub mod log;
 pub mod mqtt;
 pub mod raw;

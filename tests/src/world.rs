@@ -43,6 +43,8 @@ pub struct Settings {
     pub tls_min: &'static str,
     /// The trust domain of the device authority.
     pub trust_domain: &'static str,
+    /// Lines for its `[[trust.anchor]]`.
+    pub anchor: String,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             audit: false,
             tls_min: "1.3",
             trust_domain: crate::authority::TRUST_DOMAIN,
+            anchor: String::new(),
         }
     }
 }
@@ -311,9 +314,14 @@ pub fn write_files(dir: &Path, settings: &Settings) -> PathBuf {
         config,
         "[[listener]]\naddress = '127.0.0.1:0'\ncertificate = 'broker/cert.pem'\n\
          key = 'broker/key.pem'\ntls_min = '{}'\n\n\
-         [[trust.anchor]]\nfile = 'device-ca.pem'\ntrust_domain = '{}'\n\n\
+         [[trust.anchor]]\nfile = 'device-ca.pem'\ntrust_domain = '{}'\n{}\n\n\
          [policy]\nfile = 'policy.toml'\n\n[limits]\n{}\n\n[storage]\n{}\n\n{}\n",
-        settings.tls_min, settings.trust_domain, settings.limits, settings.storage, settings.more
+        settings.tls_min,
+        settings.trust_domain,
+        settings.anchor,
+        settings.limits,
+        settings.storage,
+        settings.more
     )
     .unwrap();
     if settings.audit {

@@ -88,8 +88,8 @@ section! {
         /// What each id begins with. Anchors of several trust domains need prefixes that tell their
         /// devices apart.
         id_prefix: String = String::new(),
-        /// Authorities below it, as PEM files. Their revocation lists are believed, and devices need
-        /// not send their certificates.
+        /// Authorities below it, as PEM files. Their revocation lists are believed, and devices
+        /// need not send their certificates.
         intermediates: Option<List<FilePath>> = None,
         /// A TOML file that says which SHA-256 of a certificate is which device: "…" = "sensor-7".
         fingerprints: Option<FilePath> = None,

@@ -66,16 +66,16 @@ pub(super) fn renew_without(
         .last_number(Publication::RegistryExport, ca.device_ca.serial())?;
     let good = newest.filter(|export| export.header().number >= taken);
     let lifetime = match good {
-        Some(export) if export.find(revoked).is_none() => return Ok(None),
-        Some(export) => {
-            let header = export.header();
+        Some(newest) if newest.find(revoked).is_none() => return Ok(None),
+        Some(newest) => {
+            let header = newest.header();
             let (from, to) = (header.created.as_secs(), header.next_update.as_secs());
             Duration::from_secs(to.saturating_sub(from))
         }
         None if taken == 0 => return Ok(None),
         None => lifetime(None)?,
     };
-    self::export(ca, (now, lifetime)).map(Some)
+    export(ca, (now, lifetime)).map(Some)
 }
 
 fn export(

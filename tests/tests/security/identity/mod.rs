@@ -4,6 +4,7 @@
 //! reaches another's session or topics.
 
 mod authorisation;
+mod broken;
 mod certificates;
 mod files;
 mod log_lines;

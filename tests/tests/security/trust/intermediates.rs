@@ -3,9 +3,8 @@
 
 use super::{expect_cut, publish_list_as, told};
 use crate::Cage;
-use countersign_tests::authority::{Authority, TRUST_DOMAIN};
+use countersign_tests::authority::{Authority, Issuing, Shown, TRUST_DOMAIN};
 use countersign_tests::identity::Identity;
-use countersign_tests::issuing::{Issuing, Shown};
 use countersign_tests::prelude::*;
 use countersign_tests::world::{Settings, World};
 use rustls::version::{TLS12, TLS13};
@@ -43,18 +42,9 @@ fn open(world: &World, identity: &Identity, version: &'static SupportedProtocolV
     client
 }
 
+/// As elsewhere, of somebody who was revoked.
 fn expect_shut_out(world: &World, identity: &Identity, why: &str) {
-    for version in [&TLS12, &TLS13] {
-        let connected = Raw::connect_with(world.address(), identity.client_config_in(&[version]));
-        let how = match connected {
-            Ok(mut raw) => raw.expect_closed(),
-            Err(error) => error.to_string(),
-        };
-        assert!(how.contains("Revoked"), "{how}");
-    }
-    world
-        .log()
-        .expect_line(&["refused", &identity.fingerprint(), why]);
+    super::expect_shut_out(world, identity, "Revoked", why);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Trust that changes while devices are here: whoever may not be here any more is cut off within
 //! a second, and does not come back by a TLS session of before.
 
+mod anchors;
 mod asked;
 mod expiry;
 mod intermediates;
@@ -9,6 +10,7 @@ mod revocation;
 mod scale;
 
 use crate::Cage;
+use countersign_tests::identity::Identity;
 use countersign_tests::prelude::*;
 use countersign_tests::world::{Settings, World};
 use serde_json::{Value, json};
@@ -61,6 +63,23 @@ fn client(world: &World, version: Version, device: &str) -> Client {
     let (client, connack) = Client::open(raw, &Connect::new(version, device));
     assert_eq!(connack.code, 0, "{connack:?}");
     client
+}
+
+/// Does not come in, in whatever version of TLS: it finds this alert, and the broker says why.
+fn expect_shut_out(world: &World, identity: &Identity, alert: &str, why: &str) {
+    for version in rustls::ALL_VERSIONS {
+        // In a handshake of its own: after a resumption there is no alert to be had.
+        let connected = Raw::connect_with(world.address(), identity.client_config_in(&[version]));
+        // In TLS 1.3 a client learns of it with the first thing that it reads.
+        let how = match connected {
+            Ok(mut raw) => raw.expect_closed(),
+            Err(error) => error.to_string(),
+        };
+        assert!(how.contains(alert), "{how}");
+    }
+    world
+        .log()
+        .expect_line(&["refused", &identity.fingerprint(), why]);
 }
 
 /// The client is told that it may not be here any more, in time.

@@ -35,19 +35,7 @@ fn a_revoked_device_is_cut_off_and_told_so_and_comes_in_no_more() {
 /// Does not come in, and the broker says why.
 fn expect_shut_out(world: &World, device: &str) {
     let identity = world.authority().device(device);
-    // In a handshake of its own: after a resumption there is no alert to be had.
-    let config = identity.client_config_in(rustls::ALL_VERSIONS);
-    let connected = Raw::connect_with(world.address(), config);
-    // In TLS 1.3 a client learns of it with the first thing that it reads.
-    let how = match connected {
-        Ok(mut raw) => raw.expect_closed(),
-        Err(error) => error.to_string(),
-    };
-    assert!(how.contains("Revoked"), "{how}");
-    let fingerprint = identity.fingerprint();
-    world
-        .log()
-        .expect_line(&["refused", &fingerprint, "revoked at", "(key-compromise)"]);
+    super::expect_shut_out(world, &identity, "Revoked", "(key-compromise)");
 }
 
 #[test]

@@ -159,15 +159,10 @@ impl Tree {
     pub(in crate::engine::policy) fn matching(
         &self,
         topic: &TopicName,
-        (rules, values): (&RuleSet, &[Value]),
+        of: (&RuleSet, &[Value]),
         found: &mut impl FnMut(Found),
     ) {
-        let search = Search {
-            tree: self,
-            rules,
-            values,
-            is_reserved: topic.is_reserved(),
-        };
+        let search = self.search(of, topic.as_str());
         search.name(ROOT, Some(topic.as_str()), found);
     }
 
@@ -175,16 +170,11 @@ impl Tree {
     pub(in crate::engine::policy) fn including(
         &self,
         filter: &TopicFilter,
-        (rules, values): (&RuleSet, &[Value]),
+        of: (&RuleSet, &[Value]),
         found: &mut impl FnMut(Found),
     ) {
         let pattern = pattern(filter);
-        let search = Search {
-            tree: self,
-            rules,
-            values,
-            is_reserved: pattern.starts_with('$'),
-        };
+        let search = self.search(of, pattern);
         // All there is has a first level, so here, and only here, `+/#` is as wide as `#`.
         if pattern == "#"
             && let Some(below) = search.node(ROOT).plus.map(|plus| search.node(plus))
@@ -198,17 +188,25 @@ impl Tree {
     pub(in crate::engine::policy) fn overlapping(
         &self,
         filter: &TopicFilter,
-        (rules, values): (&RuleSet, &[Value]),
+        of: (&RuleSet, &[Value]),
         found: &mut impl FnMut(Found),
     ) {
         let pattern = pattern(filter);
-        let search = Search {
+        let search = self.search(of, pattern);
+        search.overlap(ROOT, Some(pattern), found);
+    }
+
+    fn search<'t>(
+        &'t self,
+        (rules, values): (&'t RuleSet, &'t [Value]),
+        sought: &str,
+    ) -> Search<'t> {
+        Search {
             tree: self,
             rules,
             values,
-            is_reserved: pattern.starts_with('$'),
-        };
-        search.overlap(ROOT, Some(pattern), found);
+            is_reserved: sought.starts_with('$'),
+        }
     }
 }
 

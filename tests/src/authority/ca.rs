@@ -13,26 +13,26 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-pub(crate) const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
 /// One CA.
-pub(crate) struct Ca {
+pub(super) struct Ca {
     /// Signs.
-    pub(crate) issuer: Issuer<'static, KeyPair>,
+    pub(super) issuer: Issuer<'static, KeyPair>,
     /// Its certificate.
-    pub(crate) certificate: CertificateDer<'static>,
+    pub(super) certificate: CertificateDer<'static>,
     /// The same as PEM.
-    pub(crate) pem: String,
+    pub(super) pem: String,
 }
 
 impl Ca {
-    pub(crate) fn root(name: &str) -> Self {
+    pub(super) fn root(name: &str) -> Self {
         let (params, key) = (ca_params(name), key());
         let certificate = params.self_signed(&key).unwrap();
         Self::new(&certificate, Issuer::new(params, key))
     }
 
-    pub(crate) fn below(root: &Self, name: &str) -> Self {
+    pub(super) fn below(root: &Self, name: &str) -> Self {
         let (params, key) = (ca_params(name), key());
         let certificate = params.signed_by(&key, &root.issuer).unwrap();
         Self::new(&certificate, Issuer::new(params, key))
@@ -46,7 +46,7 @@ impl Ca {
         }
     }
 
-    pub(crate) fn read(dir: &Path, name: &str) -> Self {
+    pub(super) fn read(dir: &Path, name: &str) -> Self {
         let pem = fs::read_to_string(dir.join(format!("{name}.pem"))).unwrap();
         let key = fs::read_to_string(dir.join(format!("{name}.key"))).unwrap();
         let key = KeyPair::from_pem(&key).unwrap();
@@ -58,7 +58,7 @@ impl Ca {
         }
     }
 
-    pub(crate) fn write(&self, dir: &Path, name: &str) {
+    pub(super) fn write(&self, dir: &Path, name: &str) {
         fs::write(dir.join(format!("{name}.pem")), &self.pem).unwrap();
         write_key(
             &dir.join(format!("{name}.key")),
@@ -75,7 +75,7 @@ fn ca_params(common_name: &str) -> CertificateParams {
     params
 }
 
-pub(crate) fn leaf_params(common_name: &str) -> CertificateParams {
+pub(super) fn leaf_params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = name(common_name);
     params.not_before = (SystemTime::now() - DAY).into();
@@ -87,13 +87,13 @@ pub(crate) fn leaf_params(common_name: &str) -> CertificateParams {
     params
 }
 
-pub(crate) fn name(common_name: impl Into<DnValue>) -> DistinguishedName {
+pub(super) fn name(common_name: impl Into<DnValue>) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
 }
 
-pub(crate) fn key() -> KeyPair {
+pub(super) fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
@@ -106,7 +106,7 @@ fn serial() -> SerialNumber {
 }
 
 /// For its owner alone, as a broker demands.
-pub(crate) fn write_key(path: &Path, pem: &str) {
+pub(super) fn write_key(path: &Path, pem: &str) {
     fs::write(path, pem).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }

@@ -2,8 +2,8 @@
 //!
 //! Its devices show their chain or, as some do, nothing but their own certificate.
 
-use crate::authority::{client_params, list};
-use crate::ca::{Ca, DAY, key};
+use super::ca::{Ca, DAY, key};
+use super::{client_params, list};
 use crate::identity::Identity;
 use rcgen::SerialNumber;
 use rustls::pki_types::CertificateDer;
@@ -25,7 +25,7 @@ pub enum Shown {
 }
 
 impl Issuing {
-    pub(crate) fn new(ca: Ca, root: &CertificateDer<'static>) -> Self {
+    pub(super) fn new(ca: Ca, root: &CertificateDer<'static>) -> Self {
         let root = root.clone();
         Self { ca, root }
     }
@@ -59,7 +59,7 @@ impl Issuing {
         list(&self.ca, (number, serials), SystemTime::now() + DAY)
     }
 
-    pub(crate) fn serial(&self) -> SerialNumber {
+    pub(super) fn serial(&self) -> SerialNumber {
         let certificate = certs::Certificate::read(&self.ca.certificate).unwrap();
         SerialNumber::from_slice(certificate.serial.as_octets())
     }

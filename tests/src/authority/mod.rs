@@ -2,15 +2,19 @@
 //!
 //! It is made once a process; keys never leave the process but for the files a broker reads.
 
-use crate::ca::{Ca, DAY, key, leaf_params, name, write_key};
+mod ca;
+mod issuing;
+
+pub use self::issuing::{Issuing, Shown};
+
+use self::ca::{Ca, DAY, key, leaf_params, name, write_key};
 use crate::identity::{self, Identity};
-use crate::issuing::Issuing;
 use certs::{ExportHeader, ExportWriter, KnownDevice, Subject, TrustDomain};
 use rcgen::SigningKey;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnValue,
-    ExtendedKeyUsagePurpose as Usage, IsCa, KeyIdMethod, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, DnValue, ExtendedKeyUsagePurpose as Usage, IsCa, KeyIdMethod, KeyUsagePurpose,
+    RevocationReason, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::UnixTime;
 use rustls::{ALL_VERSIONS, ClientConfig};
@@ -59,6 +63,8 @@ pub enum Flaw {
     IsCa,
     /// Signed by the CA of servers.
     ServerAuthority,
+    /// A signature that is nobody's.
+    BadSignature,
 }
 
 impl Authority {
@@ -129,6 +135,7 @@ impl Authority {
         match flaw {
             Flaw::OtherAuthority => return self.identity(&params, &Self::new().device_ca),
             Flaw::ServerAuthority => return self.identity(&params, &self.server_ca),
+            Flaw::BadSignature => return self.issue(&params).with_a_bad_signature(),
             Flaw::Expired => params.not_after = (now - DAY / 24).into(),
             Flaw::NotYetValid => params.not_before = (now + DAY).into(),
             Flaw::ServerUsage => params.extended_key_usages = vec![Usage::ServerAuth],
@@ -220,6 +227,33 @@ impl Authority {
         self.issue(&params)
     }
 
+    /// A certificate that names no URI: these CNs, and these DNS names.
+    pub fn foreign(&self, common_names: &[&str], dns_names: &[&str]) -> Identity {
+        let mut params = client_params("replaced", "device");
+        params.distinguished_name = DistinguishedName::new();
+        // A second one of the same type would take the place of the first.
+        let types = [DnType::CommonName, DnType::CustomDnType(vec![2, 5, 4, 3])];
+        for (kind, common_name) in types.into_iter().zip(common_names) {
+            params.distinguished_name.push(kind, *common_name);
+        }
+        let dns = |name: &&str| SanType::DnsName((*name).try_into().unwrap());
+        params.subject_alt_names = dns_names.iter().map(dns).collect();
+        let identity = self.issue(&params);
+        identity.towards(&Self::shared().root.certificate)
+    }
+
+    /// The certificate of its device CA, as PEM.
+    pub fn device_ca_pem(&self) -> &str {
+        &self.device_ca.pem
+    }
+
+    /// Lets a broker have a certificate whose time is over.
+    pub fn write_expired_broker_files(&self, dir: &Path) {
+        let mut params = broker_params();
+        params.not_after = (SystemTime::now() - DAY / 24).into();
+        self.write_broker(dir, &params);
+    }
+
     /// A client that holds no certificate.
     pub fn nobody(&self) -> Arc<ClientConfig> {
         Arc::new(
@@ -230,8 +264,8 @@ impl Authority {
     /// Writes what a broker reads: `root.pem`, `device-ca.pem`, `ca.pem` (both), `broker/cert.pem`
     /// and `broker/key.pem`.
     pub fn write_broker_files(&self, dir: &Path) {
-        let broker = self.identity(&broker_params(), &self.server_ca);
         fs::create_dir_all(dir.join("broker")).unwrap();
+        self.write_broker(dir, &broker_params());
         fs::write(dir.join("root.pem"), &self.root.pem).unwrap();
         fs::write(dir.join("device-ca.pem"), &self.device_ca.pem).unwrap();
         fs::write(
@@ -239,6 +273,10 @@ impl Authority {
             self.root.pem.clone() + &self.device_ca.pem,
         )
         .unwrap();
+    }
+
+    fn write_broker(&self, dir: &Path, params: &CertificateParams) {
+        let broker = self.identity(params, &self.server_ca);
         write_key(&dir.join("broker/key.pem"), &broker.key_pem());
         fs::write(dir.join("broker/cert.pem"), broker.pem()).unwrap();
     }
@@ -279,11 +317,7 @@ pub fn bmp(text: &str) -> DnValue {
 }
 
 /// A list of this number that has certificates with these serial numbers on it, as PEM.
-pub(crate) fn list(
-    ca: &Ca,
-    (number, serials): (u64, Vec<SerialNumber>),
-    next_update: SystemTime,
-) -> String {
+fn list(ca: &Ca, (number, serials): (u64, Vec<SerialNumber>), next_update: SystemTime) -> String {
     let now = SystemTime::now();
     let entry = |serial_number| RevokedCertParams {
         serial_number,
@@ -302,7 +336,7 @@ pub(crate) fn list(
     params.signed_by(&ca.issuer).unwrap().pem().unwrap()
 }
 
-pub(crate) fn client_params(id: &str, role: &str) -> CertificateParams {
+fn client_params(id: &str, role: &str) -> CertificateParams {
     let mut params = leaf_params(id);
     params.subject_alt_names = vec![uri(&format!("spiffe://{TRUST_DOMAIN}/{role}/{id}"))];
     params.extended_key_usages = vec![Usage::ClientAuth];
