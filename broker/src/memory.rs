@@ -50,6 +50,7 @@ impl Memory {
             if next == pressure {
                 continue;
             }
+            self.stage.store(next as u8, Ordering::Relaxed);
             if next > pressure {
                 self.raised.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(used, max, stage = %Words(next), "memory is short");
@@ -57,7 +58,6 @@ impl Memory {
                 tracing::warn!(used, max, stage = %Words(next), "there is memory again");
             }
             pressure = next;
-            self.stage.store(pressure as u8, Ordering::Relaxed);
             tell(pressure);
         }
     }

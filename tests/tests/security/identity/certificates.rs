@@ -8,6 +8,8 @@ use countersign_tests::authority::Flaw;
 use countersign_tests::prelude::*;
 use countersign_tests::world::{Settings, World};
 use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::OtherAuthority, "authority"),
     (Flaw::ServerAuthority, "authority"),
+    (Flaw::BadSignature, "signature"),
     (Flaw::Expired, "expired"),
     (Flaw::NotYetValid, "not valid for another"),
     (Flaw::ServerUsage, "serverAuth"),
@@ -85,22 +88,29 @@ fn a_refused_certificate_is_refused_every_time() {
 /// RFC 8446 §4.6.1, golang #77217: a resumed session is not verified again by TLS.
 #[test]
 fn a_certificate_that_has_expired_is_refused_where_its_session_is_resumed() {
-    let cage = Cage::new();
+    let cage = Cage::with(&Settings {
+        tls_min: "1.2",
+        ..Settings::default()
+    });
     let time = Duration::from_secs(4);
     let identity = cage.world.authority().short_lived("dev-short", time);
     let start = Instant::now();
-    let open = || {
-        let mut raw = Raw::connect(cage.world.address(), &identity);
-        raw.send(&Connect::new(V5, "a").bytes());
-        assert_eq!(Connack::read(&raw.expect_packet(), V5).code, 0);
-        raw
-    };
-    open();
-    assert_eq!(open().tls().handshake_kind(), Some(HandshakeKind::Resumed));
+    let tickets = [&TLS12, &TLS13].map(|version| {
+        let config = identity.client_config_in(&[version]);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let mut raw = Raw::connect_with(cage.world.address(), Arc::clone(&config)).unwrap();
+            raw.send(&Connect::new(V5, "a").bytes());
+            assert_eq!(Connack::read(&raw.expect_packet(), V5).code, 0);
+            assert_eq!(raw.tls().handshake_kind(), Some(kind), "{version:?}");
+        }
+        config
+    });
     // The seconds of a certificate are whole ones.
     sleep((time + Duration::from_secs(1)).saturating_sub(start.elapsed()));
-    let (peer, _) = expect_shut_out(&cage.world, identity.client_config());
-    expect_one_line(&cage.world, peer, &["refused", "dev-short", "expired"]);
+    for config in tickets {
+        let (peer, _) = expect_shut_out(&cage.world, config);
+        expect_one_line(&cage.world, peer, &["refused", "dev-short", "expired"]);
+    }
     cage.open();
 }
 

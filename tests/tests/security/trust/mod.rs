@@ -5,6 +5,7 @@ mod anchors;
 mod asked;
 mod expiry;
 mod intermediates;
+mod policy;
 mod reload;
 mod revocation;
 mod scale;

@@ -4,11 +4,13 @@
 use super::{cage, client, expect_cut, told};
 use countersign_tests::prelude::*;
 use countersign_tests::world::World;
-use rustls::version::TLS12;
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a reload made of a part.
@@ -54,6 +56,10 @@ fn a_policy_that_is_narrowed_ends_subscriptions_and_loses_nobody_a_message() {
     cage.open();
 }
 
+/// In place of a file there is none, or a directory.
+const MISSING: &str = "(missing)";
+const UNREADABLE: &str = "(unreadable)";
+
 #[test]
 fn cve_2018_20145_a_file_that_is_no_longer_good_changes_nothing_and_is_named() {
     let cage = cage();
@@ -62,6 +68,9 @@ fn cve_2018_20145_a_file_that_is_no_longer_good_changes_nothing_and_is_named() {
     let cases = [
         ("policy.toml", "policy", "garbage"),
         ("policy.toml", "policy", ""),
+        ("policy.toml", "policy", "[[rule]]\nname = 'cut sho"),
+        ("policy.toml", "policy", MISSING),
+        ("policy.toml", "policy", UNREADABLE),
         ("device-ca.pem", "anchors", "garbage"),
         ("device-ca.pem", "anchors", ""),
         ("broker/cert.pem", "certificate", "garbage"),
@@ -72,11 +81,21 @@ fn cve_2018_20145_a_file_that_is_no_longer_good_changes_nothing_and_is_named() {
     for (file, part, text) in cases {
         let path = world.file(file);
         let before = fs::read(&path).ok();
-        fs::write(&path, text).unwrap();
+        match text {
+            MISSING => fs::remove_file(&path).unwrap(),
+            UNREADABLE => {
+                fs::remove_file(&path).unwrap();
+                fs::create_dir(&path).unwrap();
+            }
+            text => fs::write(&path, text).unwrap(),
+        }
         let kept = reload(world, part);
         assert_eq!(kept["outcome"], "kept", "{file}: {kept}");
         let problem = kept["problems"][0].as_str().unwrap();
         assert!(problem.contains(file), "{problem}");
+        if text == UNREADABLE {
+            fs::remove_dir(&path).unwrap();
+        }
         match before {
             Some(octets) => fs::write(&path, octets).unwrap(),
             None => fs::remove_file(&path).unwrap(),
@@ -107,6 +126,16 @@ fn devices_of_an_anchor_that_is_removed_are_closed_and_shut_out() {
     let cage = cage();
     let world = &cage.world;
     let mut here = client(world, V5, "here");
+    let tickets = [&TLS12, &TLS13].map(|version| {
+        let device = world.authority().device("resumes");
+        let config = device.client_config_in(&[version]);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let raw = Raw::connect_with(world.address(), Arc::clone(&config)).unwrap();
+            let (client, _) = Client::open(raw, &Connect::new(V5, "resumes"));
+            assert_eq!(client.raw.tls().handshake_kind(), Some(kind), "{version:?}");
+        }
+        config
+    });
     let other = countersign_tests::authority::Authority::new();
     let directory = world.file("other");
     other.write_broker_files(&directory);
@@ -118,6 +147,10 @@ fn devices_of_an_anchor_that_is_removed_are_closed_and_shut_out() {
     world
         .log()
         .expect_line(&["refused", &identity.fingerprint(), "unknown authority"]);
+    for config in tickets {
+        let again = Raw::connect_with(world.address(), config);
+        assert!(again.is_err() || again.is_ok_and(|mut raw| raw.expect_closed() != ""));
+    }
 }
 
 #[test]
