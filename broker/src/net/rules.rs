@@ -45,9 +45,9 @@ impl Rules {
         let net = &self.net;
         let reserved = reserve(net.waiting_max, net.known_reserve_percent);
         Places {
-            waiting_max: net.waiting_max,
-            strangers_max: net.waiting_max - reserved,
-            per_address_max: net.unfinished_per_address_max,
+            waiting: net.waiting_max,
+            strangers: net.waiting_max - reserved,
+            per_address: net.unfinished_per_address_max,
         }
     }
 

@@ -21,11 +21,11 @@ pub(crate) struct Unfinished {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
     /// Without a complete ClientHello.
-    pub(crate) waiting_max: usize,
+    pub(crate) waiting: usize,
     /// As many of them may be strangers.
-    pub(crate) strangers_max: usize,
+    pub(crate) strangers: usize,
     /// Unfinished ones of one address.
-    pub(crate) per_address_max: usize,
+    pub(crate) per_address: usize,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Unfinished {
     ) -> Option<Slot> {
         let mut inner = self.lock();
         if let Some(entry) = inner.by_address.get(&address)
-            && entry.unfinished >= places.per_address_max
+            && entry.unfinished >= places.per_address
         {
             let oldest = *entry.waiting.first()?;
             inner.evict(oldest);
@@ -107,10 +107,10 @@ impl Inner {
     /// Where all places are taken, the oldest stranger goes, and if there is none, for one who is
     /// known the oldest of these.
     fn make_room(&mut self, reputation: Reputation, places: Places) -> Option<()> {
-        let is_full = self.known.len() + self.strangers.len() >= places.waiting_max;
+        let is_full = self.known.len() + self.strangers.len() >= places.waiting;
         let oldest_stranger = || self.strangers.first_key_value();
         let oldest = match reputation {
-            Reputation::Stranger if is_full || self.strangers.len() >= places.strangers_max => {
+            Reputation::Stranger if is_full || self.strangers.len() >= places.strangers => {
                 oldest_stranger()
             }
             Reputation::Known if is_full => {
@@ -214,13 +214,13 @@ mod tests {
     }
 
     /// An empty register of so many places, of which strangers take so many.
-    fn register(waiting_max: usize, strangers_max: usize, per_address_max: usize) -> Register {
+    fn register(waiting: usize, strangers: usize, per_address: usize) -> Register {
         Register {
             register: Arc::default(),
             places: Places {
-                waiting_max,
-                strangers_max,
-                per_address_max,
+                waiting,
+                strangers,
+                per_address,
             },
         }
     }
@@ -327,7 +327,7 @@ mod tests {
     fn fewer_places_are_for_those_who_come_from_then_on() {
         let mut register = register(4, 4, 10);
         let mut all: Vec<_> = (1..=4).map(|n| stranger(&register, n).unwrap()).collect();
-        register.places.waiting_max = 1;
+        register.places.waiting = 1;
         assert!(all.iter_mut().all(|slot| !is_evicted(slot)));
         let _newcomer = stranger(&register, 5).unwrap();
         assert!(is_evicted(&mut all[0]) && !is_evicted(&mut all[1]));

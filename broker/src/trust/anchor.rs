@@ -32,7 +32,7 @@ pub(crate) struct Authority {
 /// The anchors of one listener.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Anchors {
-    anchors: Vec<TrustAnchor<'static>>,
+    certificates: Vec<TrustAnchor<'static>>,
     /// In the same order.
     key_ids: Vec<Box<[u8]>>,
     /// What devices need not show, by key.
@@ -158,15 +158,16 @@ pub(crate) fn check_together(all: &[Authority]) -> Result<(), TrustError> {
 impl Anchors {
     /// Those that a listener goes by.
     pub(crate) fn new<'a>(authorities: impl Iterator<Item = &'a Authority>) -> Self {
-        let (mut anchors, mut key_ids, mut intermediates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut certificates, mut key_ids, mut intermediates) =
+            (Vec::new(), Vec::new(), Vec::new());
         for authority in authorities {
-            anchors.push(authority.certificate.clone());
+            certificates.push(authority.certificate.clone());
             key_ids.push(authority.anchor.key_id.clone());
             let below = authority.intermediates.iter();
             intermediates.extend(below.map(|it| (it.signer.key_id().into(), it.der.clone())));
         }
         Self {
-            anchors,
+            certificates,
             key_ids,
             intermediates,
         }
@@ -174,7 +175,7 @@ impl Anchors {
 
     /// The names that clients are shown, so that they can choose a certificate.
     pub(crate) fn names(&self) -> Vec<DistinguishedName> {
-        self.anchors
+        self.certificates
             .iter()
             .map(|anchor| DistinguishedName::in_sequence(&anchor.subject))
             .collect()
@@ -194,7 +195,15 @@ impl Anchors {
         let path = EndEntityCert::try_from(leaf).map_err(refusal)?;
         let usage = KeyUsage::client_auth();
         let path = path
-            .verify_for_usage(algorithms, &self.anchors, others, now, usage, None, None)
+            .verify_for_usage(
+                algorithms,
+                &self.certificates,
+                others,
+                now,
+                usage,
+                None,
+                None,
+            )
             .map_err(refusal)?;
         check_issuers(&path)?;
         let read = Certificate::read(leaf)?;

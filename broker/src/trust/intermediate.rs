@@ -39,8 +39,8 @@ pub(super) fn read_intermediates(
                 rest.push(one);
                 continue;
             };
-            let issued = issuer.verify_issued(&one.der);
-            issued.map_err(|why| one.refused(why))?;
+            let verified = issuer.verify_issued(&one.der);
+            verified.map_err(|why| one.refused(why))?;
             signers.push(one.signer.clone());
             found.push(one);
         }

@@ -147,11 +147,12 @@ impl RevocationSet {
             Some(Freshness::Stale { since }) if since > grace => {
                 Err(Refusal::StaleRevocationList { since })
             }
-            Some(Freshness::Fresh | Freshness::NotYet { .. } | Freshness::Stale { .. }) => Ok(()),
             None if self.lists_about(certificate).next().is_some() => {
                 Err(Refusal::NoRevocationList)
             }
-            None => Ok(()),
+            None | Some(Freshness::Fresh | Freshness::NotYet { .. } | Freshness::Stale { .. }) => {
+                Ok(())
+            }
         }
     }
 

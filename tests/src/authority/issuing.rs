@@ -31,6 +31,7 @@ impl Issuing {
     }
 
     /// Another one below it.
+    #[must_use]
     pub fn issuing(&self, name: &str) -> Self {
         Self::new(Ca::below(&self.ca, name), &self.root)
     }
