@@ -1,5 +1,5 @@
-//! A policy that is narrowed: what was permitted before leads nowhere any more, whether it waits, is
-//! in flight or was only promised.
+//! A policy that is narrowed: what was permitted before leads nowhere any more, whether it waits,
+//! is in flight or was only promised.
 
 use super::{cage, client};
 use countersign_tests::prelude::*;
