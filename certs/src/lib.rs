@@ -34,7 +34,10 @@ pub use gate::{
 pub use holder::{Holder, UnfitName};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
-pub use registry::{ExportHeader, ExportWriter, InvalidExport, KnownDevice, RegistryExport};
+pub use registry::{
+    ExportHeader, ExportWriter, InvalidExport, InvalidLabel, KnownDevice, LABELS_MAX,
+    RegistryExport, check_name, check_value,
+};
 pub use revocation::{
     Freshness, InvalidList, ListId, ListNumber, NotNewer, Replaced, RevocationList, RevocationSet,
     Revoked, Scope, Seen,

@@ -6,12 +6,13 @@ use std::io;
 use std::path::PathBuf;
 
 use certs::{
-    Deviation, InvalidDeviceId, InvalidExport, InvalidList, InvalidProfile, InvalidRequest,
-    Refusal, Revoked, Subject, TrustDomain, UnfitName,
+    Deviation, DeviceId, InvalidDeviceId, InvalidExport, InvalidLabel, InvalidList, InvalidProfile,
+    InvalidRequest, Refusal, Revoked, Subject, TrustDomain, UnfitName,
 };
 use thiserror::Error;
 
 use crate::registry::RegistryError;
+use crate::roster::Mistake;
 
 /// How a command ends; the number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,47 @@ pub enum CommandError {
         /// When and why.
         revoked: Revoked,
     },
+    /// There is nothing to renew.
+    #[error("{0} has no certificate to renew; issue one with: countersign device issue {0}")]
+    NoCertificate(Subject),
+    /// Something cannot be said of a device.
+    #[error(transparent)]
+    Label(#[from] InvalidLabel),
+    /// A list of devices has mistakes.
+    #[error("{} mistakes in {}; nothing was done", mistakes.len(), path.display())]
+    Roster {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        mistakes: Vec<Mistake>,
+    },
+    /// A file is larger than any that makes sense.
+    #[error("{} is larger than {max} octets", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most there can be.
+        max: usize,
+    },
+    /// The output of a new batch would take the place of something.
+    #[error("{} is there already; name an output that is not", .0.display())]
+    OutputExists(PathBuf),
+    /// What a batch has written so far is not there.
+    #[error(
+        "{} is missing or shorter than what was written to it; its keys are lost, so revoke or \
+         renew the devices that the batch has issued",
+        .0.display()
+    )]
+    OutputLost(PathBuf),
+    /// There is a batch of this name that is another one.
+    #[error(
+        "the batch {0} was begun with another list, format or output; take another name, or go \
+         on with: countersign batch resume {0}"
+    )]
+    OtherBatch(DeviceId),
+    /// There is no batch of this name.
+    #[error("there is no batch {0}")]
+    NoSuchBatch(DeviceId),
     /// There is no revocation list yet.
     #[error(
         "no revocation list was published; make one with: countersign crl publish --dir {}",
@@ -199,11 +241,17 @@ impl CommandError {
             | Self::OtherTrustDomain { .. }
             | Self::TooManyDevices { .. }
             | Self::Lifetime { .. }
+            | Self::Label(_)
+            | Self::Roster { .. }
+            | Self::TooLarge { .. }
             | Self::Id(_)
-            | Self::Name(_) => ExitClass::Usage,
-            Self::NoAuthority { .. } | Self::NoSuchDevice(_) | Self::NoList(_) => {
-                ExitClass::NotFound
-            }
+            | Self::Name(_)
+            | Self::Registry(RegistryError::TooManyLabels { .. }) => ExitClass::Usage,
+            Self::NoAuthority { .. }
+            | Self::NoSuchDevice(_)
+            | Self::NoSuchBatch(_)
+            | Self::NoCertificate(_)
+            | Self::NoList(_) => ExitClass::NotFound,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ExitClass::NotFound
             }
@@ -213,9 +261,16 @@ impl CommandError {
             | Self::Request { .. }
             | Self::AuthorityKey(_)
             | Self::Revoked { .. }
-            | Self::Registry(RegistryError::IdTaken { .. }) => ExitClass::Refused,
+            | Self::OutputExists(_)
+            | Self::OtherBatch(_)
+            | Self::Registry(
+                RegistryError::IdTaken { .. }
+                | RegistryError::InBatch { .. }
+                | RegistryError::HoldsCertificate(_),
+            ) => ExitClass::Refused,
             Self::File { .. }
             | Self::Unreadable { .. }
+            | Self::OutputLost(_)
             | Self::WrongKey(_)
             | Self::Crypto { .. }
             | Self::NoRandomness

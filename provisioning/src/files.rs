@@ -90,9 +90,7 @@ impl Staging {
 
     fn sync<'a>(&self, paths: impl ExactSizeIterator<Item = &'a Path>) -> Result<(), CommandError> {
         if paths.len() > SYNC_EACH_MAX {
-            return open_to_sync(&self.root)
-                .and_then(|root| Ok(rustix::fs::syncfs(root)?))
-                .map_err(|source| failed("sync the file system of", &self.root, source));
+            return sync_file_system(&self.root);
         }
         paths.into_iter().try_for_each(sync)
     }
@@ -131,6 +129,13 @@ pub(crate) fn sync(path: &Path) -> Result<(), CommandError> {
     synced.map_err(|source| failed("sync", path, source))
 }
 
+/// Brings everything on the file system of the directory `path` to the disk.
+pub(crate) fn sync_file_system(path: &Path) -> Result<(), CommandError> {
+    open_to_sync(path)
+        .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
+        .map_err(|source| failed("sync the file system of", path, source))
+}
+
 /// Makes an empty private file unless there is one.
 pub(crate) fn ensure_file(path: &Path) -> Result<(), CommandError> {
     if exists(path)? {
@@ -147,6 +152,20 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
     File::open(path)
         .and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut octets))
         .map_err(|source| failed("read", path, source))?;
+    Ok(octets)
+}
+
+/// Reads a file that an operator made, unless it has more than `max` octets.
+pub(crate) fn read_up_to(path: &Path, max: usize) -> Result<Vec<u8>, CommandError> {
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    let mut octets = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut octets))
+        .map_err(|source| failed("read", path, source))?;
+    if octets.len() > max {
+        let path = path.into();
+        return Err(CommandError::TooLarge { path, max });
+    }
     Ok(octets)
 }
 

@@ -122,7 +122,8 @@ impl Layout {
 }
 
 impl IdentityFiles {
-    fn below(dir: PathBuf) -> Self {
+    /// The files in the directory `dir` of one holder.
+    pub(crate) fn below(dir: PathBuf) -> Self {
         let file = |name| dir.join(name);
         Self {
             cert: file("cert.pem"),

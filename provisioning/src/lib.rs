@@ -10,16 +10,25 @@ mod error;
 mod files;
 mod layout;
 mod registry;
+mod roster;
 #[cfg(test)]
 mod testing;
 
 pub use commands::{
-    BrokerIssued, CaInitialized, DeviceRevoked, ExportRequest, Exported, IssueRequest,
-    ListedCertificate, Outcome, PeerIssued, Prepared, PreparedPeer, PublishRequest, Published,
-    RevokeRequest, ShownList, UP_DEVICES_MAX, UpRequest, app_issue, broker_issue, ca_init,
-    crl_publish, crl_show, device_issue, device_revoke, registry_export, up_prepare,
+    AddRequest, BatchDone, BatchRequest, BatchStatus, BrokerIssued, CaInitialized, Checked,
+    DeviceAdded, DeviceRenewed, DeviceRevoked, DeviceShown, ExportRequest, Exported, Filter,
+    IssueRequest, LabelRequest, ListedCertificate, Outcome, PeerIssued, Prepared, PreparedPeer,
+    PublishRequest, Published, RenewRequest, ResumeRequest, RevokeRequest, ShownList,
+    UP_DEVICES_MAX, UpRequest, app_issue, batch_check, batch_issue, batch_resume, batch_status,
+    broker_issue, ca_init, crl_publish, crl_show, device_add, device_issue, device_label,
+    device_list, device_remove, device_renew, device_revoke, device_show, registry_export,
+    up_prepare,
 };
 pub use ephemeral::{EphemeralCa, EphemeralIdentity};
 pub use error::{CommandError, ExitClass};
 pub use layout::{IdentityFiles, Layout};
-pub use registry::RegistryError;
+pub use registry::{
+    BatchFormat, BatchStanding, CurrentCertificate, Device, DeviceCertificate, DeviceState,
+    LabelChange, Labels, RegistryError,
+};
+pub use roster::Mistake;

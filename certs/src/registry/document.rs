@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::label::{LABELS_MAX, check_name, check_value};
 use crate::device_id::DeviceId;
 use crate::gate::Fingerprint;
 use crate::subject::{Kind, Subject};
@@ -11,11 +12,7 @@ use crate::text::as_json_text;
 use crate::text::escape::escaped;
 use crate::text::hex::{Hex, from_hex};
 
-const ATTRIBUTES_MAX: usize = 64;
-const GROUPS_MAX: usize = 64;
 const CERTIFICATES_MAX: usize = 64;
-/// Octets of an attribute's value.
-const VALUE_LEN_MAX: usize = 256;
 
 /// The first line.
 #[derive(Debug, Deserialize, Serialize)]
@@ -179,8 +176,8 @@ impl KnownDevice {
 
     fn check(&self) -> Result<(), String> {
         for (what, len, max) in [
-            ("attributes", self.attributes.len(), ATTRIBUTES_MAX),
-            ("groups", self.groups.len(), GROUPS_MAX),
+            ("attributes", self.attributes.len(), LABELS_MAX),
+            ("groups", self.groups.len(), LABELS_MAX),
             ("certificates", self.certificates.len(), CERTIFICATES_MAX),
         ] {
             if len > max {
@@ -188,14 +185,10 @@ impl KnownDevice {
             }
         }
         for name in self.attributes.keys().chain(&self.groups) {
-            DeviceId::parse(name).map_err(|_| format!("\"{}\" is no name", escaped(name)))?;
+            check_name(name).map_err(|_| format!("\"{}\" is no name", escaped(name)))?;
         }
         for (name, value) in &self.attributes {
-            if value.len() > VALUE_LEN_MAX || value.contains(char::is_control) {
-                return Err(format!(
-                    "the value of {name} has control characters or more than {VALUE_LEN_MAX} octets"
-                ));
-            }
+            check_value(value).map_err(|why| format!("{name}: {why}"))?;
         }
         Ok(())
     }

@@ -7,9 +7,11 @@
 mod document;
 mod export;
 mod invalid;
+mod label;
 mod writer;
 
 pub use document::KnownDevice;
 pub use export::RegistryExport;
 pub use invalid::InvalidExport;
+pub use label::{InvalidLabel, LABELS_MAX, check_name, check_value};
 pub use writer::{ExportHeader, ExportWriter};

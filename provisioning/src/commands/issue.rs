@@ -6,16 +6,18 @@
 //! certificate, which no peer accepts; issuing again replaces both. The other order would leave a
 //! certificate whose key is lost.
 
+use std::path::Path;
 use std::time::Duration;
 
 use certs::{Certificate, Holder, Role, Subject};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::{ServerName, UnixTime};
 
-use crate::authority::{Authority, Hierarchy, Signed};
+use crate::authority::{Authority, Hierarchy, Signed, key_file};
 use crate::error::CommandError;
-use crate::files::Staging;
+use crate::files::{self, Staging};
 use crate::layout::IdentityFiles;
+use crate::registry::Recorded;
 
 /// A certificate on its way to its holder.
 pub(super) struct Delivery {
@@ -33,20 +35,17 @@ impl Delivery {
         key: &impl PublicKeyData,
         now: UnixTime,
     ) -> Result<Self, CommandError> {
-        let holder = Holder::Peer(&ca.trust_domain, subject);
-        let mut validity = ca.device_ca.validity(holder.role(), now)?;
-        if let Some(revoked) = ca.registry.last_revocation(subject)? {
-            // A broker that was told of the revocation refuses what was valid at its time.
-            let after = revoked.at.as_secs().saturating_add(1);
-            let after = UnixTime::since_unix_epoch(Duration::from_secs(after));
-            validity.not_before = validity.not_before.max(after);
-        }
-        let signed = ca.device_ca.sign_for(holder, key, validity)?;
         Ok(Self {
-            signed,
+            signed: sign_for_peer(ca, subject, key, now)?,
             key: None,
             files: ca.layout.peer(subject),
         })
+    }
+
+    /// The files below `dir` instead of those in the directory of the authority.
+    pub(super) fn below(self, dir: &Path) -> Self {
+        let files = IdentityFiles::below(dir.join(&*self.signed.name));
+        Self { files, ..self }
     }
 
     /// A certificate for the broker that is reached under `names`.
@@ -72,15 +71,49 @@ impl Delivery {
         }
     }
 
+    /// Where it will be.
+    pub(super) fn files(&self) -> &IdentityFiles {
+        &self.files
+    }
+
     /// What the holder will have. Nobody has it yet.
     pub(super) fn certificate(&self) -> &Certificate {
         &self.signed.certificate
     }
 }
 
+/// A certificate for `subject`, which begins to be valid after its last revocation.
+pub(super) fn sign_for_peer(
+    ca: &Hierarchy,
+    subject: &Subject,
+    key: &impl PublicKeyData,
+    now: UnixTime,
+) -> Result<Signed, CommandError> {
+    let holder = Holder::Peer(&ca.trust_domain, subject);
+    let mut validity = ca.device_ca.validity(holder.role(), now)?;
+    if let Some(revoked) = ca.registry.last_revocation(subject)? {
+        // A broker that was told of the revocation refuses what was valid at its time.
+        let after = revoked.at.as_secs().saturating_add(1);
+        let after = UnixTime::since_unix_epoch(Duration::from_secs(after));
+        validity.not_before = validity.not_before.max(after);
+    }
+    ca.device_ca.sign_for(holder, key, validity)
+}
+
 /// Records the certificates, all or none, and then writes the files of their holders.
 pub(super) fn deliver(
     ca: &mut Hierarchy,
+    deliveries: Vec<Delivery>,
+    now: UnixTime,
+) -> Result<(), CommandError> {
+    let root = ca.layout.dir().to_path_buf();
+    deliver_below(ca, &root, deliveries, now)
+}
+
+/// As [`deliver`], of files that all stand below `root`.
+pub(super) fn deliver_below(
+    ca: &mut Hierarchy,
+    root: &Path,
     deliveries: Vec<Delivery>,
     now: UnixTime,
 ) -> Result<(), CommandError> {
@@ -95,17 +128,47 @@ pub(super) fn deliver(
     }
     let recorded = ca.registry.record(signed, now)?;
 
-    let mut staging = Staging::new(ca.layout.dir());
+    let mut staging = Staging::new(root);
     for ((key, files), recorded) in holders.iter().zip(&recorded) {
-        let (issuer, trusted) = above(ca, recorded.role());
-        staging.make_dir(&files.dir)?;
-        if let Some(key) = key {
-            staging.write(&files.key, key)?;
-        }
-        staging.write(&files.cert, chain(recorded.pem(), issuer))?;
-        staging.write(&files.ca, trusted)?;
+        stage(&mut staging, ca, recorded, (key.as_deref(), files))?;
     }
     staging.commit()
+}
+
+/// Writes the files of one holder.
+pub(super) fn stage(
+    staging: &mut Staging,
+    ca: &Hierarchy,
+    recorded: &Recorded,
+    (key, files): (Option<&str>, &IdentityFiles),
+) -> Result<(), CommandError> {
+    let (issuer, trusted) = above(ca, recorded.role());
+    staging.make_dir(&files.dir)?;
+    if let Some(key) = key {
+        staging.write(&files.key, key)?;
+    }
+    staging.write(&files.cert, chain(recorded.pem(), issuer))?;
+    staging.write(&files.ca, trusted)
+}
+
+/// Whether the files are what was delivered. The key may be missing, when the holder made its own.
+pub(super) fn holds(
+    ca: &Hierarchy,
+    files: &IdentityFiles,
+    recorded: &Recorded,
+) -> Result<bool, CommandError> {
+    let (issuer, trusted) = above(ca, recorded.role());
+    let chain = chain(recorded.pem(), issuer);
+    for (path, expected) in [(&files.cert, chain.as_str()), (&files.ca, trusted)] {
+        if files::read_if_there(path)?.as_deref() != Some(expected.as_bytes()) {
+            return Ok(false);
+        }
+    }
+    if !files::exists(&files.key)? {
+        return Ok(true);
+    }
+    let key = key_file::open(&files.key)?;
+    Ok(*key.subject_public_key_info() == *recorded.certificate().public_key)
 }
 
 /// Who signs the certificates of `role`, and what their holders trust.

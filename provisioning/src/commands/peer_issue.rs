@@ -108,7 +108,7 @@ fn issue(
 
 /// The key in the request `path`, unless it is one that signs certificates here: whoever holds that
 /// would pass for a device and for its authority.
-fn requested_key(ca: &Hierarchy, path: &Path) -> Result<PublicKey, CommandError> {
+pub(super) fn requested_key(ca: &Hierarchy, path: &Path) -> Result<PublicKey, CommandError> {
     let refused = |source| CommandError::Request {
         path: path.into(),
         source,
@@ -121,7 +121,7 @@ fn requested_key(ca: &Hierarchy, path: &Path) -> Result<PublicKey, CommandError>
 }
 
 /// A key left over next to a certificate that is not its own would only be mistaken for its key.
-fn remove_other_key(path: &Path, public_key: &[u8]) -> Result<(), CommandError> {
+pub(super) fn remove_other_key(path: &Path, public_key: &[u8]) -> Result<(), CommandError> {
     let left_over = files::exists(path)?
         && key_file::open(path).map_or(true, |key| key.subject_public_key_info() != public_key);
     if left_over {

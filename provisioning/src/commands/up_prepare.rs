@@ -7,16 +7,14 @@
 use std::path::Path;
 
 use certs::{Certificate, DeviceId, InvalidDeviceId, Kind, Role, Subject, TrustDomain};
-use rcgen::PublicKeyData;
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::broker_issue::{issue_broker, server_names};
 use super::ca_init::open_or_make;
 use super::crl_publish;
-use super::issue::{Delivery, above, chain, deliver};
+use super::issue::{Delivery, deliver, holds};
 use crate::authority::{Hierarchy, key_file};
 use crate::error::CommandError;
-use crate::files;
 use crate::layout::{IdentityFiles, Layout};
 use crate::registry::Recorded;
 
@@ -193,22 +191,6 @@ fn is_near_its_end(certificate: &Certificate, now: UnixTime) -> bool {
     let seconds = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs());
     let left = seconds(now, certificate.not_after);
     left < seconds(certificate.not_before, certificate.not_after) / 3
-}
-
-/// Whether the files are what was delivered. The key may be missing, when the holder made its own.
-fn holds(ca: &Hierarchy, files: &IdentityFiles, recorded: &Recorded) -> Result<bool, CommandError> {
-    let (issuer, trusted) = above(ca, recorded.role());
-    let chain = chain(recorded.pem(), issuer);
-    for (path, expected) in [(&files.cert, chain.as_str()), (&files.ca, trusted)] {
-        if files::read_if_there(path)?.as_deref() != Some(expected.as_bytes()) {
-            return Ok(false);
-        }
-    }
-    if !files::exists(&files.key)? {
-        return Ok(true);
-    }
-    let key = key_file::open(&files.key)?;
-    Ok(*key.subject_public_key_info() == *recorded.certificate().public_key)
 }
 
 #[cfg(test)]

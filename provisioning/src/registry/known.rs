@@ -60,7 +60,7 @@ impl Registry {
         Ok(known)
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         keys: impl Params,

@@ -4,6 +4,9 @@
 //! PEM, is made here after the commit. A serial number stands here once, an id belongs to one
 //! device, and each holder has one certificate that is not superseded or revoked.
 
+mod batches;
+mod devices;
+mod inventory;
 mod known;
 mod publications;
 mod revocations;
@@ -13,7 +16,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use certs::{
-    Certificate, IllegalTransition, Kind, Refusal, RevocationReason, Role, Status, TrustDomain,
+    Certificate, IllegalTransition, InvalidLabel, Kind, Refusal, RevocationReason, Role, Status,
+    TrustDomain,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use rustls_pki_types::UnixTime;
@@ -22,7 +26,12 @@ use thiserror::Error;
 use crate::authority::{Signed, read_pem};
 use crate::error::CommandError;
 use crate::files;
+use crate::layout::Layout;
 
+pub(crate) use self::batches::{Batch, Row, RowState};
+pub use self::batches::{BatchFormat, BatchStanding};
+pub use self::devices::{LabelChange, Labels};
+pub use self::inventory::{CurrentCertificate, Device, DeviceCertificate, DeviceState};
 pub(crate) use self::publications::Publication;
 
 /// How long a command waits while another one writes.
@@ -36,11 +45,23 @@ pub(crate) struct Registry {
 /// A certificate that was recorded, and may be handed out.
 pub(crate) struct Recorded {
     role: Role,
+    name: Box<str>,
     certificate: Certificate,
     pem: String,
 }
 
 impl Registry {
+    /// Opens the registry of a directory that has one, without the keys of its authorities.
+    pub(crate) fn open_in(layout: &Layout) -> Result<Self, CommandError> {
+        let path = layout.registry();
+        if !files::exists(&path)? {
+            let dir = layout.dir().into();
+            return Err(CommandError::NoAuthority { dir });
+        }
+        files::refuse_open_dir(&layout.ca_dir())?;
+        Self::open(&path)
+    }
+
     /// Opens the registry in the file `path`, and makes one where there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, CommandError> {
         files::ensure_file(path)?;
@@ -89,23 +110,11 @@ impl Registry {
         now: UnixTime,
     ) -> Result<Vec<Recorded>, RegistryError> {
         self.transact(|transaction| {
-            signed.iter().try_for_each(|signed| {
-                claim_id(transaction, signed, now)?;
-                supersede(transaction, signed)?;
-                insert(transaction, signed, now)
-            })
+            signed
+                .iter()
+                .try_for_each(|signed| follow(transaction, signed, now))
         })?;
-        let open = |Signed {
-                        role,
-                        certificate,
-                        pem,
-                        ..
-                    }| Recorded {
-            role,
-            certificate,
-            pem,
-        };
-        Ok(signed.into_iter().map(open).collect())
+        Ok(signed.into_iter().map(Recorded::after_commit).collect())
     }
 
     /// The certificate of the holder `name` that counts, if there is one.
@@ -114,13 +123,14 @@ impl Registry {
         role: Role,
         name: &str,
     ) -> Result<Option<Recorded>, RegistryError> {
-        let sql = "SELECT pem FROM certificate WHERE role = ? AND name = ? AND status = 'issued'";
+        let sql =
+            "SELECT pem, name FROM certificate WHERE role = ? AND name = ? AND status = 'issued'";
         self.read_one(role, sql, &[role.as_str(), name])
     }
 
     /// The youngest certificate of `role` that counts, if there is one.
     pub(crate) fn newest(&self, role: Role) -> Result<Option<Recorded>, RegistryError> {
-        let sql = "SELECT pem FROM certificate WHERE role = ? AND status = 'issued'
+        let sql = "SELECT pem, name FROM certificate WHERE role = ? AND status = 'issued'
                    ORDER BY rowid DESC LIMIT 1";
         self.read_one(role, sql, &[role.as_str()])
     }
@@ -131,20 +141,23 @@ impl Registry {
         sql: &str,
         keys: &[&str],
     ) -> Result<Option<Recorded>, RegistryError> {
-        let pem: Option<String> = self
+        let found: Option<(String, Box<str>)> = self
             .connection
-            .query_row(sql, rusqlite::params_from_iter(keys), |row| row.get(0))
+            .query_row(sql, rusqlite::params_from_iter(keys), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()
             .map_err(RegistryError::doing("read"))?;
-        let open = |pem: String| {
+        let open = |(pem, name): (String, Box<str>)| {
             let certificate = read_pem(&pem).map_err(RegistryError::Unreadable)?;
             Ok(Recorded {
                 role,
+                name,
                 certificate,
                 pem,
             })
         };
-        pem.map(open).transpose()
+        found.map(open).transpose()
     }
 
     /// All of `work`, durably, or none of it.
@@ -165,8 +178,23 @@ impl Registry {
 }
 
 impl Recorded {
+    /// What was committed just now.
+    fn after_commit(signed: Signed) -> Self {
+        Self {
+            role: signed.role,
+            name: signed.name,
+            certificate: signed.certificate,
+            pem: signed.pem,
+        }
+    }
+
     pub(crate) fn role(&self) -> Role {
         self.role
+    }
+
+    /// What its holder is called among the holders of its role.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn certificate(&self) -> &Certificate {
@@ -224,6 +252,25 @@ pub enum RegistryError {
         /// Whose it is.
         holder: Box<str>,
     },
+    /// More is said of a device than a device can have.
+    #[error("of {device} too much would be said")]
+    TooManyLabels {
+        /// Its id.
+        device: Box<str>,
+        /// What is too much.
+        source: InvalidLabel,
+    },
+    /// The device is waiting for its certificate in a batch.
+    #[error("{device} is waiting in the batch {batch}; finish it first")]
+    InBatch {
+        /// Its id.
+        device: Box<str>,
+        /// The batch.
+        batch: Box<str>,
+    },
+    /// The device holds a certificate that counts.
+    #[error("{0} holds a certificate that counts; revoke it first, or wait until it has expired")]
+    HoldsCertificate(Box<str>),
     /// All numbers for lists or exports were given away, or somebody signed one with the last.
     #[error("there is no higher number left for a revocation list or registry export")]
     NumbersExhausted,
@@ -248,31 +295,17 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn claim_id(
+/// Records the certificate in the place of the one that its holder had.
+fn follow(
     transaction: &Transaction<'_>,
     signed: &Signed,
     now: UnixTime,
 ) -> Result<(), RegistryError> {
-    let Some(kind) = kind_of(signed.role) else {
-        return Ok(());
-    };
-    let (asked, kind) = (&*signed.name, kind.as_str());
-    let claim = || {
-        let sql =
-            "INSERT INTO device (id, kind, created) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING";
-        transaction.execute(sql, params![asked, kind, now.as_secs().cast_signed()])?;
-        let sql = "SELECT id, kind FROM device WHERE id = ?";
-        transaction.query_row(sql, [asked], |row| Ok((row.get(0)?, row.get(1)?)))
-    };
-    let (id, kind_found): (String, String) = claim().map_err(RegistryError::doing("write"))?;
-    if (&*id, &*kind_found) == (asked, kind) {
-        return Ok(());
+    if let Some(kind) = kind_of(signed.role) {
+        devices::claim(transaction, (kind, &signed.name), now)?;
     }
-    let holder = format!("the {kind_found} {id}").into();
-    Err(RegistryError::IdTaken {
-        asked: asked.into(),
-        holder,
-    })
+    supersede(transaction, signed)?;
+    insert(transaction, signed, now)
 }
 
 fn supersede(transaction: &Transaction<'_>, signed: &Signed) -> Result<(), RegistryError> {
@@ -326,7 +359,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::layout::Layout;
     use crate::testing::{certificate, day, issue, mode, up};
 
     fn connection(temp: &TempDir) -> Connection {

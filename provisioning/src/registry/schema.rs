@@ -10,7 +10,7 @@ use super::RegistryError;
 const APPLICATION_ID: i32 = 0x4353_474e;
 
 /// The steps from each version to the next; a registry of version `n` needs those from the `n`th.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE setting (
@@ -95,6 +95,45 @@ CREATE TABLE device_group (
     name   TEXT NOT NULL,
     PRIMARY KEY (device, name)
 ) STRICT;
+";
+
+/// The inventory and batches.
+const VERSION_3: &str = "
+-- A device taken out of the inventory stays on record, for its certificates do.
+ALTER TABLE device ADD COLUMN removed INTEGER;
+
+-- For operators alone: unlike groups, tags are not exported, and no policy sees them.
+CREATE TABLE device_tag (
+    device TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    name   TEXT NOT NULL,
+    PRIMARY KEY (device, name)
+) STRICT;
+
+CREATE TABLE batch (
+    name     TEXT NOT NULL PRIMARY KEY COLLATE NOCASE,
+    -- SHA-256 of the list it was begun with.
+    list     BLOB NOT NULL,
+    format   TEXT NOT NULL,
+    -- The octets of an absolute path, which need not be text.
+    output   BLOB NOT NULL,
+    -- So many octets of the one file are on disk and belong to rows that are written.
+    durable  INTEGER NOT NULL,
+    created  INTEGER NOT NULL,
+    finished INTEGER
+) STRICT;
+
+CREATE TABLE batch_row (
+    batch  TEXT NOT NULL COLLATE NOCASE REFERENCES batch (name),
+    line   INTEGER NOT NULL,
+    device TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    state  TEXT NOT NULL,
+    serial BLOB REFERENCES certificate (serial),
+    PRIMARY KEY (batch, line)
+) STRICT, WITHOUT ROWID;
+
+-- A device waits in one batch at a time.
+CREATE UNIQUE INDEX batch_row_open ON batch_row (device) WHERE state IN ('waiting', 'recorded');
+CREATE INDEX batch_row_state ON batch_row (batch, state, line);
 ";
 
 /// Brings the registry to the version of this program.
