@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub(crate) const FAILED: u8 = 1;
 /// The command line or a configuration file is wrong.
 pub(crate) const USAGE: u8 = 2;
+/// Some of it was done.
+pub(crate) const PARTLY: u8 = 3;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -42,6 +44,12 @@ impl Failure {
     /// Any error with its causes.
     pub(crate) fn from_error(code: u8, error: &dyn Error) -> Self {
         Self::new(code, chain(error))
+    }
+
+    /// Says the lines of another failure too.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.lines.extend(other.lines);
+        self
     }
 
     /// Adds the cause.

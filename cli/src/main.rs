@@ -2,10 +2,12 @@
 
 mod admin;
 mod audit_commands;
+mod batch_commands;
 mod bench;
 mod broker_admin;
 mod broker_commands;
 mod failure;
+mod inventory_commands;
 mod logging;
 mod policy_commands;
 mod provisioning_commands;
@@ -54,6 +56,8 @@ enum Command {
     #[command(subcommand)]
     Device(provisioning_commands::DeviceCommand),
     #[command(subcommand)]
+    Batch(batch_commands::BatchCommand),
+    #[command(subcommand)]
     Crl(revocation_commands::CrlCommand),
     #[command(subcommand)]
     Registry(revocation_commands::RegistryCommand),
@@ -81,6 +85,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => provisioning_commands::run_ca(command),
         Command::Device(command) => provisioning_commands::run_device(command),
+        Command::Batch(command) => batch_commands::run(command),
         Command::Crl(command) => revocation_commands::run_crl(command),
         Command::Registry(command) => revocation_commands::run_registry(command),
         Command::Policy(command) => policy_commands::run(command),

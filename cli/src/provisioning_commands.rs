@@ -1,6 +1,7 @@
 //! `countersign ca` and `countersign device`: the commands of the local authority.
 
 use crate::failure::Failure;
+use crate::inventory_commands::{self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
 use crate::revocation_commands::{self, DeviceRevokeArgs};
 use certs::{DeviceId, TrustDomain};
 use clap::{Args, Subcommand};
@@ -38,6 +39,35 @@ pub(crate) struct CaInitArgs {
 /// Devices and their certificates.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeviceCommand {
+    /// Take a device into the inventory before it has a certificate.
+    ///
+    /// Given again it keeps what is there, and adds what is said. Its id is taken from then on, in
+    /// whatever case.
+    #[command(after_help = ADD_HELP)]
+    Add(AddArgs),
+    /// List devices and applications, all or some.
+    #[command(after_help = LIST_HELP)]
+    List(ListArgs),
+    /// Say all that is on record of a device.
+    #[command(after_help = "Example:\n  countersign device show sensor-7 --dir certs/dev")]
+    Show(WhichArgs),
+    /// Change what is said of a device: attributes, groups, tags.
+    ///
+    /// Brokers see attributes and groups with the next `registry export`.
+    #[command(after_help = LABEL_HELP)]
+    Label(LabelArgs),
+    /// Take a device that is gone out of the inventory.
+    ///
+    /// What was issued to it stays on record. Exit code 5 if it holds a certificate that counts:
+    /// revoke it first.
+    #[command(after_help = "Example:\n  countersign device remove sensor-7 --dir certs/dev")]
+    Remove(WhichArgs),
+    /// Issue a new certificate in the place of the one that a device has.
+    ///
+    /// The old one is superseded: it counts until it expires. Each of the files is replaced in one
+    /// step. Exit code 5 if the device was revoked, 4 if it has no certificate.
+    #[command(after_help = RENEW_HELP)]
+    Renew(RenewArgs),
     /// Issue a certificate to a device.
     ///
     /// Writes DIR/devices/ID/{cert,key,ca}.pem. A device that has a certificate gets a new one,
@@ -54,6 +84,24 @@ pub(crate) enum DeviceCommand {
     #[command(after_help = REVOKE_HELP)]
     Revoke(DeviceRevokeArgs),
 }
+
+const ADD_HELP: &str = "\
+Example:
+  countersign device add sensor-7 --dir certs/dev --set site=Bern --group pumps --tag spare";
+
+const LIST_HELP: &str = "\
+Examples:
+  countersign device list --dir certs/dev --expiring 14d
+  countersign device list --dir certs/dev --group pumps --revoked --csv";
+
+const LABEL_HELP: &str = "\
+Example:
+  countersign device label sensor-7 --dir certs/dev --set site=Basel --no-tag spare";
+
+const RENEW_HELP: &str = "\
+Examples:
+  countersign device renew sensor-7 --dir certs/dev
+  countersign device renew sensor-7 --dir certs/dev --out lot-7";
 
 const REVOKE_HELP: &str = "\
 Exit code 0 if it is revoked, 1 if a running broker could not be told, 4 if there is no such device.
@@ -111,6 +159,12 @@ pub(crate) fn run_ca(command: CaCommand) -> Result<(), Failure> {
 
 pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
     match command {
+        DeviceCommand::Add(args) => inventory_commands::add(&args),
+        DeviceCommand::List(args) => inventory_commands::list(&args),
+        DeviceCommand::Show(args) => inventory_commands::show(&args),
+        DeviceCommand::Label(args) => inventory_commands::label(&args),
+        DeviceCommand::Remove(args) => inventory_commands::remove(&args),
+        DeviceCommand::Renew(args) => inventory_commands::renew(&args),
         DeviceCommand::Issue(args) => issue(&args),
         DeviceCommand::Revoke(args) => revocation_commands::revoke(&args),
     }

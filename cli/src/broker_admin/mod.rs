@@ -2,7 +2,7 @@
 //!
 //! Words and tables for people, with `--json` the answer as the broker gave it for scripts.
 
-mod table;
+pub(crate) mod table;
 mod words;
 
 use crate::admin::{AskError, ask};

@@ -1,7 +1,7 @@
 //! A table on a terminal: columns as wide as they must be, and nothing that moves the cursor.
 
 /// Puts `rows` under `header`, a line each.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut lines = vec![header.map(str::to_owned)];
     lines.extend(rows.into_iter().map(|row| row.map(|cell| plain(&cell))));
     let mut widths = [0; N];
@@ -24,7 +24,7 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -
 }
 
 /// What came over a socket, without control characters.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
