@@ -33,8 +33,8 @@ use tempfile::TempDir;
 /// Where the victim works: the directory of the test, the name of the batch, its format.
 const PLACE: &str = "COUNTERSIGN_TEST_BATCH";
 
-/// A victim is killed within so many steps, of which each chunk of a batch has two at most.
-const STEPS_MAX: u32 = 4;
+/// A victim is killed within so many steps, of which each chunk of a batch is one.
+const STEPS_MAX: u32 = 2;
 
 /// The disk is one: these tests would only wait for each other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -122,9 +122,9 @@ fn kill_and_resume(devices: usize, kills: u32, format: &str) {
         for _ in 0..=random.below(STEPS_MAX) {
             let begun = Instant::now();
             world.wait_for_a_step(0, &mut victim);
-            step = begun.elapsed();
+            step = step.max(begun.elapsed());
         }
-        thread::sleep(step * random.below(1_000) / 1_000);
+        thread::sleep(step * random.below(1_500) / 1_000);
         if victim.try_wait().unwrap().is_none() {
             victim.kill().unwrap();
             killed += 1;

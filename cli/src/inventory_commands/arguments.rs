@@ -207,7 +207,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         's' => 1,
         _ => return Err(wrong()),
     };
-    let digits = text.trim_end_matches(unit);
+    let digits = text.strip_suffix(unit).unwrap_or_default();
     let only_digits = digits.bytes().all(|digit| digit.is_ascii_digit());
     let count: Option<u64> = digits.parse().ok().filter(|_| only_digits);
     let seconds = count.and_then(|count| count.checked_mul(seconds));

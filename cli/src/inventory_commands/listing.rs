@@ -211,7 +211,7 @@ mod tests {
         let second = text.lines().nth(1).unwrap();
         assert!(second.starts_with("a       new    "), "{text}");
         assert!(
-            second.ends_with("g1,g2        site=Zürich, \"Nord\""),
+            second.ends_with("g1,g2         site=Zürich, \"Nord\""),
             "{text}"
         );
         let json = json(&devices[1]);

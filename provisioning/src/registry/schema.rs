@@ -155,6 +155,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
     let Some(missing) = MIGRATIONS.get(done..) else {
         return Err(RegistryError::Newer { version, newest });
     };
+    if missing.is_empty() {
+        // To write the version again would cost a sync each time.
+        return Ok(());
+    }
     for step in missing {
         transaction
             .execute_batch(step)

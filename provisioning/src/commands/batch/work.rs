@@ -17,7 +17,8 @@ use crate::authority::{Hierarchy, key_file};
 use crate::commands::issue::sign_for_peer;
 use crate::error::CommandError;
 use crate::files;
-use crate::registry::{Batch, BatchFormat, Row, RowState};
+use crate::layout::Layout;
+use crate::registry::{Batch, BatchFormat, Registry, Row, RowState};
 
 /// So many certificates are recorded and written together: enough to make the disk's share of each
 /// small, few enough that others wait for a moment only.
@@ -41,8 +42,12 @@ pub(super) fn work(
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
+    // While one connection is open, closing another one need not bring its log into the registry.
+    let _open = Registry::open_in(&Layout::new(dir))?;
     let mut keys = Vec::new();
     loop {
+        // Keys are made while others may work on the directory.
+        refill(&mut keys)?;
         let mut ca = Hierarchy::open(dir)?;
         let batch = ca.registry.batch(name)?;
         let batch = batch.ok_or_else(|| CommandError::NoSuchBatch(name.clone()))?;
@@ -54,10 +59,6 @@ pub(super) fn work(
         if rows.is_empty() {
             payload::finish(&batch)?;
             ca.registry.finish_batch(name, now)?;
-        } else if keys.len() < rows.len() {
-            // Keys are made while others may work on the directory.
-            drop(ca);
-            refill(&mut keys)?;
         } else {
             chunk(&mut ca, &batch, (rows, &mut keys), now)?;
         }
