@@ -1,25 +1,21 @@
 //! `countersign`, the one binary: reads what was asked for and hands it to the crate that does it.
 
-mod admin;
-mod audit_commands;
-mod batch_commands;
 mod bench;
-mod broker_admin;
-mod broker_commands;
+mod client;
 mod failure;
-mod inventory_commands;
 mod logging;
-mod policy_commands;
-mod provisioning_commands;
-mod publish;
-mod revocation_commands;
-mod storage_commands;
-mod subscribe;
+mod operate;
+mod provision;
 mod up;
 
 use clap::{Parser, Subcommand};
+use client::{publish, subscribe};
 use failure::Failure;
 use mimalloc::MiMalloc;
+use operate::{
+    admin, audit_commands, broker_admin, broker_commands, policy_commands, storage_commands,
+};
+use provision::{batch_commands, inventory_commands, provisioning_commands, revocation_commands};
 use std::process::ExitCode;
 
 /// A message is made by one thread and freed by another: this allocator takes a quarter less of a

@@ -1,8 +1,6 @@
 //! `countersign pub`: publishes messages with the identity of a device, and waits for each to be
 //! acknowledged.
 
-pub(crate) mod connection;
-
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, Read as _};
 use std::path::PathBuf;
@@ -13,8 +11,8 @@ use device_client::{Device, Publish, QoS, Receipt};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::connection::{ConnectionArgs, leave, not_published, parse_qos, print_line};
 use crate::failure::{FAILED, Failure, USAGE};
-use connection::{ConnectionArgs, leave, not_published, parse_qos, print_line};
 
 /// Messages under way at a time; the acknowledgement of the first is awaited before another is
 /// sent.

@@ -12,9 +12,9 @@ use device_client::{Device, Message, Properties, QoS, Retained, Stream, Subscrip
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::connection::{ConnectionArgs, leave, not_subscribed, parse_qos, print_line};
+use super::publish::seconds;
 use crate::failure::{FAILED, Failure};
-use crate::publish::connection::{ConnectionArgs, leave, not_subscribed, parse_qos, print_line};
-use crate::publish::seconds;
 
 /// The longest packet there can be (MQTT 5.0 §2.1.4): a person wants to see what comes.
 const PACKET_LEN_MAX: u32 = 268_435_460;

@@ -1,0 +1,6 @@
+//! The local authority: devices, batches, revocation, and the authorities themselves.
+
+pub(crate) mod batch_commands;
+pub(crate) mod inventory_commands;
+pub(crate) mod provisioning_commands;
+pub(crate) mod revocation_commands;
