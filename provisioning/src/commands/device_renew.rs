@@ -1,7 +1,9 @@
 //! `countersign device renew`: a new certificate in the place of the one that a device has.
 //!
-//! The old one is superseded and counts until it expires, so that a device which has not fetched
-//! the new one works on. A device that was revoked, or never had a certificate, is not renewed.
+//! Its directory is replaced as a whole, so that at any moment it holds one key and the certificate
+//! for it. The old certificate is superseded and counts until it expires, so that a device which
+//! has not fetched the new one works on. A device that was revoked, or never had a certificate, is
+//! not renewed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use certs::{DeviceId, Kind, Role, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::issue::{Delivery, deliver_below};
-use super::peer_issue::{remove_other_key, requested_key};
+use super::peer_issue::requested_key;
 use crate::authority::{Hierarchy, key_file};
 use crate::error::CommandError;
 use crate::files;
@@ -74,7 +76,6 @@ pub fn device_renew(
     };
     let (new, files) = (delivery.certificate().clone(), delivery.files().clone());
     deliver_below(&mut ca, &root, vec![delivery], now)?;
-    remove_other_key(&files.key, &new.public_key)?;
     Ok(DeviceRenewed {
         subject,
         serial: new.serial,

@@ -1,10 +1,11 @@
 //! Issuing: sign, record, and only then write the files of the holder.
 //!
-//! A holder's files belong together. They are complete under other names and on disk before the
-//! first one is renamed, and are then renamed one right after the other: key, certificate, trust.
-//! Should power fail between two of these renames, the holder has a new key next to its old
-//! certificate, which no peer accepts; issuing again replaces both. The other order would leave a
-//! certificate whose key is lost.
+//! A holder's files belong together. The directory of a device is replaced as a whole, so that at
+//! any moment its key is that of its certificate. In that of a broker other things stand too, a
+//! socket among them, so its files are renamed one right after the other: key, certificate, trust.
+//! Should power fail between two of these renames, the broker has a new key next to its old
+//! certificate, with which it does not start; issuing again replaces both. The other order would
+//! leave a certificate whose key is lost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -143,12 +144,27 @@ pub(super) fn stage(
     (key, files): (Option<&str>, &IdentityFiles),
 ) -> Result<(), CommandError> {
     let (issuer, trusted) = above(ca, recorded.role());
-    staging.make_dir(&files.dir)?;
-    if let Some(key) = key {
-        staging.write(&files.key, key)?;
+    let chain = chain(recorded.pem(), issuer);
+    if recorded.role() == Role::Broker {
+        staging.make_dir(&files.dir)?;
+        if let Some(key) = key {
+            staging.write(&files.key, key)?;
+        }
+        staging.write(&files.cert, chain)?;
+        return staging.write(&files.ca, trusted);
     }
-    staging.write(&files.cert, chain(recorded.pem(), issuer))?;
-    staging.write(&files.ca, trusted)
+    let mut contents = vec![(&*files.cert, Some(&*chain)), (&*files.ca, Some(trusted))];
+    // The key that a device keeps there stays; one that is not its own would be mistaken for it.
+    if key.is_some() || !has_key_of(files, recorded) {
+        contents.push((&files.key, key));
+    }
+    staging.write_dir(&files.dir, &contents)
+}
+
+/// Whether the key that stands there is that of the certificate.
+fn has_key_of(files: &IdentityFiles, recorded: &Recorded) -> bool {
+    key_file::open(&files.key)
+        .is_ok_and(|key| *key.subject_public_key_info() == *recorded.certificate().public_key)
 }
 
 /// Whether the files are what was delivered. The key may be missing, when the holder made its own.

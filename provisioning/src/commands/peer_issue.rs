@@ -5,11 +5,9 @@
 //! revoked gets another certificate only on purpose, and one that begins to be valid after its
 //! revocation: brokers refuse all older ones.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use certs::{DeviceId, Kind, PublicKey, Role, Serial, Subject};
-use rcgen::PublicKeyData;
 use rustls_pki_types::UnixTime;
 
 use super::issue::{Delivery, deliver};
@@ -93,9 +91,7 @@ fn issue(
         delivery.certificate().serial,
         delivery.certificate().not_after,
     );
-    let public_key = delivery.certificate().public_key.clone();
     deliver(&mut ca, vec![delivery], now)?;
-    remove_other_key(&files.key, &public_key)?;
     Ok(PeerIssued {
         subject,
         serial,
@@ -120,20 +116,12 @@ pub(super) fn requested_key(ca: &Hierarchy, path: &Path) -> Result<PublicKey, Co
     Ok(key)
 }
 
-/// A key left over next to a certificate that is not its own would only be mistaken for its key.
-pub(super) fn remove_other_key(path: &Path, public_key: &[u8]) -> Result<(), CommandError> {
-    let left_over = files::exists(path)?
-        && key_file::open(path).map_or(true, |key| key.subject_public_key_info() != public_key);
-    if left_over {
-        fs::remove_file(path).map_err(|source| files::failed("remove", path, source))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use certs::InvalidRequest;
-    use rcgen::{CertificateParams, KeyPair};
+    use rcgen::{CertificateParams, KeyPair, PublicKeyData};
     use tempfile::TempDir;
 
     use super::*;

@@ -283,7 +283,7 @@ mod tests {
         let prepared = up(temp.path(), 2, day(0)).unwrap();
         let [one, two] = [0, 1].map(|index| prepared.devices[index].files.clone());
         let damages: [&dyn Fn(); 4] = [
-            // What a power cut between two renames leaves.
+            // What a power cut left when files were renamed one by one.
             &|| assert_ne!(fs::copy(&two.key, &one.key).unwrap(), 0),
             &|| fs::remove_file(&one.cert).unwrap(),
             &|| fs::write(&one.cert, "").unwrap(),

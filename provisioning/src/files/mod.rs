@@ -4,12 +4,14 @@
 //! name, synced, and renamed, so that no reader and no power cut ever sees half of one. Nothing is
 //! read or written through a symbolic link.
 
-use std::collections::BTreeSet;
+mod staging;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::staging::Staging;
 use crate::error::CommandError;
 
 /// No certificate chain, key or request is longer.
@@ -17,93 +19,6 @@ const FILE_LEN_MAX: u64 = 64 * 1024;
 
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
-
-/// Up to here each file is synced by itself, which waits for nobody else's data; beyond, the whole
-/// file system is, which costs the same for any number of files.
-const SYNC_EACH_MAX: usize = 64;
-
-/// Files on their way to their places.
-///
-/// They are written under names of their own and reach their places together in
-/// [`Staging::commit`]. Whatever is not committed is deleted.
-pub(crate) struct Staging {
-    /// The directory below which everything happens, on one file system.
-    root: PathBuf,
-    renames: Vec<(PathBuf, PathBuf)>,
-    dirs: BTreeSet<PathBuf>,
-}
-
-impl Staging {
-    /// For files below `root`.
-    pub(crate) fn new(root: &Path) -> Self {
-        Self {
-            root: root.into(),
-            renames: Vec::new(),
-            dirs: BTreeSet::new(),
-        }
-    }
-
-    /// Makes the directory `path` and those between it and the root, where they are missing.
-    pub(crate) fn make_dir(&mut self, path: &Path) -> Result<(), CommandError> {
-        let below: Vec<_> = path
-            .ancestors()
-            .take_while(|dir| *dir != self.root)
-            .collect();
-        for dir in below.into_iter().rev() {
-            self.dirs.extend(dir.parent().map(Path::to_path_buf));
-            make_dir(dir)?;
-        }
-        Ok(())
-    }
-
-    /// Writes `contents`, which will be the file `path`.
-    pub(crate) fn write(
-        &mut self,
-        path: &Path,
-        contents: impl AsRef<[u8]>,
-    ) -> Result<(), CommandError> {
-        refuse_symbolic_link(path)?;
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let staged = PathBuf::from(name);
-        self.dirs.extend(path.parent().map(Path::to_path_buf));
-        self.renames.push((staged.clone(), path.into()));
-        create(&staged)
-            .and_then(|mut file| file.write_all(contents.as_ref()))
-            .map_err(|source| failed("write", &staged, source))
-    }
-
-    /// Brings all files to their places, in the order in which they were written.
-    pub(crate) fn commit(mut self) -> Result<(), CommandError> {
-        if self.renames.is_empty() {
-            return Ok(());
-        }
-        // The contents must be on disk before the names are, or a power cut could leave an empty
-        // file where a whole one was; and the names, before anybody is told.
-        self.sync(self.renames.iter().map(|(staged, _)| staged.as_path()))?;
-        for (staged, path) in &self.renames {
-            fs::rename(staged, path).map_err(|source| failed("rename", path, source))?;
-        }
-        self.renames.clear();
-        self.sync(self.dirs.iter().map(PathBuf::as_path))
-    }
-
-    fn sync<'a>(&self, paths: impl ExactSizeIterator<Item = &'a Path>) -> Result<(), CommandError> {
-        if paths.len() > SYNC_EACH_MAX {
-            return sync_file_system(&self.root);
-        }
-        paths.into_iter().try_for_each(sync)
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        for (staged, _) in &self.renames {
-            // What cannot be deleted now is overwritten by the next command.
-            let _ = fs::remove_file(staged);
-        }
-    }
-}
 
 /// Makes the directory `path` for the owner alone unless there is one; those above it that are
 /// missing become ordinary directories.
@@ -285,69 +200,4 @@ fn create(path: &Path) -> io::Result<File> {
     }?;
     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
     Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::mode;
-
-    #[test]
-    fn files_reach_their_places_together_or_not_at_all() {
-        let temp = tempfile::tempdir().unwrap();
-        let [one, two] = ["a/one", "b/two"].map(|name| temp.path().join(name));
-        let stage = |contents| {
-            let mut staging = Staging::new(temp.path());
-            for path in [&one, &two] {
-                staging.make_dir(path.parent().unwrap()).unwrap();
-                staging.write(path, contents).unwrap();
-            }
-            staging
-        };
-        drop(stage("never"));
-        assert!(names_in(&temp.path().join("a")).unwrap().is_empty());
-        stage("first").commit().unwrap();
-        drop(stage("never"));
-        assert_eq!(
-            [read(&one).unwrap(), read(&two).unwrap()],
-            [b"first", b"first"]
-        );
-        stage("second").commit().unwrap();
-        assert_eq!(
-            [read(&one).unwrap(), read(&two).unwrap()],
-            [b"second", b"second"]
-        );
-        assert_eq!(
-            names_in(&temp.path().join("a")).unwrap(),
-            [Path::new("one")]
-        );
-        assert_eq!((mode(&one), mode(&temp.path().join("a"))), (0o600, 0o700));
-    }
-
-    #[test]
-    fn what_a_killed_command_left_under_a_name_of_ours_is_replaced() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("key.pem");
-        let outside = temp.path().join("outside");
-        fs::write(&outside, "theirs").unwrap();
-        std::os::unix::fs::symlink(&outside, temp.path().join("key.pem.new")).unwrap();
-        let mut staging = Staging::new(temp.path());
-        staging.write(&path, "ours").unwrap();
-        staging.commit().unwrap();
-        assert_eq!(read(&path).unwrap(), b"ours");
-        assert_eq!(read(&outside).unwrap(), b"theirs");
-    }
-
-    #[test]
-    fn more_files_than_are_synced_one_by_one_reach_their_places_too() {
-        let temp = tempfile::tempdir().unwrap();
-        let mut staging = Staging::new(temp.path());
-        for n in 0..=SYNC_EACH_MAX {
-            staging
-                .write(&temp.path().join(n.to_string()), "x")
-                .unwrap();
-        }
-        staging.commit().unwrap();
-        assert_eq!(names_in(temp.path()).unwrap().len(), SYNC_EACH_MAX + 1);
-    }
 }
