@@ -178,10 +178,10 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
 mod tests {
     use super::*;
 
-    /// What version 1 of this program left, with one device.
+    /// What the program of each version left, with one device.
+    const LEFT: [&str; 2] = [LEFT_BY_VERSION_1, LEFT_BY_VERSION_2];
+
     const LEFT_BY_VERSION_1: &str = "
-        PRAGMA application_id = 0x4353474e;
-        PRAGMA user_version = 1;
         INSERT INTO device VALUES ('dev-1', 'device', 5);
         INSERT INTO certificate VALUES
             (x'01', 'root', 'root 1', NULL, 'issued', NULL, 5, 9, x'01', 'pem 1', 5),
@@ -191,39 +191,102 @@ mod tests {
             (x'05', 'device', 'dev-1', 'dev-1', 'issued', NULL, 5, 9, x'05', 'pem 5', 5);
     ";
 
-    #[test]
-    fn a_registry_of_version_1_becomes_one_of_this_version_and_loses_nothing() {
-        let mut connection = Connection::open_in_memory().unwrap();
+    const LEFT_BY_VERSION_2: &str = "
+        UPDATE certificate SET status = 'revoked', reason = 1, revoked = 7 WHERE serial = x'05';
+        INSERT INTO device_revocation VALUES ('dev-1', 7, 1);
+        INSERT INTO publication VALUES ('revocation-list', x'02', 3, 7, 9);
+        INSERT INTO device_attribute VALUES ('dev-1', 'site', 'Bern');
+        INSERT INTO device_group VALUES ('dev-1', 'pumps');
+    ";
+
+    /// A registry as the program of `version` left it.
+    fn left_by(version: usize) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
         connection
             .pragma_update(None, "foreign_keys", true)
             .unwrap();
-        connection.execute_batch(VERSION_1).unwrap();
-        connection.execute_batch(LEFT_BY_VERSION_1).unwrap();
-        for _ in 0..2 {
-            migrate(&mut connection).unwrap();
-            let sql = "SELECT pem, hex(issuer), revoked FROM certificate ORDER BY serial";
-            let rows: Vec<(String, String, Option<i64>)> = connection
-                .prepare(sql)
-                .unwrap()
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                .unwrap()
-                .collect::<Result<_, _>>()
-                .unwrap();
-            let issuers: Vec<_> = rows
-                .iter()
-                .map(|(pem, issuer, _)| (&**pem, &**issuer))
-                .collect();
-            let expected = [
-                ("pem 1", "01"),
-                ("pem 2", "01"),
-                ("pem 3", "01"),
-                ("pem 4", "03"),
-                ("pem 5", "02"),
-            ];
-            assert_eq!(issuers, expected);
-            assert!(rows.iter().all(|(_, _, revoked)| revoked.is_none()));
+        for (tables, rows) in MIGRATIONS.iter().zip(LEFT).take(version) {
+            connection.execute_batch(tables).unwrap();
+            connection.execute_batch(rows).unwrap();
         }
-        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
-        assert_eq!(version, Ok(MIGRATIONS.len().try_into().unwrap_or(i32::MAX)));
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection
+            .pragma_update(None, "user_version", i32::try_from(version).unwrap())
+            .unwrap();
+        connection
+    }
+
+    /// The columns that are text or can be shown as text, a line each row.
+    fn rows(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    }
+
+    const CERTIFICATES: &str =
+        "SELECT pem || ' of ' || hex(issuer) FROM certificate ORDER BY serial";
+
+    #[test]
+    fn a_registry_of_any_version_becomes_one_of_this_version_and_loses_nothing() {
+        for version in 1..=LEFT.len() {
+            let mut connection = left_by(version);
+            for _ in 0..2 {
+                migrate(&mut connection).unwrap();
+                let expected = [
+                    "pem 1 of 01",
+                    "pem 2 of 01",
+                    "pem 3 of 01",
+                    "pem 4 of 03",
+                    "pem 5 of 02",
+                ];
+                assert_eq!(rows(&connection, CERTIFICATES), expected);
+                let removed = "SELECT id FROM device WHERE removed IS NULL";
+                assert_eq!(rows(&connection, removed), ["dev-1"]);
+            }
+            let newest: i32 = connection
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .unwrap();
+            assert_eq!(usize::try_from(newest), Ok(MIGRATIONS.len()));
+            let broken = rows(
+                &connection,
+                "SELECT \"table\" FROM pragma_foreign_key_check",
+            );
+            assert_eq!(broken, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn revocations_numbers_and_labels_of_version_2_are_there_in_this_version() {
+        let mut connection = left_by(2);
+        migrate(&mut connection).unwrap();
+        for (sql, expected) in [
+            (
+                "SELECT hex(serial) || status || reason || revoked FROM certificate
+              WHERE revoked IS NOT NULL",
+                "05revoked17",
+            ),
+            (
+                "SELECT device || revoked || reason FROM device_revocation",
+                "dev-171",
+            ),
+            ("SELECT kind || number FROM publication", "revocation-list3"),
+            (
+                "SELECT device || name || value FROM device_attribute",
+                "dev-1siteBern",
+            ),
+            ("SELECT device || name FROM device_group", "dev-1pumps"),
+        ] {
+            assert_eq!(rows(&connection, sql), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_registry_of_version_1_has_nobody_revoked() {
+        let mut connection = left_by(1);
+        migrate(&mut connection).unwrap();
+        let revoked = "SELECT pem FROM certificate WHERE revoked IS NOT NULL";
+        assert_eq!(rows(&connection, revoked), [""; 0]);
     }
 }
