@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::env;
 use std::fs;
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use certs::{Certificate, DeviceId};
 use countersign_provisioning::{
-    BatchFormat, BatchRequest, Layout, ResumeRequest, batch_issue, batch_resume, batch_status,
-    ca_init,
+    BatchFormat, BatchRequest, BatchStatus, Layout, ResumeRequest, batch_issue, batch_resume,
+    batch_status, ca_init,
 };
 use rcgen::{KeyPair, PublicKeyData};
 use rusqlite::Connection;
@@ -32,9 +33,6 @@ use tempfile::TempDir;
 
 /// Where the victim works: the directory of the test, the name of the batch, its format.
 const PLACE: &str = "COUNTERSIGN_TEST_BATCH";
-
-/// A victim is killed within so many steps, of which each chunk of a batch is one.
-const STEPS_MAX: u32 = 2;
 
 /// The disk is one: these tests would only wait for each other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -47,7 +45,7 @@ fn a_batch_killed_at_five_moments_is_done_exactly_once() {
 }
 
 #[test]
-#[ignore = "takes long; scripts/test --long runs it"]
+#[ignore = "long: scripts/test --long runs it"]
 fn long_a_batch_of_10_000_killed_at_twenty_moments_is_done_exactly_once() {
     for format in ["dir", "jsonl"] {
         kill_and_resume(10_000, 20, format);
@@ -56,16 +54,13 @@ fn long_a_batch_of_10_000_killed_at_twenty_moments_is_done_exactly_once() {
 
 #[test]
 fn four_processes_on_one_authority_give_each_device_one_certificate() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let world = World::new(4, 250);
-    let mut children: Vec<_> = (0..4).map(|lot| world.start(lot, "dir")).collect();
-    for child in &mut children {
-        assert!(child.wait().unwrap().success());
-    }
-    for lot in 0..4 {
-        world.check(lot, 250, "dir");
-    }
-    assert_eq!(world.certificates().len(), 1_000);
+    four_processes(100);
+}
+
+#[test]
+#[ignore = "long: scripts/test --long runs it"]
+fn long_four_processes_that_issue_1_000_each_use_4_000_serial_numbers() {
+    four_processes(1_000);
 }
 
 #[test]
@@ -82,7 +77,8 @@ fn two_processes_on_one_batch_do_it_together() {
     }
 }
 
-/// Not a test: what the tests start in a process of its own. It does its batch, and leaves a file at every step.
+/// Not a test: what the tests start in a process of its own. It does its batch, and writes after
+/// each chunk how many rows are done, and how many milliseconds that chunk took.
 #[test]
 #[ignore = "runs only when the tests of batches start it"]
 fn victim() {
@@ -103,28 +99,41 @@ fn victim() {
         },
     };
     // Written past the harness, which keeps what a test prints.
-    let step = |_: &_| fs::write(world.join(format!("step-{lot}")), "").unwrap();
-    batch_issue(&request, &step, UnixTime::now()).unwrap();
+    let last = Cell::new(Instant::now());
+    let tell = |status: &BatchStatus| {
+        let took = last.replace(Instant::now()).elapsed().as_millis();
+        let [new, told] = ["new", "done"].map(|name| world.join(format!("{name}-{lot}")));
+        fs::write(&new, format!("{} {took}", status.standing.written)).unwrap();
+        fs::rename(new, told).unwrap();
+    };
+    batch_issue(&request, &tell, UnixTime::now()).unwrap();
 }
 
-/// Kills a batch `kills` times, each time a random while into its work, and lets the last process
-/// end it.
-fn kill_and_resume(devices: usize, kills: u32, format: &str) {
+fn four_processes(devices: usize) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = World::new(4, devices);
+    let mut children: Vec<_> = (0..4).map(|lot| world.start(lot, "dir")).collect();
+    for child in &mut children {
+        assert!(child.wait().unwrap().success());
+    }
+    for lot in 0..4 {
+        world.check(lot, devices, "dir");
+    }
+    assert_eq!(world.certificates().len(), 4 * devices);
+}
+
+/// Kills a batch `kills` times, at moments spread over all of it, and lets the last process end it.
+fn kill_and_resume(devices: usize, kills: usize, format: &str) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let world = World::new(1, devices);
     let mut random = Random::new();
     eprintln!("seed {}: {devices} devices, {format}", random.0);
     let mut killed = 0;
-    let mut step = Duration::from_millis(50);
-    for _ in 0..kills {
+    for kill in 0..kills {
         let mut victim = world.start(0, format);
-        // Some steps, and a part of one more.
-        for _ in 0..=random.below(STEPS_MAX) {
-            let begun = Instant::now();
-            world.wait_for_a_step(0, &mut victim);
-            step = step.max(begun.elapsed());
-        }
-        thread::sleep(step * random.below(1_500) / 1_000);
+        let chunk = world.wait_until_done(0, devices * kill / kills, &mut victim);
+        // Anywhere in the next chunk: while it is signed, recorded, written or noted.
+        thread::sleep(chunk * random.below(1_000) / 1_000);
         if victim.try_wait().unwrap().is_none() {
             victim.kill().unwrap();
             killed += 1;
@@ -143,7 +152,7 @@ fn kill_and_resume(devices: usize, kills: u32, format: &str) {
     world.check(0, devices, format);
     let lost = world.certificates().len() - devices;
     eprintln!("{killed} kills, {lost} certificates superseded because their keys were lost");
-    assert!(lost <= usize::try_from(killed).unwrap() * 256);
+    assert!(lost <= killed * 256);
 }
 
 /// A directory with an authority in `ca`, and lists for several batches.
@@ -189,14 +198,19 @@ impl World {
             .unwrap()
     }
 
-    fn wait_for_a_step(&self, lot: usize, victim: &mut Child) {
-        let step = self.path(&format!("step-{lot}"));
+    /// Waits until so many rows are done, or all that the victim does. How long its last chunk took.
+    fn wait_until_done(&self, lot: usize, rows: usize, victim: &mut Child) -> Duration {
+        let told = self.path(&format!("done-{lot}"));
         let give_up = Instant::now() + Duration::from_mins(2);
-        while !step.exists() && victim.try_wait().unwrap().is_none() {
+        loop {
+            let text = fs::read_to_string(&told).unwrap_or_default();
+            let (done, took) = text.split_once(' ').unwrap_or(("0", "50"));
+            if done.parse::<usize>().unwrap() >= rows || victim.try_wait().unwrap().is_some() {
+                return Duration::from_millis(took.parse().unwrap());
+            }
             assert!(Instant::now() < give_up, "the victim does nothing");
             thread::sleep(Duration::from_millis(1));
         }
-        let _ = fs::remove_file(step);
     }
 
     fn registry(&self) -> Connection {
