@@ -14,18 +14,47 @@ use crate::certificate::{Certificate, CommonName};
 use crate::profile::Role;
 use crate::subject::{Subject, TrustDomain, spiffe_uri};
 
-/// RFC 5280, `ub-common-name`.
+/// RFC 5280, `ub-common-name` and `ub-organization-name`.
 const COMMON_NAME_LEN_MAX: usize = 64;
+const ORGANIZATION_LEN_MAX: usize = 64;
+
+/// What an authority is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthorityName<'a> {
+    /// Whose it is, when it says so.
+    pub organization: Option<&'a str>,
+    /// Its common name.
+    pub common_name: &'a str,
+}
+
+impl AuthorityName<'_> {
+    /// Checks that both can stand in a certificate, whole and legible.
+    ///
+    /// # Errors
+    /// [`UnfitName`] when one is empty, too long, or holds a control character.
+    pub fn check(&self) -> Result<(), UnfitName> {
+        let organization = self.organization.map(|name| (name, ORGANIZATION_LEN_MAX));
+        let common_name = (self.common_name, COMMON_NAME_LEN_MAX);
+        for (name, max) in organization.into_iter().chain([common_name]) {
+            let len = name.chars().count();
+            let blank = name.trim() != name || name.chars().any(char::is_control);
+            if len == 0 || len > max || blank {
+                return Err(UnfitName(name.into()));
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Whom a certificate names.
 #[derive(Clone, Copy, Debug)]
 pub enum Holder<'a> {
-    /// A root, by its common name.
-    Root(&'a str),
-    /// An authority of devices, by its common name.
-    DeviceCa(&'a str),
-    /// An authority of brokers, by its common name.
-    ServerCa(&'a str),
+    /// A root.
+    Root(AuthorityName<'a>),
+    /// An authority of devices.
+    DeviceCa(AuthorityName<'a>),
+    /// An authority of brokers.
+    ServerCa(AuthorityName<'a>),
     /// A broker, by the names and addresses under which it is reached.
     Server(&'a [ServerName<'a>]),
     /// A device or an application of a trust domain.
@@ -48,6 +77,7 @@ impl Holder<'_> {
 /// The names of a holder, as they stand in a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
+    pub(crate) organization: Option<String>,
     pub(crate) common_name: Option<String>,
     uris: BTreeSet<String>,
     dns: BTreeSet<String>,
@@ -58,7 +88,8 @@ impl Names {
     pub(crate) fn of(holder: Holder<'_>) -> Self {
         match holder {
             Holder::Root(name) | Holder::DeviceCa(name) | Holder::ServerCa(name) => Self {
-                common_name: Some(name.into()),
+                organization: name.organization.map(Into::into),
+                common_name: Some(name.common_name.into()),
                 ..Self::default()
             },
             Holder::Server(names) => Self::of_server(names),
@@ -94,9 +125,15 @@ impl Names {
             CommonName::One(name) => Some(name.to_string()),
             CommonName::Several | CommonName::Unreadable => return None,
         };
+        let organization = match &*certificate.organizations {
+            [] => None,
+            [organization] => Some(organization.to_string()),
+            _ => return None,
+        };
         let extensions = &certificate.extensions;
         let texts = |names: &[Box<str>]| names.iter().map(ToString::to_string).collect();
         (extensions.other_names == 0).then(|| Self {
+            organization,
             common_name,
             uris: texts(&extensions.uri_names),
             dns: texts(&extensions.dns_names),
@@ -122,5 +159,8 @@ impl Names {
 
 /// A name cannot stand in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} cannot stand in a certificate: it is not ASCII")]
+#[error(
+    "{0:?} cannot stand in a certificate: it is empty, too long, or has characters that do not \
+     belong there"
+)]
 pub struct UnfitName(String);

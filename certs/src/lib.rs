@@ -31,7 +31,7 @@ pub use gate::{
     Admission, Anchor, Fingerprint, FingerprintTwice, Fingerprints, IdFrom, NamePlace, Standing,
     UnfitId, VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
 };
-pub use holder::{Holder, UnfitName};
+pub use holder::{AuthorityName, Holder, UnfitName};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
 pub use registry::{

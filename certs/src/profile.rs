@@ -105,10 +105,13 @@ impl Profile {
         let names = Names::of(holder);
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        if let Some(common_name) = &names.common_name {
-            params
-                .distinguished_name
-                .push(DnType::CommonName, common_name.as_str());
+        for (part, name) in [
+            (DnType::OrganizationName, &names.organization),
+            (DnType::CommonName, &names.common_name),
+        ] {
+            if let Some(name) = name {
+                params.distinguished_name.push(part, name.as_str());
+            }
         }
         params.subject_alt_names = names.alternative_names()?;
         params.serial_number = Some(SerialNumber::from_slice(serial.as_octets()));
@@ -343,6 +346,7 @@ mod tests {
     use super::*;
     use crate::device_id::DeviceId;
     use crate::gate::{Admission, IdFrom, admit};
+    use crate::holder::AuthorityName;
     use crate::revocation::RevocationSet;
     use crate::subject::{Subject, TrustDomain};
     use crate::testing::{NOT_BEFORE, at, uri};
@@ -363,7 +367,10 @@ mod tests {
         fn new() -> Self {
             let profile = Profile::of(Role::DeviceCa).unwrap();
             let validity = profile.validity(at(NOT_BEFORE), None);
-            let holder = Holder::DeviceCa("Test device CA 1");
+            let holder = Holder::DeviceCa(AuthorityName {
+                organization: Some("Test"),
+                common_name: "Test device CA 1",
+            });
             let params = profile
                 .params(holder, Serial::from_random(SERIAL), validity)
                 .unwrap();

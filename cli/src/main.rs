@@ -15,7 +15,9 @@ use mimalloc::MiMalloc;
 use operate::{
     admin, audit_commands, broker_admin, broker_commands, policy_commands, storage_commands,
 };
-use provision::{batch_commands, inventory_commands, provisioning_commands, revocation_commands};
+use provision::{
+    batch_commands, ca_commands, inventory_commands, provisioning_commands, revocation_commands,
+};
 use std::process::ExitCode;
 
 /// A message is made by one thread and freed by another: this allocator takes a quarter less of a
@@ -48,7 +50,7 @@ enum Command {
     #[command(subcommand)]
     Broker(broker_commands::BrokerCommand),
     #[command(subcommand)]
-    Ca(provisioning_commands::CaCommand),
+    Ca(ca_commands::CaCommand),
     #[command(subcommand)]
     Device(provisioning_commands::DeviceCommand),
     #[command(subcommand)]
@@ -79,7 +81,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Up(args) => runtime()?.block_on(up::run(args)),
         Command::Audit(command) => audit_commands::run(command),
         Command::Broker(command) => broker_commands::run(command),
-        Command::Ca(command) => provisioning_commands::run_ca(command),
+        Command::Ca(command) => ca_commands::run(command),
         Command::Device(command) => provisioning_commands::run_device(command),
         Command::Batch(command) => batch_commands::run(command),
         Command::Crl(command) => revocation_commands::run_crl(command),

@@ -6,7 +6,9 @@
 
 use crate::authority::{Authority, Signed, key_file};
 use crate::error::CommandError;
-use certs::{Holder, Serial, Subject, TrustDomain, Validity};
+use std::path::PathBuf;
+
+use certs::{AuthorityName, Holder, Serial, Subject, TrustDomain, Validity};
 use rcgen::KeyPair;
 use rustls_pki_types::{ServerName, UnixTime};
 use std::fmt;
@@ -38,16 +40,21 @@ impl EphemeralCa {
     /// # Errors
     /// If there is no randomness, or nothing to sign with.
     pub fn new(trust_domain: TrustDomain, now: UnixTime) -> Result<Self, CommandError> {
-        let (root, _) =
-            Authority::new_root("Countersign TEST ONLY root", key_file::generate()?, now)?;
+        let name = |common_name| AuthorityName {
+            organization: None,
+            common_name,
+        };
+        let root = name("Countersign TEST ONLY root");
+        let key = (key_file::generate()?, PathBuf::new());
+        let (root, _) = Authority::new_root(root, key, now)?;
         let below = |holder: Holder<'_>| {
             let key = key_file::generate()?;
             let signed = root.sign(holder, &key, now)?;
             Authority::of_signed(signed, key)
         };
         Ok(Self {
-            device_ca: below(Holder::DeviceCa("Countersign TEST ONLY device CA"))?,
-            server_ca: below(Holder::ServerCa("Countersign TEST ONLY server CA"))?,
+            device_ca: below(Holder::DeviceCa(name("Countersign TEST ONLY device CA")))?,
+            server_ca: below(Holder::ServerCa(name("Countersign TEST ONLY server CA")))?,
             trust_domain,
             root,
         })

@@ -113,6 +113,40 @@ pub enum CommandError {
     /// An authority's key and certificate do not belong together.
     #[error("the key in {} is not that of the authority in the registry", .0.display())]
     WrongKey(PathBuf),
+    /// A key is encrypted, and nobody said under which passphrase.
+    #[error("the key in {} is encrypted; name its passphrase with --passphrase-file", .0.display())]
+    Encrypted(PathBuf),
+    /// A key is encrypted under another passphrase.
+    #[error("the passphrase is not that of the key in {}; nothing was done", .0.display())]
+    WrongPassphrase(PathBuf),
+    /// There is no passphrase in a file.
+    #[error("the first line of {} is empty: no passphrase", .0.display())]
+    NoPassphrase(PathBuf),
+    /// A key was to sign that nobody has opened.
+    #[error("the key of {0} is not open")]
+    Locked(Box<str>),
+    /// A key could not be encrypted.
+    #[error("cannot encrypt a key")]
+    Encryption,
+    /// What `up` does is for keys that are not encrypted.
+    #[error(
+        "the keys in {} are encrypted, and `up` is for development; name another directory, or \
+         start its broker with: countersign broker run",
+        .0.display()
+    )]
+    NotForDevelopment(PathBuf),
+    /// The authorities that are there are not such as are asked for.
+    #[error("in {}, {what} {found}, not {asked}", dir.display())]
+    OtherAuthorities {
+        /// The directory.
+        dir: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// An authority cannot sign any more.
     #[error("the certificate of the authority {0} is not valid any more")]
     AuthorityExpired(Box<str>),
@@ -239,6 +273,9 @@ impl CommandError {
         match self {
             Self::NotOurs(_)
             | Self::OtherTrustDomain { .. }
+            | Self::OtherAuthorities { .. }
+            | Self::Encrypted(_)
+            | Self::NoPassphrase(_)
             | Self::TooManyDevices { .. }
             | Self::Lifetime { .. }
             | Self::Label(_)
@@ -257,6 +294,7 @@ impl CommandError {
             }
             Self::SymbolicLink(_)
             | Self::Exposed { .. }
+            | Self::NotForDevelopment(_)
             | Self::AuthorityExpired(_)
             | Self::Request { .. }
             | Self::AuthorityKey(_)
@@ -272,6 +310,9 @@ impl CommandError {
             | Self::Unreadable { .. }
             | Self::OutputLost(_)
             | Self::WrongKey(_)
+            | Self::WrongPassphrase(_)
+            | Self::Locked(_)
+            | Self::Encryption
             | Self::Crypto { .. }
             | Self::NoRandomness
             | Self::Profile(_)

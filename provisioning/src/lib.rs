@@ -14,15 +14,16 @@ mod roster;
 #[cfg(test)]
 mod testing;
 
+pub use authority::{Algorithm, KeyKept, Passphrase};
 pub use commands::{
-    AddRequest, BatchDone, BatchRequest, BatchStatus, BrokerIssued, CaInitialized, Checked,
-    DeviceAdded, DeviceRenewed, DeviceRevoked, DeviceShown, ExportRequest, Exported, Filter,
-    IssueRequest, LabelRequest, ListedCertificate, Outcome, PeerIssued, Prepared, PreparedPeer,
-    PublishRequest, Published, RenewRequest, ResumeRequest, RevokeRequest, ShownList,
-    UP_DEVICES_MAX, UpRequest, app_issue, batch_check, batch_issue, batch_resume, batch_status,
-    broker_issue, ca_init, crl_publish, crl_show, device_add, device_issue, device_label,
-    device_list, device_remove, device_renew, device_revoke, device_show, registry_export,
-    up_prepare,
+    AddRequest, AuthorityStatus, BatchDone, BatchRequest, BatchStatus, BrokerIssued, CaInitialized,
+    CaStatus, Checked, DeviceAdded, DeviceRenewed, DeviceRevoked, DeviceShown, ExportRequest,
+    Exported, Filter, InitRequest, IssueRequest, LabelRequest, ListStatus, ListedCertificate,
+    NextStep, Outcome, PeerIssued, Prepared, PreparedPeer, PublishRequest, Published, RenewRequest,
+    ResumeRequest, RevokeRequest, ShownList, UP_DEVICES_MAX, UpRequest, app_issue, batch_check,
+    batch_issue, batch_resume, batch_status, broker_issue, ca_init, ca_status, crl_publish,
+    crl_show, device_add, device_issue, device_label, device_list, device_remove, device_renew,
+    device_revoke, device_show, key_kept, read_passphrase, registry_export, up_prepare,
 };
 pub use ephemeral::{EphemeralCa, EphemeralIdentity};
 pub use error::{CommandError, ExitClass};

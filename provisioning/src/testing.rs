@@ -33,6 +33,7 @@ pub(crate) fn issue(dir: &Path, id: &str, csr: Option<&Path>) -> Result<PeerIssu
     let id = &DeviceId::parse(id).unwrap();
     device_issue(
         &IssueRequest {
+            passphrase: None,
             dir,
             id,
             csr,

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use certs::{Certificate, DeviceId};
 use countersign_provisioning::{
-    BatchFormat, BatchRequest, BatchStatus, Layout, ResumeRequest, batch_issue, batch_resume,
-    batch_status, ca_init,
+    BatchFormat, BatchRequest, BatchStatus, InitRequest, Layout, ResumeRequest, batch_issue,
+    batch_resume, batch_status, ca_init,
 };
 use rcgen::{KeyPair, PublicKeyData};
 use rusqlite::Connection;
@@ -88,6 +88,7 @@ fn victim() {
     };
     let world = Path::new(dir);
     let request = BatchRequest {
+        passphrase: None,
         dir: &world.join("ca"),
         file: &world.join(format!("list-{lot}")),
         name: &DeviceId::parse(&format!("lot-{lot}")).unwrap(),
@@ -147,7 +148,16 @@ fn kill_and_resume(devices: usize, kills: usize, format: &str) {
     );
     let name = &DeviceId::parse("lot-0").unwrap();
     let dir = &world.ca();
-    let resumed = batch_resume(&ResumeRequest { dir, name }, &|_| (), UnixTime::now()).unwrap();
+    let resumed = batch_resume(
+        &ResumeRequest {
+            passphrase: None,
+            dir,
+            name,
+        },
+        &|_| (),
+        UnixTime::now(),
+    )
+    .unwrap();
     assert_eq!(resumed.passed_over.len(), 0);
     world.check(0, devices, format);
     let lost = world.certificates().len() - devices;
@@ -165,7 +175,7 @@ impl World {
         let world = Self {
             temp: tempfile::tempdir().unwrap(),
         };
-        ca_init(&world.ca(), None, UnixTime::now()).unwrap();
+        ca_init(&InitRequest::new(&world.ca()), UnixTime::now()).unwrap();
         for lot in 0..lots {
             world.write_list(lot, devices);
         }

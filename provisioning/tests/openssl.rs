@@ -9,8 +9,8 @@ use std::process::Command;
 
 use certs::{DeviceId, RevocationReason};
 use countersign_provisioning::{
-    ExportRequest, IssueRequest, Prepared, RevokeRequest, UpRequest, device_issue, device_revoke,
-    registry_export, up_prepare,
+    Algorithm, ExportRequest, InitRequest, IssueRequest, Prepared, RevokeRequest, UpRequest,
+    ca_init, device_issue, device_revoke, read_passphrase, registry_export, up_prepare,
 };
 use rustls_pki_types::UnixTime;
 
@@ -123,6 +123,7 @@ fn a_request_made_by_openssl_is_certified() {
         let id = &DeviceId::parse(algorithm).unwrap();
         let issued = device_issue(
             &IssueRequest {
+                passphrase: None,
                 dir,
                 id,
                 csr: Some(&csr),
@@ -162,6 +163,7 @@ fn openssl_verifies_our_lists_and_refuses_whoever_is_on_one() {
         RevocationReason::KeyCompromise,
     );
     let revoke = RevokeRequest {
+        passphrase: None,
         dir: temp.path(),
         subject,
         reason,
@@ -220,6 +222,7 @@ fn openssl_verifies_a_registry_export() {
     };
     let layout = up_prepare(&request, UnixTime::now()).unwrap().layout;
     let request = ExportRequest {
+        passphrase: None,
         dir: temp.path(),
         days: None,
     };
@@ -258,4 +261,36 @@ fn openssl_verifies_a_registry_export() {
     };
     assert_eq!(verify(format!("{body}\n")), Ok("Verified OK\n".to_owned()));
     assert!(verify(format!("{body}\n").replace("dev-2", "dev-3")).is_err());
+}
+
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_opens_the_keys_of_authorities_under_their_passphrase_alone() {
+    for algorithm in [Algorithm::P256, Algorithm::P384, Algorithm::Ed25519] {
+        let temp = tempfile::tempdir().unwrap();
+        let [right, wrong] = ["right", "wrong"].map(|text| {
+            let file = temp.path().join(text);
+            fs::write(&file, text).unwrap();
+            file
+        });
+        let passphrase = read_passphrase(&right).unwrap();
+        let dir = temp.path().join("ca");
+        let request = InitRequest {
+            algorithm: Some(algorithm),
+            passphrase: Some(&passphrase),
+            ..InitRequest::new(&dir)
+        };
+        ca_init(&request, UnixTime::now()).unwrap();
+        for authority in ["root", "device-ca", "server-ca"] {
+            let [key, cert] =
+                ["key.pem", "pem"].map(|end| dir.join(format!("ca/{authority}.{end}")));
+            let source = format!("file:{}", path(&right));
+            let of_key = openssl(&["pkey", "-in", path(&key), "-passin", &source, "-pubout"]);
+            let of_certificate = openssl(&["x509", "-in", path(&cert), "-noout", "-pubkey"]);
+            assert_eq!(of_key, of_certificate, "{algorithm} {authority}");
+        }
+        let key = dir.join("ca/root.key.pem");
+        let source = format!("file:{}", path(&wrong));
+        assert!(openssl(&["pkey", "-in", path(&key), "-passin", &source]).is_err());
+    }
 }

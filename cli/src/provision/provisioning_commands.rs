@@ -1,40 +1,15 @@
-//! `countersign ca` and `countersign device`: the commands of the local authority.
+//! `countersign device`: devices, and the certificates that the local authority issues to them.
 
 use crate::failure::Failure;
 use crate::inventory_commands::{self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
+use crate::provision::passphrase::PassphraseArgs;
 use crate::revocation_commands::{self, DeviceRevokeArgs};
-use certs::{DeviceId, TrustDomain};
+use certs::DeviceId;
 use clap::{Args, Subcommand};
-use provisioning::{CommandError, IssueRequest, PeerIssued, ca_init, device_issue};
+use provisioning::{CommandError, IssueRequest, PeerIssued, device_issue};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
 use std::path::PathBuf;
-
-/// The authorities that issue certificates.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CaCommand {
-    /// Make a root, an authority for devices and one for brokers, for development.
-    ///
-    /// Their keys are kept unencrypted in DIR/ca, readable by their owner alone. Given again, it
-    /// keeps what is there.
-    #[command(after_help = "Example:\n  countersign ca init --dir certs/dev")]
-    Init(CaInitArgs),
-}
-
-/// What `ca init` makes.
-#[derive(Debug, Args)]
-pub(crate) struct CaInitArgs {
-    /// An empty or new directory.
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
-    /// The trust domain of all its certificates, a name like a DNS name in lower case
-    /// [default: countersign.local].
-    #[arg(long, value_name = "NAME", value_parser = trust_domain)]
-    trust_domain: Option<TrustDomain>,
-    /// Print one object of JSON instead of words.
-    #[arg(long)]
-    json: bool,
-}
 
 /// Devices and their certificates.
 #[derive(Debug, Subcommand)]
@@ -125,36 +100,15 @@ pub(crate) struct DeviceIssueArgs {
     /// Issue to a device that was revoked: it was replaced, or has made itself a new key.
     #[arg(long)]
     again: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
 }
 
-fn trust_domain(text: &str) -> Result<TrustDomain, String> {
-    TrustDomain::parse(text).map_err(|error| error.to_string())
-}
-
 fn device_id(text: &str) -> Result<DeviceId, String> {
     DeviceId::parse(text).map_err(|error| error.to_string())
-}
-
-pub(crate) fn run_ca(command: CaCommand) -> Result<(), Failure> {
-    let CaCommand::Init(args) = command;
-    let made = ca_init(&args.dir, args.trust_domain.as_ref(), UnixTime::now())
-        .map_err(|error| failure(&error))?;
-    let dir = made.layout.dir().display();
-    if args.json {
-        let (dir, domain) = (made.layout.dir(), made.trust_domain.as_str());
-        println!(
-            "{}",
-            json!({ "dir": dir, "made": made.made, "trust_domain": domain })
-        );
-        return Ok(());
-    }
-    let verb = if made.made { "made" } else { "kept" };
-    println!("{dir}: authorities for {} {verb}", made.trust_domain);
-    println!("next: countersign device issue ID --dir {dir}");
-    Ok(())
 }
 
 pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
@@ -171,8 +125,10 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
 }
 
 fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
+    let passphrase = args.passphrase.open(&args.dir)?;
     let request = IssueRequest {
         dir: &args.dir,
+        passphrase: passphrase.as_ref(),
         id: &args.id,
         csr: args.csr.as_deref(),
         again: args.again,

@@ -4,6 +4,7 @@
 use crate::admin::{AskError, ask};
 use crate::broker_admin::{reasons, receipt, subject};
 use crate::failure::{FAILED, Failure};
+use crate::provision::passphrase::PassphraseArgs;
 use crate::provisioning_commands::failure;
 use certs::admin::{Answer, Receipt, Request, Revoke, Target};
 use certs::{Freshness, RevocationReason, Subject, TimeText};
@@ -28,6 +29,8 @@ pub(crate) struct DeviceRevokeArgs {
     /// Why (RFC 5280 §5.3.1).
     #[arg(long, value_name = "REASON", value_parser = reasons())]
     reason: RevocationReason,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -68,6 +71,8 @@ pub(crate) struct PublishArgs {
     /// For how many days it is good, at most 365 [default: 7].
     #[arg(long, value_name = "DAYS")]
     days: Option<u32>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -85,7 +90,9 @@ pub(crate) struct ShowArgs {
 }
 
 pub(crate) fn revoke(args: &DeviceRevokeArgs) -> Result<(), Failure> {
+    let passphrase = args.passphrase.open(&args.dir)?;
     let request = RevokeRequest {
+        passphrase: passphrase.as_ref(),
         dir: &args.dir,
         subject: &args.id,
         reason: args.reason,
@@ -193,7 +200,9 @@ fn published_json(list: &Published) -> Value {
 pub(crate) fn run_crl(command: CrlCommand) -> Result<(), Failure> {
     match command {
         CrlCommand::Publish(args) => {
+            let passphrase = args.passphrase.open(&args.dir)?;
             let request = PublishRequest {
+                passphrase: passphrase.as_ref(),
                 dir: &args.dir,
                 days: args.days,
             };
@@ -258,7 +267,9 @@ fn shown_json(list: &ShownList) -> Value {
 
 pub(crate) fn run_registry(command: RegistryCommand) -> Result<(), Failure> {
     let RegistryCommand::Export(args) = command;
+    let passphrase = args.passphrase.open(&args.dir)?;
     let request = ExportRequest {
+        passphrase: passphrase.as_ref(),
         dir: &args.dir,
         days: args.days,
     };
@@ -317,6 +328,7 @@ mod tests {
         let reason = RevocationReason::KeyCompromise;
         device_revoke(
             &RevokeRequest {
+                passphrase: None,
                 dir,
                 subject,
                 reason,

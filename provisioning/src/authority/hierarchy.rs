@@ -7,9 +7,8 @@ use std::fs::File;
 use std::path::Path;
 
 use certs::{Role, TrustDomain};
-use rcgen::KeyPair;
 
-use super::{Authority, key_file};
+use super::{Authority, Passphrase};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::Layout;
@@ -24,11 +23,11 @@ pub(crate) struct Hierarchy {
     pub(crate) device_ca: Authority,
     pub(crate) server_ca: Authority,
     /// Released when the file is closed.
-    _lock: File,
+    lock: File,
 }
 
 impl Hierarchy {
-    /// Opens the authorities in `dir`.
+    /// Opens the authorities in `dir`, and none of their keys.
     pub(crate) fn open(dir: &Path) -> Result<Self, CommandError> {
         let layout = Layout::new(dir);
         if !files::exists(&layout.registry())? {
@@ -37,6 +36,29 @@ impl Hierarchy {
         let lock = lock(&layout)?;
         let registry = Registry::open(&layout.registry())?;
         Self::load(layout, registry, lock)
+    }
+
+    /// Opens the authorities in `dir`, with the key of those who issue to devices: whatever a
+    /// command does with it, a wrong passphrase is found out before.
+    pub(crate) fn open_for_devices(
+        dir: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Self, CommandError> {
+        let mut ca = Self::open(dir)?;
+        ca.device_ca.unlock(passphrase)?;
+        Ok(ca)
+    }
+
+    /// Lets others work on the directory while `work` is done.
+    pub(crate) fn step_aside<T>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        let failed = |source| files::failed("lock", &self.layout.lock(), source);
+        self.lock.unlock().map_err(failed)?;
+        let done = work();
+        self.lock.lock().map_err(failed)?;
+        done
     }
 
     /// The authorities that `registry` knows.
@@ -59,11 +81,11 @@ impl Hierarchy {
         Ok(Self {
             trust_domain,
             root,
-            device_ca: authority(&layout, Role::DeviceCa, device_ca)?,
-            server_ca: authority(&layout, Role::ServerCa, server_ca)?,
+            device_ca: Authority::new(device_ca, layout.authority_key(Role::DeviceCa)),
+            server_ca: Authority::new(server_ca, layout.authority_key(Role::ServerCa)),
             layout,
             registry,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -82,10 +104,4 @@ pub(crate) fn lock(layout: &Layout) -> Result<File, CommandError> {
     files::ensure_file(&path)?;
     let locked = File::open(&path).and_then(|file| file.lock().map(|()| file));
     locked.map_err(|source| files::failed("lock", &path, source))
-}
-
-fn authority(layout: &Layout, role: Role, recorded: Recorded) -> Result<Authority, CommandError> {
-    let path = layout.authority_key(role);
-    let key: KeyPair = key_file::open(&path)?;
-    Authority::new(recorded, key)?.ok_or(CommandError::WrongKey(path))
 }

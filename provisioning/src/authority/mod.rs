@@ -5,24 +5,30 @@
 
 pub(crate) mod hierarchy;
 pub(crate) mod key_file;
+mod pbes2;
 mod publish;
 
+use std::path::PathBuf;
+
 use aws_lc_rs::rand;
-use certs::{Certificate, Holder, Profile, Role, Serial, Validity};
+use certs::{AuthorityName, Certificate, Holder, Profile, Role, Serial, Validity};
 use rcgen::{Issuer, KeyPair, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 pub(crate) use self::hierarchy::Hierarchy;
+pub use self::key_file::{Algorithm, KeyKept};
+pub use self::pbes2::Passphrase;
 pub(crate) use self::publish::ListContent;
 use crate::error::CommandError;
 use crate::registry::Recorded;
 
-/// Somebody who signs certificates.
+/// Somebody who signs certificates, once the key is open.
 pub(crate) struct Authority {
     certificate: Certificate,
     pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    key_file: PathBuf,
+    issuer: Option<Issuer<'static, KeyPair>>,
 }
 
 /// A certificate that nobody may have yet: it is signed, and not recorded.
@@ -37,18 +43,26 @@ pub(crate) struct Signed {
 }
 
 impl Authority {
-    /// The authority whose certificate was recorded; `None` when `key` is not its key.
-    pub(crate) fn new(recorded: Recorded, key: KeyPair) -> Result<Option<Self>, CommandError> {
+    /// The authority whose certificate was recorded, and whose key is in `key_file`.
+    pub(crate) fn new(recorded: Recorded, key_file: PathBuf) -> Self {
         let (certificate, pem) = recorded.into_parts();
-        if *certificate.public_key != *key.subject_public_key_info() {
-            return Ok(None);
-        }
-        let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(crypto("use a key to sign"))?;
-        Ok(Some(Self {
+        Self {
             certificate,
             pem,
-            issuer,
-        }))
+            key_file,
+            issuer: None,
+        }
+    }
+
+    /// Opens the key.
+    pub(crate) fn unlock(&mut self, passphrase: Option<&Passphrase>) -> Result<(), CommandError> {
+        let key = key_file::open_authority(&self.key_file, passphrase)?;
+        if *self.certificate.public_key != *key.subject_public_key_info() {
+            return Err(CommandError::WrongKey(self.key_file.clone()));
+        }
+        let issuer = Issuer::from_ca_cert_pem(&self.pem, key);
+        self.issuer = Some(issuer.map_err(crypto("use a key to sign"))?);
+        Ok(())
     }
 
     /// The authority that was just signed, and is recorded nowhere.
@@ -57,14 +71,15 @@ impl Authority {
         Ok(Self {
             certificate: signed.certificate,
             pem: signed.pem,
-            issuer: issuer.map_err(crypto("use a key to sign"))?,
+            key_file: PathBuf::new(),
+            issuer: Some(issuer.map_err(crypto("use a key to sign"))?),
         })
     }
 
     /// A new root, which signs itself.
     pub(crate) fn new_root(
-        name: &str,
-        key: KeyPair,
+        name: AuthorityName<'_>,
+        (key, key_file): (KeyPair, PathBuf),
         now: UnixTime,
     ) -> Result<(Self, Signed), CommandError> {
         let profile = Profile::of(Role::Root)?;
@@ -74,7 +89,7 @@ impl Authority {
         let certificate = profile.check(made.der(), holder, &Certificate::read(made.der())?)?;
         let signed = Signed {
             role: Role::Root,
-            name: name.into(),
+            name: name.common_name.into(),
             issuer: certificate.serial,
             certificate,
             pem: made.pem(),
@@ -83,7 +98,8 @@ impl Authority {
         let root = Self {
             certificate,
             pem: made.pem(),
-            issuer: Issuer::new(params, key),
+            key_file,
+            issuer: Some(Issuer::new(params, key)),
         };
         Ok((root, signed))
     }
@@ -114,7 +130,7 @@ impl Authority {
         let profile = Profile::of(holder.role())?;
         let params = profile.params(holder, new_serial()?, validity)?;
         let made = params
-            .signed_by(key, &self.issuer)
+            .signed_by(key, self.issuer()?)
             .map_err(crypto("sign a certificate"))?;
         let certificate = profile.check(made.der(), holder, &self.certificate)?;
         Ok(Signed {
@@ -126,12 +142,21 @@ impl Authority {
         })
     }
 
+    fn issuer(&self) -> Result<&Issuer<'static, KeyPair>, CommandError> {
+        let locked = || CommandError::Locked(self.certificate.subject.clone());
+        self.issuer.as_ref().ok_or_else(locked)
+    }
+
     fn check_not_expired(&self, now: UnixTime) -> Result<(), CommandError> {
         if now > self.certificate.not_after {
             let subject = self.certificate.subject.clone();
             return Err(CommandError::AuthorityExpired(subject));
         }
         Ok(())
+    }
+
+    pub(crate) fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     pub(crate) fn serial(&self) -> Serial {
@@ -158,7 +183,9 @@ pub(crate) fn read_pem(pem: &str) -> Result<Certificate, certs::Refusal> {
 
 fn name_of(holder: Holder<'_>) -> Box<str> {
     match holder {
-        Holder::Root(name) | Holder::DeviceCa(name) | Holder::ServerCa(name) => name.into(),
+        Holder::Root(name) | Holder::DeviceCa(name) | Holder::ServerCa(name) => {
+            name.common_name.into()
+        }
         Holder::Server(_) => "broker".into(),
         Holder::Peer(_, subject) => subject.id.as_str().into(),
     }

@@ -51,7 +51,7 @@ impl Authority {
             revoked_certs: content.revoked.into_iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::PreSpecified(issuer.key_id().into()),
         };
-        let made = params.signed_by(&self.issuer);
+        let made = params.signed_by(self.issuer()?);
         let made = made.map_err(crypto("sign a revocation list"))?;
         let list = RevocationList::read(made.der(), &[issuer])?;
         let pem = made.pem().map_err(crypto("sign a revocation list"))?;
@@ -70,7 +70,7 @@ impl Authority {
         for device in devices {
             writer.add(device)?;
         }
-        let key = self.issuer.key();
+        let key = self.issuer()?.key();
         let signed = writer.sign(|octets| key.sign(octets));
         let octets = signed.map_err(crypto("sign a registry export"))?;
         let export = RegistryExport::read(&octets, &[issuer])?;

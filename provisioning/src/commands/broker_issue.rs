@@ -9,7 +9,7 @@ use certs::Serial;
 use rustls_pki_types::{DnsName, ServerName, UnixTime};
 
 use super::issue::{Delivery, deliver};
-use crate::authority::{Hierarchy, key_file};
+use crate::authority::{Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::layout::IdentityFiles;
 
@@ -34,9 +34,12 @@ pub struct BrokerIssued {
 pub fn broker_issue(
     dir: &Path,
     more: &[ServerName<'static>],
+    passphrase: Option<&Passphrase>,
     now: UnixTime,
 ) -> Result<BrokerIssued, CommandError> {
-    issue_broker(&mut Hierarchy::open(dir)?, server_names(more), now)
+    let mut ca = Hierarchy::open(dir)?;
+    ca.server_ca.unlock(passphrase)?;
+    issue_broker(&mut ca, server_names(more), now)
 }
 
 pub(super) fn issue_broker(
@@ -87,15 +90,15 @@ fn host_name() -> Option<ServerName<'static>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::ca_init;
+    use crate::commands::{InitRequest, ca_init};
     use crate::testing::{certificate, day};
 
     #[test]
     fn a_broker_is_certified_once_for_each_of_its_names() {
         let temp = tempfile::tempdir().unwrap();
-        ca_init(temp.path(), None, day(0)).unwrap();
+        ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
         let more = ["broker.example", "localhost", "10.0.0.7"].map(|name| name.try_into().unwrap());
-        let issued = broker_issue(temp.path(), &more, day(0)).unwrap();
+        let issued = broker_issue(temp.path(), &more, None, day(0)).unwrap();
         let certificate = certificate(&issued.files.cert);
         assert_eq!(certificate.serial, issued.serial);
         for name in [
@@ -119,8 +122,10 @@ mod tests {
     #[test]
     fn a_broker_trusts_the_authority_of_devices_and_not_the_root() {
         let temp = tempfile::tempdir().unwrap();
-        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
-        let issued = broker_issue(temp.path(), &[], day(0)).unwrap();
+        let layout = ca_init(&InitRequest::new(temp.path()), day(0))
+            .unwrap()
+            .layout;
+        let issued = broker_issue(temp.path(), &[], None, day(0)).unwrap();
         assert_eq!(
             certificate(&issued.files.ca),
             certificate(&layout.device_ca_pem())

@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use certs::{Holder, Role, TrustDomain};
+use certs::{AuthorityName, Holder, Role, TrustDomain};
 use rustls_pki_types::UnixTime;
 
-use crate::authority::{Authority, Hierarchy, hierarchy, key_file};
+use crate::authority::{Algorithm, Authority, Hierarchy, KeyKept, Passphrase, hierarchy, key_file};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::layout::Layout;
@@ -24,58 +24,114 @@ pub struct CaInitialized {
     pub layout: Layout,
     /// For whom they speak.
     pub trust_domain: TrustDomain,
+    /// How the keys of those are kept who issue.
+    pub keys: KeyKept,
 }
 
-/// Makes the authorities in `dir` unless there are some.
+/// Which authorities there must be. What is not asked for is taken as it is found.
+#[derive(Clone, Copy, Debug)]
+pub struct InitRequest<'a> {
+    /// The directory, which may be missing.
+    pub dir: &'a Path,
+    /// For whom they speak; by default `countersign.local`.
+    pub trust_domain: Option<&'a TrustDomain>,
+    /// Whose they are, as it stands in their names.
+    pub organization: Option<&'a str>,
+    /// With what those sign who issue; by default P-256.
+    pub algorithm: Option<Algorithm>,
+    /// Under what their keys are encrypted. Without one they are for development.
+    pub passphrase: Option<&'a Passphrase>,
+}
+
+impl<'a> InitRequest<'a> {
+    /// Authorities for development in `dir`.
+    pub fn new(dir: &'a Path) -> Self {
+        Self {
+            dir,
+            trust_domain: None,
+            organization: None,
+            algorithm: None,
+            passphrase: None,
+        }
+    }
+}
+
+/// Makes the authorities in a directory unless there are some.
 ///
 /// # Errors
-/// [`CommandError`], among others when `dir` holds other things, or when its authorities speak for
-/// another trust domain than the one asked for.
-pub fn ca_init(
-    dir: &Path,
-    trust_domain: Option<&TrustDomain>,
-    now: UnixTime,
-) -> Result<CaInitialized, CommandError> {
-    let (ca, made) = open_or_make(dir, trust_domain, now)?;
+/// [`CommandError`], among others when the directory holds other things, or when its authorities
+/// are not such as are asked for.
+pub fn ca_init(request: &InitRequest<'_>, now: UnixTime) -> Result<CaInitialized, CommandError> {
+    let (ca, made) = open_or_make(request, now)?;
     Ok(CaInitialized {
         made,
+        keys: KeyKept::at(&ca.layout.authority_key(Role::DeviceCa))?,
         layout: ca.layout.clone(),
         trust_domain: ca.trust_domain.clone(),
     })
 }
 
-/// The authorities in `dir`, and whether they had to be made.
+/// The authorities in a directory, and whether they had to be made.
 pub(super) fn open_or_make(
-    dir: &Path,
-    trust_domain: Option<&TrustDomain>,
+    request: &InitRequest<'_>,
     now: UnixTime,
 ) -> Result<(Hierarchy, bool), CommandError> {
-    let layout = Layout::new(dir);
+    let layout = Layout::new(request.dir);
     refuse_foreign(&layout)?;
-    if !files::exists(dir)? {
-        files::make_dir(dir)?;
-        dir.parent().map_or(Ok(()), files::sync)?;
+    AuthorityNames::of(request).check()?;
+    if !files::exists(request.dir)? {
+        files::make_dir(request.dir)?;
+        request.dir.parent().map_or(Ok(()), files::sync)?;
     }
     files::make_dir(&layout.ca_dir())?;
     let lock = hierarchy::lock(&layout)?;
     let mut registry = Registry::open(&layout.registry())?;
     let made = registry.trust_domain()?.is_none();
     if made {
-        let trust_domain = trust_domain.cloned().unwrap_or_default();
-        make_authorities(&layout, &mut registry, &trust_domain, now)?;
+        make_authorities(&layout, &mut registry, request, now)?;
     }
     let ca = Hierarchy::load(layout, registry, lock)?;
-    match trust_domain {
-        Some(asked) if *asked != ca.trust_domain => Err(CommandError::OtherTrustDomain {
-            dir: dir.into(),
-            found: ca.trust_domain,
+    if !made {
+        refuse_others(&ca, request)?;
+    }
+    write_certificates(&ca)?;
+    Ok((ca, made))
+}
+
+/// Refuses authorities that are not such as are asked for.
+fn refuse_others(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), CommandError> {
+    let dir = request.dir.to_path_buf();
+    if let Some(asked) = request.trust_domain.filter(|it| **it != ca.trust_domain) {
+        return Err(CommandError::OtherTrustDomain {
+            dir,
+            found: ca.trust_domain.clone(),
             asked: asked.clone(),
-        }),
-        Some(_) | None => {
-            write_certificates(&ca)?;
-            Ok((ca, made))
+        });
+    }
+    let organizations = &ca.root.certificate().organizations;
+    let organization = organizations.first().map_or("nobody's", AsRef::as_ref);
+    let algorithm = Algorithm::of(&ca.device_ca.certificate().public_key);
+    let kept = KeyKept::at(&ca.layout.authority_key(Role::DeviceCa))?;
+    let encrypted = request.passphrase.map(|_| KeyKept::Encrypted.as_str());
+    for (what, found, asked) in [
+        ("the authorities are", organization, request.organization),
+        (
+            "authorities that issue sign with",
+            algorithm.map_or("something else", Algorithm::as_str),
+            request.algorithm.map(Algorithm::as_str),
+        ),
+        ("the keys are", kept.as_str(), encrypted),
+    ] {
+        if let Some(asked) = asked.filter(|asked| *asked != found) {
+            return Err(CommandError::OtherAuthorities {
+                dir,
+                what,
+                found: found.to_owned(),
+                asked: asked.to_owned(),
+            });
         }
     }
+    Ok(())
 }
 
 /// Ours is a directory with a registry, or with what a command leaves that was stopped before it
@@ -103,34 +159,82 @@ fn refuse_foreign(layout: &Layout) -> Result<(), CommandError> {
 fn make_authorities(
     layout: &Layout,
     registry: &mut Registry,
-    trust_domain: &TrustDomain,
+    request: &InitRequest<'_>,
     now: UnixTime,
 ) -> Result<(), CommandError> {
+    let algorithm = request.algorithm.unwrap_or_default();
     let mut staging = Staging::new(layout.dir());
     staging.make_dir(&layout.ca_dir())?;
-    let mut new_key = |role| {
-        let key = key_file::generate()?;
-        staging.write(&layout.authority_key(role), key.serialize_pem())?;
+    let mut new_key = |role, algorithm| {
+        let key = key_file::generate_for(algorithm)?;
+        let pem = key_file::to_pem(&key, request.passphrase)?;
+        staging.write(&layout.authority_key(role), pem.as_bytes())?;
         Ok::<_, CommandError>(key)
     };
-    let root_key = new_key(Role::Root)?;
-    let device_ca_key = new_key(Role::DeviceCa)?;
-    let server_ca_key = new_key(Role::ServerCa)?;
+    // The root outlives those it signs.
+    let root_key = new_key(Role::Root, Algorithm::P384)?;
+    let device_ca_key = new_key(Role::DeviceCa, algorithm)?;
+    let server_ca_key = new_key(Role::ServerCa, algorithm)?;
     staging.commit()?;
 
-    let (root, signed_root) = Authority::new_root(&name_of("root"), root_key, now)?;
-    let device_ca_name = name_of("device CA");
-    let device_ca = root.sign(Holder::DeviceCa(&device_ca_name), &device_ca_key, now)?;
-    let server_ca_name = name_of("server CA");
-    let server_ca = root.sign(Holder::ServerCa(&server_ca_name), &server_ca_key, now)?;
+    let names = AuthorityNames::of(request);
+    let root_key = (root_key, layout.authority_key(Role::Root));
+    let (root, signed_root) = Authority::new_root(names.root(), root_key, now)?;
+    let device_ca = root.sign(Holder::DeviceCa(names.device_ca()), &device_ca_key, now)?;
+    let server_ca = root.sign(Holder::ServerCa(names.server_ca()), &server_ca_key, now)?;
     let signed = [signed_root, device_ca, server_ca];
-    Ok(registry.record_authorities(trust_domain, &signed, now)?)
+    let trust_domain = request.trust_domain.cloned().unwrap_or_default();
+    Ok(registry.record_authorities(&trust_domain, &signed, now)?)
 }
 
+/// What the authorities of a directory are called.
+///
 /// Every key of an authority has a name of its own, with a number: a new key under an old name
-/// would make good revocation lists look forged. That it is unprotected stands in the name too.
-fn name_of(authority: &str) -> String {
-    format!("Countersign DEV ONLY {authority} 1")
+/// would make good revocation lists look forged. That one is unprotected stands in its name too.
+struct AuthorityNames<'a> {
+    organization: Option<&'a str>,
+    common_names: [String; 3],
+}
+
+impl<'a> AuthorityNames<'a> {
+    fn of(request: &InitRequest<'a>) -> Self {
+        let whose = match (request.passphrase, request.organization) {
+            (None, _) => "Countersign DEV ONLY",
+            (Some(_), organization) => organization.unwrap_or("Countersign"),
+        };
+        Self {
+            organization: request.organization,
+            common_names: ["root", "device CA", "server CA"]
+                .map(|what| format!("{whose} {what} 1")),
+        }
+    }
+
+    fn check(&self) -> Result<(), CommandError> {
+        let names = [self.root(), self.device_ca(), self.server_ca()];
+        Ok(names.iter().try_for_each(AuthorityName::check)?)
+    }
+
+    fn root(&self) -> AuthorityName<'_> {
+        let [common_name, _, _] = &self.common_names;
+        self.name(common_name)
+    }
+
+    fn device_ca(&self) -> AuthorityName<'_> {
+        let [_, common_name, _] = &self.common_names;
+        self.name(common_name)
+    }
+
+    fn server_ca(&self) -> AuthorityName<'_> {
+        let [_, _, common_name] = &self.common_names;
+        self.name(common_name)
+    }
+
+    fn name<'b>(&'b self, common_name: &'b str) -> AuthorityName<'b> {
+        AuthorityName {
+            organization: self.organization,
+            common_name,
+        }
+    }
 }
 
 /// The registry has them; the files are copies, made again where they are missing.
@@ -165,7 +269,9 @@ mod tests {
     #[test]
     fn a_root_stands_above_an_authority_for_devices_and_one_for_servers() {
         let temp = tempfile::tempdir().unwrap();
-        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let layout = ca_init(&InitRequest::new(temp.path()), day(0))
+            .unwrap()
+            .layout;
         let root = certificate(&layout.ca_pem());
         assert_eq!(&*root.subject, "CN=Countersign DEV ONLY root 1");
         for (role, name, purpose) in [
@@ -188,7 +294,7 @@ mod tests {
     #[test]
     fn a_second_time_reports_what_is_there_and_changes_nothing() {
         let temp = tempfile::tempdir().unwrap();
-        let first = ca_init(temp.path(), None, day(0)).unwrap();
+        let first = ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
         let files = || {
             let read = |entry: std::io::Result<fs::DirEntry>| {
                 let path = entry.unwrap().path();
@@ -206,7 +312,7 @@ mod tests {
         };
         let before = files();
         assert_eq!(before.len(), 6);
-        let second = ca_init(temp.path(), None, day(1)).unwrap();
+        let second = ca_init(&InitRequest::new(temp.path()), day(1)).unwrap();
         assert_eq!((first.made, second.made), (true, false));
         assert_eq!(files(), before);
     }
@@ -215,14 +321,25 @@ mod tests {
     fn authorities_speak_for_one_trust_domain() {
         let temp = tempfile::tempdir().unwrap();
         let ours = TrustDomain::parse("fleet.example").unwrap();
-        let made = ca_init(temp.path(), Some(&ours), day(0)).unwrap();
+        let init = |trust_domain| {
+            let request = InitRequest::new(temp.path());
+            let trust_domain = Some(trust_domain);
+            let request = InitRequest {
+                trust_domain,
+                ..request
+            };
+            ca_init(&request, day(0))
+        };
+        let made = init(&ours).unwrap();
         assert_eq!(made.trust_domain, ours);
         assert_eq!(
-            ca_init(temp.path(), None, day(0)).unwrap().trust_domain,
+            ca_init(&InitRequest::new(temp.path()), day(0))
+                .unwrap()
+                .trust_domain,
             ours
         );
         let other = TrustDomain::parse("other.example").unwrap();
-        let refused = ca_init(temp.path(), Some(&other), day(0)).unwrap_err();
+        let refused = init(&other).unwrap_err();
         assert_eq!(refused.exit_class(), ExitClass::Usage);
         assert!(
             refused
@@ -236,7 +353,7 @@ mod tests {
     fn a_directory_with_other_things_in_it_is_left_alone() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("thesis.txt"), "").unwrap();
-        let refused = ca_init(temp.path(), None, day(0)).unwrap_err();
+        let refused = ca_init(&InitRequest::new(temp.path()), day(0)).unwrap_err();
         assert!(matches!(refused, CommandError::NotOurs(_)), "{refused}");
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
     }
@@ -255,7 +372,11 @@ mod tests {
                 drop(Registry::open(&layout.registry()).unwrap());
                 fs::write(layout.authority_key(Role::Root), "half a k").unwrap();
             }
-            assert!(ca_init(temp.path(), None, day(0)).unwrap().made);
+            assert!(
+                ca_init(&InitRequest::new(temp.path()), day(0))
+                    .unwrap()
+                    .made
+            );
             issue(temp.path(), "dev-1", None).unwrap();
         }
     }
@@ -274,7 +395,9 @@ mod tests {
     #[test]
     fn a_key_that_others_may_read_is_refused_in_words() {
         let temp = tempfile::tempdir().unwrap();
-        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let layout = ca_init(&InitRequest::new(temp.path()), day(0))
+            .unwrap()
+            .layout;
         let key = layout.authority_key(Role::DeviceCa);
         assert_eq!(mode(&key), 0o600);
         for (open, words) in [(0o640, "mode 0640"), (0o604, "mode 0604")] {
@@ -294,7 +417,7 @@ mod tests {
     fn nothing_is_read_or_written_through_a_symbolic_link() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("dir");
-        let layout = ca_init(&dir, None, day(0)).unwrap().layout;
+        let layout = ca_init(&InitRequest::new(&dir), day(0)).unwrap().layout;
         issue(&dir, "dev-1", None).unwrap();
         let peer = dir.join("devices/dev-1");
         for path in [
@@ -325,7 +448,9 @@ mod tests {
     #[test]
     fn a_key_that_is_not_the_authoritys_is_refused() {
         let temp = tempfile::tempdir().unwrap();
-        let layout = ca_init(temp.path(), None, day(0)).unwrap().layout;
+        let layout = ca_init(&InitRequest::new(temp.path()), day(0))
+            .unwrap()
+            .layout;
         let key = layout.authority_key(Role::DeviceCa);
         fs::copy(layout.authority_key(Role::ServerCa), &key).unwrap();
         let refused = issue(temp.path(), "dev-1", None).unwrap_err();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use certs::{RevocationList, Revoked, Serial};
 use rustls_pki_types::UnixTime;
 
-use crate::authority::{Hierarchy, ListContent};
+use crate::authority::{Hierarchy, ListContent, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::registry::Publication;
@@ -30,6 +30,8 @@ const KEPT_AFTER_END: Duration = Duration::from_hours(30 * 24);
 pub struct PublishRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// For how many days it is good; 7 when nothing is said.
     pub days: Option<u32>,
 }
@@ -58,7 +60,7 @@ pub struct Published {
 /// [`CommandError`] names what is in the way.
 pub fn crl_publish(request: &PublishRequest<'_>, now: UnixTime) -> Result<Published, CommandError> {
     let lifetime = lifetime(request.days)?;
-    let mut ca = Hierarchy::open(request.dir)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
     let revoked = wanted(&ca, now)?;
     publish(&mut ca, revoked, (now, lifetime))
 }
@@ -224,10 +226,20 @@ mod tests {
     use super::*;
     use crate::layout::Layout;
     use crate::testing::{day, up};
-    use crate::{CommandError, ExitClass, RevokeRequest, ca_init, crl_show, device_revoke};
+    use crate::{
+        CommandError, ExitClass, InitRequest, RevokeRequest, ca_init, crl_show, device_revoke,
+    };
 
     fn publish(dir: &Path, now: UnixTime) -> Published {
-        crl_publish(&PublishRequest { dir, days: None }, now).unwrap()
+        crl_publish(
+            &PublishRequest {
+                passphrase: None,
+                dir,
+                days: None,
+            },
+            now,
+        )
+        .unwrap()
     }
 
     fn revoke(dir: &Path, id: &str, now: UnixTime) {
@@ -235,6 +247,7 @@ mod tests {
         let reason = RevocationReason::Superseded;
         device_revoke(
             &RevokeRequest {
+                passphrase: None,
                 dir,
                 subject,
                 reason,
@@ -247,7 +260,7 @@ mod tests {
     #[test]
     fn each_list_has_a_higher_number() {
         let temp = tempfile::tempdir().unwrap();
-        ca_init(temp.path(), None, day(0)).unwrap();
+        ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
         let none = crl_show(temp.path(), day(0)).unwrap_err();
         assert_eq!(none.exit_class(), ExitClass::NotFound);
         for number in 1..=3 {
@@ -343,10 +356,11 @@ mod tests {
     #[test]
     fn a_list_is_good_for_some_days_and_not_for_ever() {
         let temp = tempfile::tempdir().unwrap();
-        ca_init(temp.path(), None, day(0)).unwrap();
+        ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
         let publish = |days| {
             crl_publish(
                 &PublishRequest {
+                    passphrase: None,
                     dir: temp.path(),
                     days,
                 },

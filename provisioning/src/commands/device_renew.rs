@@ -12,7 +12,7 @@ use rustls_pki_types::UnixTime;
 
 use super::issue::{Delivery, deliver_below};
 use super::peer_issue::requested_key;
-use crate::authority::{Hierarchy, key_file};
+use crate::authority::{Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::IdentityFiles;
@@ -23,6 +23,8 @@ use crate::registry::Recorded;
 pub struct RenewRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// The device.
     pub id: &'a DeviceId,
     /// A file with a certificate signing request, when the device has made its own key.
@@ -58,7 +60,7 @@ pub fn device_renew(
     request: &RenewRequest<'_>,
     now: UnixTime,
 ) -> Result<DeviceRenewed, CommandError> {
-    let mut ca = Hierarchy::open(request.dir)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
     let subject = Subject {
         kind: Kind::Device,
         id: request.id.clone(),
@@ -126,7 +128,16 @@ mod tests {
     fn renew(dir: &Path, id: &str, out: Option<&Path>) -> Result<DeviceRenewed, CommandError> {
         let id = &DeviceId::parse(id).unwrap();
         let csr = None;
-        device_renew(&RenewRequest { dir, id, csr, out }, day(1))
+        device_renew(
+            &RenewRequest {
+                passphrase: None,
+                dir,
+                id,
+                csr,
+                out,
+            },
+            day(1),
+        )
     }
 
     #[test]
@@ -192,6 +203,7 @@ mod tests {
         let (subject, reason) = (&dev_1, RevocationReason::KeyCompromise);
         device_revoke(
             &RevokeRequest {
+                passphrase: None,
                 dir,
                 subject,
                 reason,

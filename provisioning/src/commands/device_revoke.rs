@@ -10,7 +10,7 @@ use rustls_pki_types::UnixTime;
 
 use super::crl_publish::{Published, bring_up_to_date};
 use super::registry_export::{Exported, renew_without};
-use crate::authority::Hierarchy;
+use crate::authority::{Hierarchy, Passphrase};
 use crate::error::CommandError;
 
 /// Whom to revoke.
@@ -18,6 +18,8 @@ use crate::error::CommandError;
 pub struct RevokeRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// The device or application.
     pub subject: &'a Subject,
     /// Why.
@@ -51,7 +53,7 @@ pub fn device_revoke(
     request: &RevokeRequest<'_>,
     now: UnixTime,
 ) -> Result<DeviceRevoked, CommandError> {
-    let mut ca = Hierarchy::open(request.dir)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
     let revoked = Revoked {
         at: now,
         reason: request.reason,
@@ -89,6 +91,7 @@ mod tests {
         let reason = RevocationReason::KeyCompromise;
         device_revoke(
             &RevokeRequest {
+                passphrase: None,
                 dir,
                 subject,
                 reason,
@@ -101,6 +104,7 @@ mod tests {
         let id = &certs::DeviceId::parse(id).unwrap();
         let issued = device_issue(
             &IssueRequest {
+                passphrase: None,
                 dir,
                 id,
                 csr: None,

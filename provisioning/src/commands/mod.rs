@@ -5,12 +5,16 @@
 mod batch;
 mod broker_issue;
 mod ca_init;
+mod ca_status;
 mod crl_publish;
 mod crl_show;
 mod device_renew;
 mod device_revoke;
+#[cfg(test)]
+mod encrypted;
 mod inventory;
 mod issue;
+mod passphrase;
 mod peer_issue;
 mod registry_export;
 mod up_prepare;
@@ -20,7 +24,8 @@ pub use batch::{
     batch_resume, batch_status,
 };
 pub use broker_issue::{BrokerIssued, broker_issue};
-pub use ca_init::{CaInitialized, ca_init};
+pub use ca_init::{CaInitialized, InitRequest, ca_init};
+pub use ca_status::{AuthorityStatus, CaStatus, ListStatus, NextStep, ca_status};
 pub use crl_publish::{PublishRequest, Published, crl_publish};
 pub use crl_show::{ListedCertificate, ShownList, crl_show};
 pub use device_renew::{DeviceRenewed, RenewRequest, device_renew};
@@ -29,6 +34,7 @@ pub use inventory::{
     AddRequest, DeviceAdded, DeviceShown, Filter, LabelRequest, device_add, device_label,
     device_list, device_remove, device_show,
 };
+pub use passphrase::{key_kept, read_passphrase};
 pub use peer_issue::{IssueRequest, PeerIssued, app_issue, device_issue};
 pub use registry_export::{ExportRequest, Exported, registry_export};
 pub use up_prepare::{Outcome, Prepared, PreparedPeer, UP_DEVICES_MAX, UpRequest, up_prepare};

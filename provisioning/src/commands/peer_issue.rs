@@ -11,7 +11,7 @@ use certs::{DeviceId, Kind, PublicKey, Role, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::issue::{Delivery, deliver};
-use crate::authority::{Hierarchy, key_file};
+use crate::authority::{Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::IdentityFiles;
@@ -21,6 +21,8 @@ use crate::layout::IdentityFiles;
 pub struct IssueRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// The id of the holder.
     pub id: &'a DeviceId,
     /// A file with a certificate signing request, when the holder has made its own key.
@@ -68,7 +70,7 @@ fn issue(
     kind: Kind,
     now: UnixTime,
 ) -> Result<PeerIssued, CommandError> {
-    let mut ca = Hierarchy::open(request.dir)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
     let subject = Subject {
         kind,
         id: request.id.clone(),
@@ -126,13 +128,13 @@ mod tests {
 
     use super::*;
     use crate::ExitClass;
-    use crate::commands::ca_init;
+    use crate::commands::{InitRequest, ca_init};
     use crate::registry::RegistryError;
     use crate::testing::{certificate, day, issue, mode};
 
     fn world() -> TempDir {
         let temp = tempfile::tempdir().unwrap();
-        ca_init(temp.path(), None, day(0)).unwrap();
+        ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
         temp
     }
 
@@ -240,6 +242,7 @@ mod tests {
         );
         let id = &DeviceId::parse("dev-1").unwrap();
         let app = IssueRequest {
+            passphrase: None,
             dir: temp.path(),
             id,
             csr: None,
@@ -260,6 +263,7 @@ mod tests {
         let temp = world();
         let id = &DeviceId::parse("dev-1").unwrap();
         let request = IssueRequest {
+            passphrase: None,
             dir: temp.path(),
             id,
             csr: None,

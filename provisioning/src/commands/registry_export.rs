@@ -10,7 +10,7 @@ use certs::{ExportHeader, RegistryExport, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::crl_publish::lifetime;
-use crate::authority::Hierarchy;
+use crate::authority::{Hierarchy, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::registry::Publication;
@@ -20,6 +20,8 @@ use crate::registry::Publication;
 pub struct ExportRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// For how many days it is good; 7 when nothing is said.
     pub days: Option<u32>,
 }
@@ -49,7 +51,7 @@ pub fn registry_export(
     now: UnixTime,
 ) -> Result<Exported, CommandError> {
     let lifetime = lifetime(request.days)?;
-    let mut ca = Hierarchy::open(request.dir)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
     export(&mut ca, (now, lifetime))
 }
 
@@ -156,7 +158,15 @@ mod tests {
     use crate::{RevokeRequest, device_revoke};
 
     fn export(dir: &Path, now: UnixTime) -> Exported {
-        registry_export(&ExportRequest { dir, days: None }, now).unwrap()
+        registry_export(
+            &ExportRequest {
+                passphrase: None,
+                dir,
+                days: None,
+            },
+            now,
+        )
+        .unwrap()
     }
 
     fn read(layout: &Layout) -> RegistryExport {
@@ -179,6 +189,7 @@ mod tests {
         let reason = RevocationReason::CessationOfOperation;
         device_revoke(
             &RevokeRequest {
+                passphrase: None,
                 dir: temp.path(),
                 subject,
                 reason,
@@ -206,6 +217,7 @@ mod tests {
         let layout = up(temp.path(), 3, day(0)).unwrap().layout;
         let revoke = |id: &str, now| {
             let request = RevokeRequest {
+                passphrase: None,
                 dir: temp.path(),
                 subject: &Subject::parse(id).unwrap(),
                 reason: RevocationReason::KeyCompromise,
@@ -215,7 +227,12 @@ mod tests {
         assert_eq!(revoke("dev-3", day(0)), None, "nobody asked for an export");
         let days = Some(30);
         let dir = temp.path();
-        registry_export(&ExportRequest { dir, days }, day(1)).unwrap();
+        let request = ExportRequest {
+            passphrase: None,
+            dir,
+            days,
+        };
+        registry_export(&request, day(1)).unwrap();
         let exported = revoke("dev-1", day(2)).unwrap();
         assert_eq!((exported.number, exported.devices), (2, 2));
         assert_eq!(exported.next_update, day(32));
@@ -246,6 +263,7 @@ mod tests {
         registry.execute_batch(bad).unwrap();
         let refused = registry_export(
             &ExportRequest {
+                passphrase: None,
                 dir: temp.path(),
                 days: None,
             },

@@ -10,7 +10,7 @@ use certs::{Certificate, DeviceId, InvalidDeviceId, Kind, Role, Subject, TrustDo
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::broker_issue::{issue_broker, server_names};
-use super::ca_init::open_or_make;
+use super::ca_init::{InitRequest, open_or_make};
 use super::crl_publish;
 use super::issue::{Delivery, deliver, holds};
 use crate::authority::{Hierarchy, key_file};
@@ -90,7 +90,7 @@ pub fn up_prepare(request: &UpRequest<'_>, now: UnixTime) -> Result<Prepared, Co
     if asked > max {
         return Err(CommandError::TooManyDevices { asked, max });
     }
-    let (mut ca, made) = open_or_make(request.dir, request.trust_domain, now)?;
+    let (mut ca, made) = open_for_development(request, now)?;
     let broker = prepare_broker(&mut ca, server_names(request.server_names), now)?;
     let mut subjects = vec![subject(Kind::App, "app-1")?];
     for n in 1..=asked {
@@ -107,6 +107,25 @@ pub fn up_prepare(request: &UpRequest<'_>, now: UnixTime) -> Result<Prepared, Co
         trust_domain: ca.trust_domain,
         layout: ca.layout,
     })
+}
+
+/// The authorities, with both keys that issue: unencrypted, for nobody is asked for a passphrase.
+fn open_for_development(
+    request: &UpRequest<'_>,
+    now: UnixTime,
+) -> Result<(Hierarchy, bool), CommandError> {
+    let init = InitRequest {
+        trust_domain: request.trust_domain,
+        ..InitRequest::new(request.dir)
+    };
+    let (mut ca, made) = open_or_make(&init, now)?;
+    for authority in [&mut ca.device_ca, &mut ca.server_ca] {
+        authority.unlock(None).map_err(|error| match error {
+            CommandError::Encrypted(_) => CommandError::NotForDevelopment(request.dir.into()),
+            error => error,
+        })?;
+    }
+    Ok((ca, made))
 }
 
 fn subject(kind: Kind, id: &str) -> Result<Subject, InvalidDeviceId> {
@@ -187,7 +206,7 @@ fn due(
 }
 
 /// The last third of a life is for renewing.
-fn is_near_its_end(certificate: &Certificate, now: UnixTime) -> bool {
+pub(super) fn is_near_its_end(certificate: &Certificate, now: UnixTime) -> bool {
     let seconds = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs());
     let left = seconds(now, certificate.not_after);
     left < seconds(certificate.not_before, certificate.not_after) / 3

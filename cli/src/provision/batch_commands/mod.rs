@@ -6,6 +6,7 @@
 mod bar;
 
 use crate::failure::{Failure, PARTLY};
+use crate::provision::passphrase::PassphraseArgs;
 use crate::provisioning_commands::failure;
 use bar::Bar;
 use certs::{DeviceId, TimeText};
@@ -87,6 +88,8 @@ pub(crate) struct IssueArgs {
     /// In which form devices get what was made for them.
     #[arg(long, value_name = "FORMAT", default_value = "dir")]
     format: Format,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -123,6 +126,8 @@ pub(crate) struct ResumeArgs {
     /// The directory of the authority.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -157,8 +162,10 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
 }
 
 fn issue(args: &IssueArgs) -> Result<(), Failure> {
+    let passphrase = args.passphrase.open(&args.dir)?;
     let request = BatchRequest {
         dir: &args.dir,
+        passphrase: passphrase.as_ref(),
         file: &args.file,
         name: &args.name,
         out: &args.out,
@@ -175,8 +182,10 @@ fn issue(args: &IssueArgs) -> Result<(), Failure> {
 }
 
 fn resume(args: &ResumeArgs) -> Result<(), Failure> {
+    let passphrase = args.passphrase.open(&args.dir)?;
     let request = ResumeRequest {
         dir: &args.dir,
+        passphrase: passphrase.as_ref(),
         name: &args.name,
     };
     let bar = Bar::new();

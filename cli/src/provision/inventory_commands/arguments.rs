@@ -1,6 +1,7 @@
 //! What the commands of the inventory are told.
 
 use super::subject;
+use crate::provision::passphrase::PassphraseArgs;
 use certs::{DeviceId, Subject, check_name, check_value};
 use clap::{Args, ValueEnum};
 use provisioning::{DeviceState, Filter, LabelChange, Labels};
@@ -175,6 +176,8 @@ pub(crate) struct RenewArgs {
     /// [default: DIR/devices].
     #[arg(long, value_name = "OUT")]
     pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     pub(super) json: bool,

@@ -165,7 +165,7 @@ fn joined(names: &BTreeSet<Box<str>>, between: &str) -> String {
 mod tests {
     use super::*;
     use certs::Subject;
-    use provisioning::{AddRequest, Filter, Labels, ca_init, device_add, device_list};
+    use provisioning::{AddRequest, Filter, InitRequest, Labels, ca_init, device_add, device_list};
     use rustls_pki_types::UnixTime;
 
     fn devices() -> Vec<Device> {
@@ -174,7 +174,7 @@ mod tests {
             temp.path(),
             UnixTime::since_unix_epoch(std::time::Duration::from_hours(500_000)),
         );
-        ca_init(dir, None, now).unwrap();
+        ca_init(&InitRequest::new(dir), now).unwrap();
         for (id, name, value) in [("a", "site", "Zürich, \"Nord\""), ("b", "state", "x")] {
             let labels = &Labels {
                 attributes: [(name.into(), value.into())].into(),

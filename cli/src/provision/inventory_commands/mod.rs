@@ -102,8 +102,10 @@ pub(crate) fn remove(args: &WhichArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn renew(args: &RenewArgs) -> Result<(), Failure> {
+    let passphrase = args.passphrase.open(&args.dir)?;
     let request = RenewRequest {
         dir: &args.dir,
+        passphrase: passphrase.as_ref(),
         id: &args.id,
         csr: args.csr.as_deref(),
         out: args.out.as_deref(),

@@ -13,7 +13,7 @@ use super::check::{check_against, lower, refuse};
 use super::payload::{self, part_file};
 use super::status::BatchStatus;
 use super::work::{BatchDone, work};
-use crate::authority::Hierarchy;
+use crate::authority::{Hierarchy, Passphrase};
 use crate::error::CommandError;
 use crate::files;
 use crate::registry::{Batch, BatchFormat};
@@ -24,6 +24,8 @@ use crate::roster::{Mistake, Roster};
 pub struct BatchRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// The list.
     pub file: &'a Path,
     /// What the batch is called; like a device id.
@@ -39,6 +41,8 @@ pub struct BatchRequest<'a> {
 pub struct ResumeRequest<'a> {
     /// The directory of the authority.
     pub dir: &'a Path,
+    /// What opens the key of the authority, when it is encrypted.
+    pub passphrase: Option<&'a Passphrase>,
     /// What the batch is called.
     pub name: &'a DeviceId,
 }
@@ -52,8 +56,9 @@ pub fn batch_issue(
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
-    begin(request, now)?;
-    work(request.dir, request.name, seen, now)
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
+    begin(&mut ca, request, now)?;
+    work(&mut ca, request.name, seen, now)
 }
 
 /// Takes up a batch where it was left.
@@ -65,16 +70,20 @@ pub fn batch_resume(
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
-    work(request.dir, request.name, seen, now)
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
+    work(&mut ca, request.name, seen, now)
 }
 
 /// Puts the batch on record, unless it is.
-fn begin(request: &BatchRequest<'_>, now: UnixTime) -> Result<(), CommandError> {
+fn begin(
+    ca: &mut Hierarchy,
+    request: &BatchRequest<'_>,
+    now: UnixTime,
+) -> Result<(), CommandError> {
     // A relative path would mean another place to whoever resumes elsewhere.
     let output = std::path::absolute(request.out)
         .map_err(|source| files::failed("find", request.out, source))?;
     let roster = Roster::open(request.file)?;
-    let mut ca = Hierarchy::open(request.dir)?;
     let batch = Batch {
         name: request.name.clone(),
         list: roster.sha256,

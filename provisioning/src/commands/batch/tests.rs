@@ -16,8 +16,8 @@ use crate::layout::Layout;
 use crate::registry::{BatchFormat, DeviceState};
 use crate::testing::{certificate, day, issue, mode};
 use crate::{
-    CommandError, ExitClass, Filter, RevokeRequest, ca_init, device_list, device_remove,
-    device_revoke, device_show,
+    CommandError, ExitClass, Filter, InitRequest, RevokeRequest, ca_init, device_list,
+    device_remove, device_revoke, device_show,
 };
 
 /// A directory with an authority in `ca`, and a list in `list`.
@@ -30,7 +30,7 @@ impl World {
         let world = Self {
             temp: tempfile::tempdir().unwrap(),
         };
-        ca_init(&world.ca(), None, day(0)).unwrap();
+        ca_init(&InitRequest::new(&world.ca()), day(0)).unwrap();
         fs::write(world.path("list"), list).unwrap();
         world
     }
@@ -54,6 +54,7 @@ impl World {
         seen: &dyn Fn(&BatchStatus),
     ) -> Result<BatchDone, CommandError> {
         let request = BatchRequest {
+            passphrase: None,
             dir: &self.ca(),
             file: &self.path("list"),
             name: &DeviceId::parse(name).unwrap(),
@@ -66,7 +67,15 @@ impl World {
     fn resume(&self, name: &str) -> Result<BatchDone, CommandError> {
         let name = &DeviceId::parse(name).unwrap();
         let dir = &self.ca();
-        batch_resume(&ResumeRequest { dir, name }, &|_| (), day(0))
+        batch_resume(
+            &ResumeRequest {
+                passphrase: None,
+                dir,
+                name,
+            },
+            &|_| (),
+            day(0),
+        )
     }
 
     fn registry(&self) -> Connection {
@@ -210,6 +219,7 @@ fn every_row_in_the_way_is_named_before_anything_is_done() {
         let dir = ca;
         device_revoke(
             &RevokeRequest {
+                passphrase: None,
                 dir,
                 subject,
                 reason,
@@ -223,6 +233,7 @@ fn every_row_in_the_way_is_named_before_anything_is_done() {
     let (dir, csr, again) = (ca, None, false);
     crate::app_issue(
         &crate::IssueRequest {
+            passphrase: None,
             dir,
             id,
             csr,
@@ -441,6 +452,7 @@ fn others_get_their_turn_and_their_devices_are_passed_over() {
     let reason = RevocationReason::KeyCompromise;
     device_revoke(
         &RevokeRequest {
+            passphrase: None,
             dir,
             subject,
             reason,

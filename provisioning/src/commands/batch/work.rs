@@ -5,8 +5,6 @@
 //! supersedes it, if not: its key may be lost. The lock on the directory is released between
 //! chunks, so that others, also those who work on the same batch, get their turn.
 
-use std::path::Path;
-
 use certs::{DeviceId, Role};
 use rcgen::KeyPair;
 use rustls_pki_types::UnixTime;
@@ -17,8 +15,7 @@ use crate::authority::{Hierarchy, key_file};
 use crate::commands::issue::sign_for_peer;
 use crate::error::CommandError;
 use crate::files;
-use crate::layout::Layout;
-use crate::registry::{Batch, BatchFormat, Registry, Row, RowState};
+use crate::registry::{Batch, BatchFormat, Row, RowState};
 
 /// So many certificates are recorded and written together: enough to make the disk's share of each
 /// small, few enough that others wait for a moment only.
@@ -37,30 +34,27 @@ pub struct BatchDone {
 
 /// Does what is left to do in the batch called `name`.
 pub(super) fn work(
-    dir: &Path,
+    ca: &mut Hierarchy,
     name: &DeviceId,
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
-    // While one connection is open, closing another one need not bring its log into the registry.
-    let _open = Registry::open_in(&Layout::new(dir))?;
     let mut keys = Vec::new();
     loop {
         // Keys are made while others may work on the directory.
-        refill(&mut keys)?;
-        let mut ca = Hierarchy::open(dir)?;
+        ca.step_aside(|| refill(&mut keys))?;
         let batch = ca.registry.batch(name)?;
         let batch = batch.ok_or_else(|| CommandError::NoSuchBatch(name.clone()))?;
         seen(&BatchStatus::of(&batch, ca.registry.standing(name)?));
         if batch.finished.is_some() {
-            return done(&ca, &batch);
+            return done(ca, &batch);
         }
         let rows = ca.registry.open_rows(name, CHUNK_LEN)?;
         if rows.is_empty() {
             payload::finish(&batch)?;
             ca.registry.finish_batch(name, now)?;
         } else {
-            chunk(&mut ca, &batch, (rows, &mut keys), now)?;
+            chunk(ca, &batch, (rows, &mut keys), now)?;
         }
     }
 }

@@ -11,12 +11,13 @@ use super::*;
 use crate::registry::{Device, DeviceState, LabelChange, Labels};
 use crate::testing::{day, issue, up};
 use crate::{
-    CommandError, ExitClass, ExportRequest, RevokeRequest, ca_init, device_revoke, registry_export,
+    CommandError, ExitClass, ExportRequest, InitRequest, RevokeRequest, ca_init, device_revoke,
+    registry_export,
 };
 
 fn world() -> TempDir {
     let temp = tempfile::tempdir().unwrap();
-    ca_init(temp.path(), None, day(0)).unwrap();
+    ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
     temp
 }
 
@@ -58,6 +59,7 @@ fn label(dir: &Path, id: &str, change: &LabelChange) -> Result<Device, CommandEr
 fn revoke(dir: &Path, id: &str, now: UnixTime) {
     let (subject, reason) = (&subject(id), RevocationReason::KeyCompromise);
     let request = RevokeRequest {
+        passphrase: None,
         dir,
         subject,
         reason,
@@ -146,7 +148,15 @@ fn what_could_not_be_exported_is_never_recorded() {
         assert_eq!(refused.exit_class(), ExitClass::Usage, "{refused}");
     }
     let dir = temp.path();
-    registry_export(&ExportRequest { dir, days: None }, day(0)).unwrap();
+    registry_export(
+        &ExportRequest {
+            passphrase: None,
+            dir,
+            days: None,
+        },
+        day(0),
+    )
+    .unwrap();
     let shown = device_show(dir, &subject("dev-1"), day(0)).unwrap();
     assert_eq!(shown.device.labels, Labels::default());
 }

@@ -1,0 +1,237 @@
+//! `countersign ca`: the authorities themselves.
+
+use crate::failure::{Failure, USAGE};
+use crate::operate::broker_admin::table::table;
+use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::provisioning_commands::failure;
+use certs::{Freshness, TimeText, TrustDomain};
+use clap::{Args, Subcommand};
+use provisioning::{
+    Algorithm, AuthorityStatus, CaInitialized, CaStatus, InitRequest, KeyKept, ListStatus,
+    NextStep, ca_init, ca_status,
+};
+use rustls_pki_types::UnixTime;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The authorities that issue certificates.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaCommand {
+    /// Make a root, and below it an authority for devices and one for brokers.
+    ///
+    /// Their keys are kept in DIR/ca, readable by their owner alone, and encrypted under a
+    /// passphrase. Without one they are kept as they are, and the authorities are named as what
+    /// they are then: for development only. Given again, it keeps what is there.
+    #[command(after_help = INIT_HELP)]
+    Init(CaInitArgs),
+    /// Say how the authorities stand: their keys, how long they last, the revocation list.
+    ///
+    /// No key is opened, and nothing is changed.
+    #[command(after_help = "Example:\n  countersign ca status --dir certs/dev")]
+    Status(CaStatusArgs),
+}
+
+const INIT_HELP: &str = "\
+Examples:
+  countersign ca init --dir certs/dev
+  countersign ca init --dir /srv/ca --organization Acme --trust-domain acme.example \
+--passphrase-file /run/credentials/ca";
+
+/// What `ca init` makes.
+#[derive(Debug, Args)]
+pub(crate) struct CaInitArgs {
+    /// An empty or new directory.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// The trust domain of all its certificates, a name like a DNS name in lower case
+    /// [default: countersign.local].
+    #[arg(long, value_name = "NAME", value_parser = trust_domain)]
+    trust_domain: Option<TrustDomain>,
+    /// Whose authorities they are: it stands in their names. Needs a passphrase.
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+    /// With what the authorities sign that issue: p256, p384 or ed25519; the root signs with p384
+    /// [default: p256].
+    #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
+    algorithm: Option<Algorithm>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    /// Print one object of JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whose status to say.
+#[derive(Debug, Args)]
+pub(crate) struct CaStatusArgs {
+    /// The directory of the authority.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Print one object of JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+fn trust_domain(text: &str) -> Result<TrustDomain, String> {
+    TrustDomain::parse(text).map_err(|error| error.to_string())
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    Algorithm::parse(text).ok_or_else(|| "there are p256, p384 and ed25519".to_owned())
+}
+
+pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
+    match command {
+        CaCommand::Init(args) => init(&args),
+        CaCommand::Status(args) => status(&args),
+    }
+}
+
+fn init(args: &CaInitArgs) -> Result<(), Failure> {
+    let there = ca_status(&args.dir, UnixTime::now()).is_ok();
+    let passphrase = if there {
+        args.passphrase.read_file()?
+    } else {
+        args.passphrase.choose()?
+    };
+    if args.organization.is_some() && passphrase.is_none() && !there {
+        let words = "the keys of an organization are encrypted: name a file with --passphrase-file";
+        return Err(Failure::new(USAGE, words));
+    }
+    let request = InitRequest {
+        dir: &args.dir,
+        trust_domain: args.trust_domain.as_ref(),
+        organization: args.organization.as_deref(),
+        algorithm: args.algorithm,
+        passphrase: passphrase.as_ref(),
+    };
+    let made = ca_init(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    if args.json {
+        println!("{}", made_json(&made));
+    } else {
+        print_made(&made);
+    }
+    Ok(())
+}
+
+fn made_json(made: &CaInitialized) -> Value {
+    json!({
+        "dir": made.layout.dir(),
+        "made": made.made,
+        "trust_domain": made.trust_domain.as_str(),
+        "keys": made.keys.as_str(),
+    })
+}
+
+fn print_made(made: &CaInitialized) {
+    let dir = made.layout.dir().display();
+    let verb = if made.made { "made" } else { "kept" };
+    let keys = keys(made.keys);
+    println!(
+        "{dir}: authorities for {} {verb}, {keys}",
+        made.trust_domain
+    );
+    println!("next: countersign device issue ID --dir {dir}");
+}
+
+fn keys(kept: KeyKept) -> &'static str {
+    match kept {
+        KeyKept::Encrypted => "their keys encrypted",
+        KeyKept::Unencrypted => "their keys unencrypted: for development only",
+        KeyKept::Elsewhere => "their keys elsewhere",
+    }
+}
+
+fn status(args: &CaStatusArgs) -> Result<(), Failure> {
+    let now = UnixTime::now();
+    let status = ca_status(&args.dir, now).map_err(|error| failure(&error))?;
+    if args.json {
+        println!("{}", status_json(&status, (&args.dir, now)));
+    } else {
+        println!("{}", status_words(&status, (&args.dir, now)));
+    }
+    Ok(())
+}
+
+fn status_words(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> String {
+    let row = |it: &AuthorityStatus| {
+        [
+            it.role.as_str().to_owned(),
+            it.subject.to_string(),
+            it.algorithm.map_or("other", Algorithm::as_str).to_owned(),
+            it.key.as_str().to_owned(),
+            TimeText(it.not_after).to_string(),
+            it.serial.to_string(),
+        ]
+    };
+    let header = ["AUTHORITY", "NAME", "SIGNS WITH", "KEY", "UNTIL", "SERIAL"];
+    let rows = table(header, status.authorities.iter().map(row).collect());
+    let mut words = format!("trust domain {}\n{rows}", status.trust_domain);
+    let list = list_words(status.list.as_ref(), now);
+    // Writing to a string does not fail.
+    let _ = write!(words, "{list}\nnext: {}", next_words(status.next, dir));
+    words
+}
+
+fn list_words(list: Option<&ListStatus>, now: UnixTime) -> String {
+    let Some(list) = list else {
+        return "no revocation list was published".to_owned();
+    };
+    let hours = now.as_secs().saturating_sub(list.this_update.as_secs()) / 3600;
+    let stale = match list.freshness {
+        Freshness::Fresh => "",
+        Freshness::Stale { .. } => ": out of date",
+        Freshness::NotYet { .. } => ": made in the future, so a clock is wrong",
+    };
+    format!(
+        "revocation list {} with {} entries, {hours} h old, next update {}{stale}",
+        list.number,
+        list.entries,
+        TimeText(list.next_update)
+    )
+}
+
+fn next_words(next: NextStep, dir: &Path) -> String {
+    let dir = dir.display();
+    match next {
+        NextStep::Publish => format!("countersign crl publish --dir {dir}"),
+        NextStep::Issue => format!("countersign device issue ID --dir {dir}"),
+        NextStep::Replace(role) => format!(
+            "make new authorities in another directory, and issue from there: the {} is in the \
+             last third of its life",
+            role.as_str()
+        ),
+    }
+}
+
+fn status_json(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> Value {
+    let authority = |it: &AuthorityStatus| {
+        json!({
+            "authority": it.role.as_str(),
+            "subject": it.subject,
+            "algorithm": it.algorithm.map(Algorithm::as_str),
+            "serial": it.serial,
+            "not_after": it.not_after.as_secs(),
+            "key": it.key.as_str(),
+            "key_file": it.key_file,
+        })
+    };
+    let list = status.list.map(|list| {
+        json!({
+            "number": list.number,
+            "entries": list.entries,
+            "this_update": list.this_update.as_secs(),
+            "next_update": list.next_update.as_secs(),
+            "age_seconds": now.as_secs().saturating_sub(list.this_update.as_secs()),
+            "fresh": list.freshness == Freshness::Fresh,
+        })
+    });
+    json!({
+        "dir": dir,
+        "trust_domain": status.trust_domain.as_str(),
+        "authorities": status.authorities.iter().map(authority).collect::<Vec<_>>(),
+        "list": list,
+        "next": next_words(status.next, dir),
+    })
+}

@@ -1,0 +1,113 @@
+//! The passphrase of the authorities' keys: from a file, or asked for on the terminal.
+//!
+//! It is never an argument, which everybody on the machine can read, nor taken from the environment.
+
+use crate::failure::{FAILED, Failure, USAGE};
+use crate::provision::provisioning_commands::failure;
+use clap::Args;
+use provisioning::{KeyKept, Passphrase, key_kept, read_passphrase};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Stdin, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where the passphrase comes from.
+#[derive(Debug, Args)]
+pub(crate) struct PassphraseArgs {
+    /// A file whose first line is the passphrase of the authorities' keys [default: it is asked for
+    /// on the terminal, if the keys are encrypted].
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl PassphraseArgs {
+    /// What opens the keys in `dir`. Without a file or a terminal there is nothing; then a key that
+    /// is encrypted is refused by whoever needs it.
+    pub(crate) fn open(&self, dir: &Path) -> Result<Option<Passphrase>, Failure> {
+        if let Some(found) = self.read_file()? {
+            return Ok(Some(found));
+        }
+        let kept = key_kept(dir).map_err(|error| failure(&error))?;
+        if kept != KeyKept::Encrypted || !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let passphrase = ask(&format!("Passphrase of the keys in {}: ", dir.display()))?;
+        let nothing = || Failure::new(FAILED, "no passphrase was given; nothing was done");
+        passphrase.map(Some).ok_or_else(nothing)
+    }
+
+    /// Under what new keys are encrypted: `None` when they are for development.
+    pub(crate) fn choose(&self) -> Result<Option<Passphrase>, Failure> {
+        if let Some(found) = self.read_file()? {
+            return Ok(Some(found));
+        }
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let first = ask("Passphrase for the new keys (none: for development, unencrypted): ")?;
+        let Some(first) = first else { return Ok(None) };
+        match ask("The same again: ")? {
+            Some(second) if second == first => Ok(Some(first)),
+            Some(_) | None => Err(Failure::new(
+                USAGE,
+                "the two passphrases differ; nothing was made",
+            )),
+        }
+    }
+
+    /// The passphrase in the file, if one is named.
+    pub(crate) fn read_file(&self) -> Result<Option<Passphrase>, Failure> {
+        let Some(path) = &self.passphrase_file else {
+            return Ok(None);
+        };
+        let found = read_passphrase(path).map_err(|error| failure(&error))?;
+        let open = fs::metadata(path)
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
+        if open {
+            let path = path.display();
+            eprintln!("countersign: others can read the passphrase; run: chmod 600 {path}");
+        }
+        Ok(Some(found))
+    }
+}
+
+/// Asks on the terminal, which does not show what is typed; `None` when it was nothing.
+fn ask(question: &str) -> Result<Option<Passphrase>, Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(FAILED, "the passphrase cannot be read from the terminal").because(&error)
+    };
+    // What is typed before the question is thrown away, what is typed after it is not shown.
+    let terminal = Silent::new(io::stdin()).map_err(failed)?;
+    eprint!("{question}");
+    io::stderr().flush().map_err(failed)?;
+    let mut line = String::new();
+    terminal.stdin.lock().read_line(&mut line).map_err(failed)?;
+    drop(terminal);
+    eprintln!();
+    line.truncate(line.trim_end_matches(['\n', '\r']).len());
+    Ok(Passphrase::new(line))
+}
+
+/// A terminal that does not show what is typed, for as long as this lives.
+struct Silent {
+    stdin: Stdin,
+    before: Termios,
+}
+
+impl Silent {
+    fn new(stdin: Stdin) -> io::Result<Self> {
+        let before = tcgetattr(&stdin)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+        Ok(Self { stdin, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing more.
+        let _ = tcsetattr(&self.stdin, OptionalActions::Flush, &self.before);
+    }
+}
