@@ -1,7 +1,8 @@
 //! Certificate signing requests (PKCS #10, RFC 2986): the public key in them, and nothing else.
 //!
-//! Whatever name, extension or attribute a request asks for is not even read: who the requester is
-//! was settled before, and what the certificate says is for its profile to say.
+//! Whatever name, extension or attribute a request asks for is not taken over: who the requester is
+//! was settled before, and what the certificate says is for its profile to say. A request that asks
+//! for more than its holder can have is refused where the holder is known.
 
 use std::fmt;
 
@@ -10,12 +11,15 @@ use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use thiserror::Error;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
     OID_SIG_ED25519,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
+
+use crate::subject::{Subject, TrustDomain, spiffe_uri};
 
 /// A request with a post-quantum key has 4 kB; PEM adds a third.
 const REQUEST_LEN_MAX: usize = 16 * 1024;
@@ -30,6 +34,27 @@ impl PublicKey {
     /// # Errors
     /// [`InvalidRequest`] when there is no request, no proof of possession, or no key we certify.
     pub fn from_request(octets: &[u8]) -> Result<Self, InvalidRequest> {
+        Self::read(octets, |_| Ok(()))
+    }
+
+    /// As [`Self::from_request`], of a request by `subject`, which may ask for its own name or for
+    /// none: one for an authority, or for somebody else, was not made by who it should be.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`], also when more is asked for.
+    pub fn from_request_of(
+        octets: &[u8],
+        trust_domain: &TrustDomain,
+        subject: &Subject,
+    ) -> Result<Self, InvalidRequest> {
+        let own = spiffe_uri(trust_domain, subject);
+        Self::read(octets, |request| check_wishes(request, &own))
+    }
+
+    fn read(
+        octets: &[u8],
+        check: impl FnOnce(&X509CertificationRequest<'_>) -> Result<(), InvalidRequest>,
+    ) -> Result<Self, InvalidRequest> {
         if octets.len() > REQUEST_LEN_MAX {
             return Err(InvalidRequest::TooLong(octets.len()));
         }
@@ -45,6 +70,7 @@ impl PublicKey {
         request
             .verify_signature()
             .map_err(|_| InvalidRequest::NoProofOfPossession)?;
+        check(&request)?;
         SubjectPublicKeyInfo::from_der(key.raw)
             .map(Self)
             .map_err(|_| InvalidRequest::Malformed)
@@ -54,6 +80,29 @@ impl PublicKey {
     pub fn to_der(&self) -> Vec<u8> {
         self.0.subject_public_key_info()
     }
+}
+
+/// Refuses the wish to be an authority, and that for other names than `own`.
+fn check_wishes(request: &X509CertificationRequest<'_>, own: &str) -> Result<(), InvalidRequest> {
+    for wish in request.requested_extensions().into_iter().flatten() {
+        match wish {
+            ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
+                return Err(InvalidRequest::AsksForAuthority);
+            }
+            ParsedExtension::KeyUsage(usage) if usage.key_cert_sign() || usage.crl_sign() => {
+                return Err(InvalidRequest::AsksForAuthority);
+            }
+            ParsedExtension::SubjectAlternativeName(names) => {
+                let is_own =
+                    |name: &GeneralName<'_>| matches!(name, GeneralName::URI(uri) if *uri == own);
+                if !names.general_names.iter().all(is_own) {
+                    return Err(InvalidRequest::AsksForOtherNames);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Only what every TLS library on a small device can verify, and only whole points on the curve.
@@ -95,6 +144,12 @@ pub enum InvalidRequest {
     /// Its signature is not one of the private key.
     #[error("the request is not signed by its own key, so nobody proved to have it")]
     NoProofOfPossession,
+    /// It asks for a certificate that signs others.
+    #[error("the request asks to be an authority; no device is one")]
+    AsksForAuthority,
+    /// It asks for names that are not its holder's.
+    #[error("the request asks for names that are not the device's; leave subjectAltName out")]
+    AsksForOtherNames,
     /// Its key is an RSA key.
     #[error("RSA keys are not certified; make a P-256, P-384 or Ed25519 key")]
     Rsa,
@@ -185,6 +240,37 @@ mod tests {
         assert_eq!(made.extensions.basic_constraints, Constraints::EndEntity);
         assert!(made.extensions.uri_names.is_empty());
         assert_eq!(*made.public_key, *key.to_der());
+    }
+
+    #[test]
+    fn a_request_may_ask_for_its_own_name_and_for_nothing_more() {
+        let trust_domain = TrustDomain::parse("fleet.example").unwrap();
+        let device = Subject::parse("dev-1").unwrap();
+        let refused = |params: CertificateParams| {
+            let request = params.serialize_request(&KeyPair::generate().unwrap());
+            let request = request.unwrap();
+            assert!(PublicKey::from_request(request.der()).is_ok());
+            PublicKey::from_request_of(request.der(), &trust_domain, &device).err()
+        };
+        let names = |names: &[&str]| {
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = names.iter().map(|name| uri(name)).collect();
+            params
+        };
+        let own = "spiffe://fleet.example/device/dev-1";
+        assert_eq!(refused(CertificateParams::default()), None);
+        assert_eq!(refused(names(&[own])), None);
+        let dns = CertificateParams::new(["dev-1".to_owned()]).unwrap();
+        for params in [names(&[own, "spiffe://fleet.example/app/admin"]), dns] {
+            assert_eq!(refused(params), Some(InvalidRequest::AsksForOtherNames));
+        }
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let mut signer = CertificateParams::default();
+        signer.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+        for params in [authority, signer] {
+            assert_eq!(refused(params), Some(InvalidRequest::AsksForAuthority));
+        }
     }
 
     /// `openssl req -new -newkey rsa:512`, a key too short for our own library to make.

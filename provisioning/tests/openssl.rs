@@ -116,21 +116,24 @@ fn a_request_made_by_openssl_is_certified() {
             ],
         };
         openssl(&new_key).unwrap();
-        let admin = ["-subj", "/CN=admin", "-addext", "basicConstraints=CA:TRUE"];
-        let new = ["req", "-new", "-key", path(&key), "-out", path(&csr)];
-        openssl(&[&new[..], &admin].concat()).unwrap();
-
-        let id = &DeviceId::parse(algorithm).unwrap();
-        let issued = device_issue(
-            &IssueRequest {
+        let issue = |wishes: &[&str]| {
+            let new = ["req", "-new", "-key", path(&key), "-out", path(&csr)];
+            let new = [&new[..], &["-subj", "/CN=admin"], wishes].concat();
+            openssl(&new).unwrap();
+            let request = IssueRequest {
                 passphrase: None,
                 dir,
-                id,
+                id: &DeviceId::parse(algorithm).unwrap(),
                 csr: Some(&csr),
                 again: false,
-            },
-            UnixTime::now(),
-        );
+            };
+            device_issue(&request, UnixTime::now())
+        };
+        let wishes = ["basicConstraints=CA:TRUE", "subjectAltName=DNS:admin"];
+        for wish in wishes {
+            assert!(issue(&["-addext", wish]).is_err(), "{wish}");
+        }
+        let issued = issue(&["-addext", "extendedKeyUsage=serverAuth"]);
         let cert = issued.unwrap().files.cert;
         let root = prepared.layout.ca_pem();
         let ok = openssl(&[
