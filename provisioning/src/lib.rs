@@ -20,16 +20,17 @@ pub use commands::{
     CaStatus, Checked, DeviceAdded, DeviceRenewed, DeviceRevoked, DeviceShown, ExportRequest,
     Exported, Filter, InitRequest, IssueRequest, LabelRequest, ListStatus, ListedCertificate,
     NextStep, Outcome, PeerIssued, Prepared, PreparedPeer, PublishRequest, Published, RenewRequest,
-    ResumeRequest, RevokeRequest, ShownList, UP_DEVICES_MAX, UpRequest, app_issue, batch_check,
-    batch_issue, batch_resume, batch_status, broker_issue, ca_init, ca_status, crl_publish,
-    crl_show, device_add, device_issue, device_label, device_list, device_remove, device_renew,
-    device_revoke, device_show, key_kept, read_passphrase, registry_export, up_prepare,
+    ResumeRequest, RevokeRequest, ShownList, UP_DEVICES_MAX, UpRequest, app_issue, audit_show,
+    audit_verify, batch_check, batch_issue, batch_resume, batch_status, broker_issue, ca_init,
+    ca_status, crl_publish, crl_show, device_add, device_id, device_issue, device_label,
+    device_list, device_remove, device_renew, device_revoke, device_show, key_kept,
+    read_passphrase, registry_export, up_prepare,
 };
 pub use ephemeral::{EphemeralCa, EphemeralIdentity};
 pub use error::{CommandError, ExitClass};
 pub use layout::{IdentityFiles, Layout};
 pub use registry::{
-    BatchFormat, BatchStanding, CurrentCertificate, Device, DeviceCertificate, DeviceState,
-    LabelChange, Labels, RegistryError,
+    AuditEntry, BatchFormat, BatchStanding, ChainEnd, CurrentCertificate, Device,
+    DeviceCertificate, DeviceState, Event, LabelChange, Labels, RegistryError,
 };
 pub use roster::Mistake;

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use certs::{Certificate, DeviceId};
 use countersign_provisioning::{
-    BatchFormat, BatchRequest, BatchStatus, InitRequest, Layout, ResumeRequest, batch_issue,
-    batch_resume, batch_status, ca_init,
+    BatchFormat, BatchRequest, BatchStatus, InitRequest, Layout, ResumeRequest, audit_verify,
+    batch_issue, batch_resume, batch_status, ca_init,
 };
 use rcgen::{KeyPair, PublicKeyData};
 use rusqlite::Connection;
@@ -253,6 +253,8 @@ impl World {
     fn check(&self, lot: usize, devices: usize, format: &str) {
         let name = DeviceId::parse(&format!("lot-{lot}")).unwrap();
         let status = batch_status(&self.ca(), Some(&name)).unwrap().remove(0);
+        let chain = audit_verify(&self.ca()).unwrap();
+        assert!(chain.entries > u64::try_from(devices).unwrap());
         assert!(status.finished.is_some());
         assert_eq!(usize::try_from(status.standing.written).unwrap(), devices);
         let payloads = match format {

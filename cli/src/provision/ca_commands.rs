@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, USAGE};
 use crate::operate::broker_admin::table::table;
+use crate::provision::ca_audit_commands::{self, CaAuditCommand};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::provision::provisioning_commands::failure;
 use certs::{Freshness, TimeText, TrustDomain};
@@ -30,6 +31,8 @@ pub(crate) enum CaCommand {
     /// No key is opened, and nothing is changed.
     #[command(after_help = "Example:\n  countersign ca status --dir certs/dev")]
     Status(CaStatusArgs),
+    #[command(subcommand)]
+    Audit(CaAuditCommand),
 }
 
 const INIT_HELP: &str = "\
@@ -85,6 +88,7 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
     match command {
         CaCommand::Init(args) => init(&args),
         CaCommand::Status(args) => status(&args),
+        CaCommand::Audit(command) => ca_audit_commands::run(&command),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The local authority: devices, batches, revocation, and the authorities themselves.
 
 pub(crate) mod batch_commands;
+pub(crate) mod ca_audit_commands;
 pub(crate) mod ca_commands;
 pub(crate) mod inventory_commands;
 pub(crate) mod passphrase;

@@ -4,9 +4,8 @@ use crate::failure::Failure;
 use crate::inventory_commands::{self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::revocation_commands::{self, DeviceRevokeArgs};
-use certs::DeviceId;
 use clap::{Args, Subcommand};
-use provisioning::{CommandError, IssueRequest, PeerIssued, device_issue};
+use provisioning::{CommandError, IssueRequest, PeerIssued, device_id, device_issue};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
 use std::path::PathBuf;
@@ -89,8 +88,8 @@ Example:
 pub(crate) struct DeviceIssueArgs {
     /// The device id: letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or a
     /// digit.
-    #[arg(value_name = "ID", value_parser = device_id)]
-    id: DeviceId,
+    #[arg(value_name = "ID")]
+    id: String,
     /// The directory of the authority.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
@@ -107,10 +106,6 @@ pub(crate) struct DeviceIssueArgs {
     json: bool,
 }
 
-fn device_id(text: &str) -> Result<DeviceId, String> {
-    DeviceId::parse(text).map_err(|error| error.to_string())
-}
-
 pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
     match command {
         DeviceCommand::Add(args) => inventory_commands::add(&args),
@@ -125,11 +120,13 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
 }
 
 fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
+    // What is no id is noted, so the authority reads it.
+    let id = device_id(&args.dir, &args.id, UnixTime::now()).map_err(|error| failure(&error))?;
     let passphrase = args.passphrase.open(&args.dir)?;
     let request = IssueRequest {
         dir: &args.dir,
         passphrase: passphrase.as_ref(),
-        id: &args.id,
+        id: &id,
         csr: args.csr.as_deref(),
         again: args.again,
     };
@@ -145,7 +142,7 @@ fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
     println!(
         "next: countersign pub --identity {} -t devices/{}/hello -m hi",
         issued.files.dir.display(),
-        args.id
+        id
     );
     Ok(())
 }

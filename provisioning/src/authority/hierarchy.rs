@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::Path;
 
 use certs::{Role, TrustDomain};
+use rustls_pki_types::UnixTime;
 
 use super::{Authority, Passphrase};
 use crate::error::CommandError;
@@ -43,10 +44,31 @@ impl Hierarchy {
     pub(crate) fn open_for_devices(
         dir: &Path,
         passphrase: Option<&Passphrase>,
+        now: UnixTime,
     ) -> Result<Self, CommandError> {
         let mut ca = Self::open(dir)?;
-        ca.device_ca.unlock(passphrase)?;
+        ca.unlock_device_ca(passphrase, now)?;
         Ok(ca)
+    }
+
+    /// Opens the key of the authority for devices, which is noted.
+    pub(crate) fn unlock_device_ca(
+        &mut self,
+        passphrase: Option<&Passphrase>,
+        now: UnixTime,
+    ) -> Result<(), CommandError> {
+        self.device_ca.unlock(passphrase)?;
+        Ok(self.registry.note_key_opened(Role::DeviceCa, now)?)
+    }
+
+    /// Opens the key of the authority for servers, which is noted.
+    pub(crate) fn unlock_server_ca(
+        &mut self,
+        passphrase: Option<&Passphrase>,
+        now: UnixTime,
+    ) -> Result<(), CommandError> {
+        self.server_ca.unlock(passphrase)?;
+        Ok(self.registry.note_key_opened(Role::ServerCa, now)?)
     }
 
     /// Lets others work on the directory while `work` is done.

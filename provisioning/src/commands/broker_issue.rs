@@ -38,7 +38,7 @@ pub fn broker_issue(
     now: UnixTime,
 ) -> Result<BrokerIssued, CommandError> {
     let mut ca = Hierarchy::open(dir)?;
-    ca.server_ca.unlock(passphrase)?;
+    ca.unlock_server_ca(passphrase, now)?;
     issue_broker(&mut ca, server_names(more), now)
 }
 

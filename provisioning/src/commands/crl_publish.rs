@@ -10,6 +10,7 @@ use std::time::Duration;
 use certs::{RevocationList, Revoked, Serial};
 use rustls_pki_types::UnixTime;
 
+use super::refusal::noted;
 use crate::authority::{Hierarchy, ListContent, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
@@ -59,8 +60,12 @@ pub struct Published {
 /// # Errors
 /// [`CommandError`] names what is in the way.
 pub fn crl_publish(request: &PublishRequest<'_>, now: UnixTime) -> Result<Published, CommandError> {
+    noted((request.dir, "revocation-list"), now, || sign(request, now))
+}
+
+fn sign(request: &PublishRequest<'_>, now: UnixTime) -> Result<Published, CommandError> {
     let lifetime = lifetime(request.days)?;
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
     let revoked = wanted(&ca, now)?;
     publish(&mut ca, revoked, (now, lifetime))
 }

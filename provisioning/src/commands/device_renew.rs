@@ -12,6 +12,7 @@ use rustls_pki_types::UnixTime;
 
 use super::issue::{Delivery, deliver_below};
 use super::peer_issue::requested_key;
+use super::refusal::noted;
 use crate::authority::{Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::files;
@@ -60,14 +61,20 @@ pub fn device_renew(
     request: &RenewRequest<'_>,
     now: UnixTime,
 ) -> Result<DeviceRenewed, CommandError> {
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
+    noted((request.dir, request.id.as_str()), now, || {
+        renew(request, now)
+    })
+}
+
+fn renew(request: &RenewRequest<'_>, now: UnixTime) -> Result<DeviceRenewed, CommandError> {
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
     let subject = Subject {
         kind: Kind::Device,
         id: request.id.clone(),
     };
     let old = renewable(&ca, &subject, now)?;
     let delivery = if let Some(path) = request.csr {
-        Delivery::to_peer(&ca, &subject, &requested_key(&ca, path)?, now)?
+        Delivery::to_peer(&ca, &subject, &requested_key(&ca, &subject, path)?, now)?
     } else {
         let key = key_file::generate()?;
         Delivery::to_peer(&ca, &subject, &key, now)?.with_key(&key)

@@ -9,6 +9,7 @@ use certs::{RevocationReason, Revoked, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::crl_publish::{Published, bring_up_to_date};
+use super::refusal::noted;
 use super::registry_export::{Exported, renew_without};
 use crate::authority::{Hierarchy, Passphrase};
 use crate::error::CommandError;
@@ -53,7 +54,12 @@ pub fn device_revoke(
     request: &RevokeRequest<'_>,
     now: UnixTime,
 ) -> Result<DeviceRevoked, CommandError> {
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
+    let subject = request.subject.to_string();
+    noted((request.dir, &subject), now, || revoke(request, now))
+}
+
+fn revoke(request: &RevokeRequest<'_>, now: UnixTime) -> Result<DeviceRevoked, CommandError> {
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
     let revoked = Revoked {
         at: now,
         reason: request.reason,

@@ -2,6 +2,7 @@
 //!
 //! Each command may be given again: what exists is kept, what is missing is made.
 
+mod audit;
 mod batch;
 mod broker_issue;
 mod ca_init;
@@ -12,13 +13,17 @@ mod device_renew;
 mod device_revoke;
 #[cfg(test)]
 mod encrypted;
+#[cfg(test)]
+mod hostile;
 mod inventory;
 mod issue;
 mod passphrase;
 mod peer_issue;
+mod refusal;
 mod registry_export;
 mod up_prepare;
 
+pub use audit::{audit_show, audit_verify};
 pub use batch::{
     BatchDone, BatchRequest, BatchStatus, Checked, ResumeRequest, batch_check, batch_issue,
     batch_resume, batch_status,
@@ -36,5 +41,6 @@ pub use inventory::{
 };
 pub use passphrase::{key_kept, read_passphrase};
 pub use peer_issue::{IssueRequest, PeerIssued, app_issue, device_issue};
+pub use refusal::device_id;
 pub use registry_export::{ExportRequest, Exported, registry_export};
 pub use up_prepare::{Outcome, Prepared, PreparedPeer, UP_DEVICES_MAX, UpRequest, up_prepare};

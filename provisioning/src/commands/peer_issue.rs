@@ -11,6 +11,7 @@ use certs::{DeviceId, Kind, PublicKey, Role, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::issue::{Delivery, deliver};
+use super::refusal::noted;
 use crate::authority::{Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::files;
@@ -70,24 +71,36 @@ fn issue(
     kind: Kind,
     now: UnixTime,
 ) -> Result<PeerIssued, CommandError> {
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
     let subject = Subject {
         kind,
         id: request.id.clone(),
     };
-    let files = ca.layout.peer(&subject);
-    let superseded = ca.registry.current(Role::from(kind), request.id.as_str())?;
-    match ca.registry.last_revocation(&subject)? {
+    noted((request.dir, &subject.to_string()), now, || {
+        issue_to(request, &subject, now)
+    })
+}
+
+fn issue_to(
+    request: &IssueRequest<'_>,
+    subject: &Subject,
+    now: UnixTime,
+) -> Result<PeerIssued, CommandError> {
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+    let files = ca.layout.peer(subject);
+    let role = Role::from(subject.kind);
+    let superseded = ca.registry.current(role, request.id.as_str())?;
+    match ca.registry.last_revocation(subject)? {
         Some(revoked) if superseded.is_none() && !request.again => {
+            let subject = subject.clone();
             return Err(CommandError::Revoked { subject, revoked });
         }
         Some(_) | None => {}
     }
     let delivery = if let Some(path) = request.csr {
-        Delivery::to_peer(&ca, &subject, &requested_key(&ca, path)?, now)?
+        Delivery::to_peer(&ca, subject, &requested_key(&ca, subject, path)?, now)?
     } else {
         let key = key_file::generate()?;
-        Delivery::to_peer(&ca, &subject, &key, now)?.with_key(&key)
+        Delivery::to_peer(&ca, subject, &key, now)?.with_key(&key)
     };
     let (serial, not_after) = (
         delivery.certificate().serial,
@@ -95,7 +108,7 @@ fn issue(
     );
     deliver(&mut ca, vec![delivery], now)?;
     Ok(PeerIssued {
-        subject,
+        subject: subject.clone(),
         serial,
         not_after,
         superseded: superseded.map(|recorded| recorded.certificate().serial),
@@ -106,12 +119,17 @@ fn issue(
 
 /// The key in the request `path`, unless it is one that signs certificates here: whoever holds that
 /// would pass for a device and for its authority.
-pub(super) fn requested_key(ca: &Hierarchy, path: &Path) -> Result<PublicKey, CommandError> {
+pub(super) fn requested_key(
+    ca: &Hierarchy,
+    subject: &Subject,
+    path: &Path,
+) -> Result<PublicKey, CommandError> {
     let refused = |source| CommandError::Request {
         path: path.into(),
         source,
     };
-    let key = PublicKey::from_request(&files::read(path)?).map_err(refused)?;
+    let request = files::read(path)?;
+    let key = PublicKey::from_request_of(&request, &ca.trust_domain, subject).map_err(refused)?;
     if ca.is_authority_key(&key.to_der()) {
         return Err(CommandError::AuthorityKey(path.into()));
     }

@@ -10,6 +10,7 @@ use certs::{ExportHeader, RegistryExport, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::crl_publish::lifetime;
+use super::refusal::noted;
 use crate::authority::{Hierarchy, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
@@ -50,8 +51,12 @@ pub fn registry_export(
     request: &ExportRequest<'_>,
     now: UnixTime,
 ) -> Result<Exported, CommandError> {
+    noted((request.dir, "registry-export"), now, || sign(request, now))
+}
+
+fn sign(request: &ExportRequest<'_>, now: UnixTime) -> Result<Exported, CommandError> {
     let lifetime = lifetime(request.days)?;
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
+    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
     export(&mut ca, (now, lifetime))
 }
 

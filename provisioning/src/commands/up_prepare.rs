@@ -119,12 +119,12 @@ fn open_for_development(
         ..InitRequest::new(request.dir)
     };
     let (mut ca, made) = open_or_make(&init, now)?;
-    for authority in [&mut ca.device_ca, &mut ca.server_ca] {
-        authority.unlock(None).map_err(|error| match error {
+    let open = ca.unlock_device_ca(None, now);
+    open.and_then(|()| ca.unlock_server_ca(None, now))
+        .map_err(|error| match error {
             CommandError::Encrypted(_) => CommandError::NotForDevelopment(request.dir.into()),
             error => error,
         })?;
-    }
     Ok((ca, made))
 }
 

@@ -4,6 +4,7 @@
 //! PEM, is made here after the commit. A serial number stands here once, an id belongs to one
 //! device, and each holder has one certificate that is not superseded or revoked.
 
+mod audit;
 mod batches;
 mod devices;
 mod inventory;
@@ -12,22 +13,25 @@ mod publications;
 mod revocations;
 mod schema;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
 use certs::{
-    Certificate, IllegalTransition, InvalidLabel, Kind, Refusal, RevocationReason, Role, Status,
-    TrustDomain,
+    Certificate, IllegalTransition, InvalidLabel, Kind, Refusal, RevocationReason, Role, Serial,
+    Status, TrustDomain,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
+use self::audit::Happened;
 use crate::authority::{Signed, read_pem};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::Layout;
 
+pub use self::audit::{AuditEntry, ChainEnd, Event};
 pub(crate) use self::batches::{Batch, Row, RowState};
 pub use self::batches::{BatchFormat, BatchStanding};
 pub use self::devices::{LabelChange, Labels};
@@ -97,9 +101,16 @@ impl Registry {
                        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
             let set = transaction.execute(sql, [trust_domain.as_str()]);
             set.map_err(RegistryError::doing("write"))?;
-            signed
-                .iter()
-                .try_for_each(|signed| insert(transaction, signed, now))
+            signed.iter().try_for_each(|signed| {
+                insert(transaction, signed, now)?;
+                let words = format!("certificate {}", signed.certificate.serial);
+                let happened = Happened {
+                    event: Event::Authority,
+                    subject: &signed.name,
+                    words: &words,
+                };
+                audit::append(transaction, &happened, now)
+            })
         })
     }
 
@@ -274,6 +285,11 @@ pub enum RegistryError {
     /// All numbers for lists or exports were given away, or somebody signed one with the last.
     #[error("there is no higher number left for a revocation list or registry export")]
     NumbersExhausted,
+    /// The audit chain is not what was written.
+    #[error(
+        "the audit chain is broken at entry {0}: it was changed, or one that stood before it is gone"
+    )]
+    BrokenChain(u64),
     /// The certificate that a new one would follow cannot be followed.
     #[error(transparent)]
     Life(#[from] IllegalTransition),
@@ -304,18 +320,51 @@ fn follow(
     if let Some(kind) = kind_of(signed.role) {
         devices::claim(transaction, (kind, &signed.name), now)?;
     }
-    supersede(transaction, signed)?;
-    insert(transaction, signed, now)
+    let superseded = supersede(transaction, signed)?;
+    insert(transaction, signed, now)?;
+    let serial = signed.certificate.serial;
+    let (event, words) = match superseded {
+        None => (Event::Issued, format!("certificate {serial}")),
+        Some(old) => (
+            Event::Renewed,
+            format!("certificate {serial} supersedes {old}"),
+        ),
+    };
+    let happened = Happened {
+        event,
+        subject: &audit_name(signed),
+        words: &words,
+    };
+    audit::append(transaction, &happened, now)
 }
 
-fn supersede(transaction: &Transaction<'_>, signed: &Signed) -> Result<(), RegistryError> {
+/// What a holder is called among all holders.
+fn audit_name(signed: &Signed) -> Cow<'_, str> {
+    match kind_of(signed.role) {
+        Some(Kind::App) => Cow::Owned(format!("app/{}", signed.name)),
+        Some(Kind::Device) | None => Cow::Borrowed(&signed.name),
+    }
+}
+
+/// The serial number of the certificate that the holder had, if there was one.
+fn supersede(
+    transaction: &Transaction<'_>,
+    signed: &Signed,
+) -> Result<Option<Serial>, RegistryError> {
     let superseded = Status::Issued.advance(Status::Superseded)?.name();
     // The word itself, not a parameter: only so does SQLite use the index of current certificates.
     let sql = "UPDATE certificate SET status = ?
-               WHERE role = ? AND name = ? AND status = 'issued'";
+               WHERE role = ? AND name = ? AND status = 'issued' RETURNING serial";
     let keys = [superseded, signed.role.as_str(), &signed.name];
-    let updated = transaction.execute(sql, keys);
-    updated.map(drop).map_err(RegistryError::doing("write"))
+    let mut update = transaction
+        .prepare(sql)
+        .map_err(RegistryError::doing("write"))?;
+    let old: Option<Vec<u8>> = update
+        .query_row(keys, |row| row.get(0))
+        .optional()
+        .map_err(RegistryError::doing("write"))?;
+    let old = old.map(|octets| Serial::from_octets(&octets));
+    old.transpose().map_err(RegistryError::Unreadable)
 }
 
 fn insert(

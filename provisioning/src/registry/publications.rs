@@ -7,6 +7,7 @@ use certs::Serial;
 use rusqlite::params;
 use rustls_pki_types::UnixTime;
 
+use super::audit::{self, Event, Happened};
 use super::{Registry, RegistryError};
 
 /// What has a number.
@@ -61,6 +62,12 @@ impl Registry {
             transaction
                 .execute(sql, values)
                 .map_err(RegistryError::doing("write"))?;
+            let happened = Happened {
+                event: Event::Published,
+                subject: kind.as_str(),
+                words: &format!("number {number}"),
+            };
+            audit::append(transaction, &happened, created)?;
             Ok(number.cast_unsigned())
         })
     }

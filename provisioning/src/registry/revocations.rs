@@ -8,6 +8,7 @@ use certs::{RevocationReason, Revoked, Role, Serial, Status, Subject};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
+use super::audit::{self, Event, Happened};
 use super::{Registry, RegistryError};
 
 /// What a revocation came to.
@@ -48,6 +49,13 @@ impl Registry {
             transaction
                 .execute(sql, values)
                 .map_err(RegistryError::doing("write"))?;
+            let words = format!("{}, {} certificates", revoked.reason, certificates.len());
+            let happened = Happened {
+                event: Event::Revoked,
+                subject: &subject.to_string(),
+                words: &words,
+            };
+            audit::append(transaction, &happened, revoked.at)?;
             Ok(Some(DeviceRevocation {
                 revoked,
                 certificates,

@@ -2,15 +2,20 @@
 //!
 //! The version stands in the file (`user_version`); a registry of a later version is left alone.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::RegistryError;
+use super::audit::{self, Event, Happened};
+use super::inventory::time;
 
 /// Marks the file as ours (`application_id`): "CSGN".
 const APPLICATION_ID: i32 = 0x4353_474e;
 
 /// The steps from each version to the next; a registry of version `n` needs those from the `n`th.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+
+/// The version that has an audit chain.
+const AUDITED: usize = 4;
 
 const VERSION_1: &str = "
 CREATE TABLE setting (
@@ -136,6 +141,29 @@ CREATE UNIQUE INDEX batch_row_open ON batch_row (device) WHERE state IN ('waitin
 CREATE INDEX batch_row_state ON batch_row (batch, state, line);
 ";
 
+/// What was done, and who is suspended.
+const VERSION_4: &str = "
+-- Each entry holds the hash of all before it.
+CREATE TABLE audit (
+    number  INTEGER NOT NULL PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    event   TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    words   TEXT NOT NULL,
+    hash    BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit chain only grows'); END;
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit chain only grows'); END;
+
+-- Whose certificates do not count until somebody says otherwise.
+CREATE TABLE device_suspension (
+    device    TEXT NOT NULL PRIMARY KEY COLLATE NOCASE REFERENCES device (id),
+    suspended INTEGER NOT NULL
+) STRICT;
+";
+
 /// Brings the registry to the version of this program.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> {
     let transaction = connection
@@ -164,6 +192,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
             .execute_batch(step)
             .map_err(RegistryError::doing("migrate"))?;
     }
+    if (1..AUDITED).contains(&done) {
+        begin_chain(&transaction, done)?;
+    }
     for (name, value) in [("application_id", APPLICATION_ID), ("user_version", newest)] {
         transaction
             .pragma_update(None, name, value)
@@ -174,12 +205,27 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
         .map_err(RegistryError::doing("migrate"))
 }
 
+/// The chain of an older registry begins with what is there, at the time of the last of it.
+fn begin_chain(transaction: &Transaction<'_>, version: usize) -> Result<(), RegistryError> {
+    let sql = "SELECT count(*), ifnull(max(created), 0) FROM certificate";
+    let (count, last): (u32, i64) = transaction
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(RegistryError::doing("migrate"))?;
+    let words = format!("after {count} certificates, in a registry of version {version}");
+    let happened = Happened {
+        event: Event::Begun,
+        subject: "registry",
+        words: &words,
+    };
+    audit::append(transaction, &happened, time(last)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What the program of each version left, with one device.
-    const LEFT: [&str; 2] = [LEFT_BY_VERSION_1, LEFT_BY_VERSION_2];
+    const LEFT: [&str; 3] = [LEFT_BY_VERSION_1, LEFT_BY_VERSION_2, LEFT_BY_VERSION_3];
 
     const LEFT_BY_VERSION_1: &str = "
         INSERT INTO device VALUES ('dev-1', 'device', 5);
@@ -197,6 +243,12 @@ mod tests {
         INSERT INTO publication VALUES ('revocation-list', x'02', 3, 7, 9);
         INSERT INTO device_attribute VALUES ('dev-1', 'site', 'Bern');
         INSERT INTO device_group VALUES ('dev-1', 'pumps');
+    ";
+
+    const LEFT_BY_VERSION_3: &str = "
+        INSERT INTO device_tag VALUES ('dev-1', 'spare');
+        INSERT INTO batch VALUES ('lot', x'01', 'dir', x'2f', 0, 5, NULL);
+        INSERT INTO batch_row VALUES ('lot', 2, 'dev-1', 'waiting', NULL);
     ";
 
     /// A registry as the program of `version` left it.
@@ -244,6 +296,10 @@ mod tests {
                 assert_eq!(rows(&connection, CERTIFICATES), expected);
                 let removed = "SELECT id FROM device WHERE removed IS NULL";
                 assert_eq!(rows(&connection, removed), ["dev-1"]);
+                let audit = "SELECT number || event || at || words FROM audit";
+                let begun =
+                    format!("1begun5after 5 certificates, in a registry of version {version}");
+                assert_eq!(rows(&connection, audit), [begun]);
             }
             let newest: i32 = connection
                 .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -258,8 +314,8 @@ mod tests {
     }
 
     #[test]
-    fn revocations_numbers_and_labels_of_version_2_are_there_in_this_version() {
-        let mut connection = left_by(2);
+    fn revocations_numbers_labels_and_batches_are_there_in_this_version() {
+        let mut connection = left_by(3);
         migrate(&mut connection).unwrap();
         for (sql, expected) in [
             (
@@ -277,6 +333,11 @@ mod tests {
                 "dev-1siteBern",
             ),
             ("SELECT device || name FROM device_group", "dev-1pumps"),
+            ("SELECT device || name FROM device_tag", "dev-1spare"),
+            (
+                "SELECT batch || line || device || state FROM batch_row",
+                "lot2dev-1waiting",
+            ),
         ] {
             assert_eq!(rows(&connection, sql), [expected]);
         }

@@ -14,6 +14,7 @@ use super::payload::{self, part_file};
 use super::status::BatchStatus;
 use super::work::{BatchDone, work};
 use crate::authority::{Hierarchy, Passphrase};
+use crate::commands::refusal::noted;
 use crate::error::CommandError;
 use crate::files;
 use crate::registry::{Batch, BatchFormat};
@@ -56,9 +57,11 @@ pub fn batch_issue(
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
-    begin(&mut ca, request, now)?;
-    work(&mut ca, request.name, seen, now)
+    noted((request.dir, request.name.as_str()), now, || {
+        let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+        begin(&mut ca, request, now)?;
+        work(&mut ca, request.name, seen, now)
+    })
 }
 
 /// Takes up a batch where it was left.
@@ -70,8 +73,10 @@ pub fn batch_resume(
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase)?;
-    work(&mut ca, request.name, seen, now)
+    noted((request.dir, request.name.as_str()), now, || {
+        let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+        work(&mut ca, request.name, seen, now)
+    })
 }
 
 /// Puts the batch on record, unless it is.

@@ -1,0 +1,390 @@
+//! What was done here, in order: a chain in which each entry holds the hash of all before it.
+//!
+//! An entry is written in the transaction of what it speaks of, so neither is there without the
+//! other. None is changed or removed: a later hash would not fit. That the last ones are missing is
+//! seen by who kept the number and hash of one.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use certs::Role;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rustls_pki_types::UnixTime;
+
+use super::inventory::time;
+use super::{Registry, RegistryError};
+
+/// What the first entry follows.
+const NOTHING: [u8; 32] = [0; 32];
+
+/// So long the words of one entry may be: a refusal may quote what somebody sent.
+const WORDS_LEN_MAX: usize = 1_000;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The chain began, or the program that writes it is a later one.
+    Begun,
+    /// An authority was made.
+    Authority,
+    /// A key of an authority was opened.
+    KeyOpened,
+    /// A first certificate was issued.
+    Issued,
+    /// A certificate was issued that supersedes another one.
+    Renewed,
+    /// A device was revoked.
+    Revoked,
+    /// A device was suspended.
+    Suspended,
+    /// A device was let in again.
+    Resumed,
+    /// A revocation list or an export was given its number.
+    Published,
+    /// Something was refused.
+    Refused,
+}
+
+impl Event {
+    const ALL: [Self; 10] = [
+        Self::Begun,
+        Self::Authority,
+        Self::KeyOpened,
+        Self::Issued,
+        Self::Renewed,
+        Self::Revoked,
+        Self::Suspended,
+        Self::Resumed,
+        Self::Published,
+        Self::Refused,
+    ];
+
+    /// The event in one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Authority => "authority",
+            Self::KeyOpened => "key-opened",
+            Self::Issued => "issued",
+            Self::Renewed => "renewed",
+            Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+            Self::Resumed => "resumed",
+            Self::Published => "published",
+            Self::Refused => "refused",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.as_str() == text)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditEntry {
+    /// Its number: 1, 2, 3, …
+    pub number: u64,
+    /// When.
+    pub at: UnixTime,
+    /// What.
+    pub event: Event,
+    /// About whom or what.
+    pub subject: Box<str>,
+    /// More, in words.
+    pub words: Box<str>,
+    /// The hash of this entry and all before it.
+    pub hash: [u8; 32],
+}
+
+impl AuditEntry {
+    /// The hash that an entry must have after one with the hash `before`.
+    fn hash_after(&self, before: [u8; 32]) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        context.update(&before);
+        context.update(&self.number.to_be_bytes());
+        context.update(&self.at.as_secs().to_be_bytes());
+        for text in [self.event.as_str(), &self.subject, &self.words] {
+            // With its length, so that no octet can move from one text to the next.
+            context.update(&text.len().to_be_bytes());
+            context.update(text.as_bytes());
+        }
+        context.finish().as_ref().try_into().unwrap_or(NOTHING)
+    }
+}
+
+/// Where a chain that is whole ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainEnd {
+    /// How many entries it has.
+    pub entries: u64,
+    /// The hash of the last one.
+    pub hash: [u8; 32],
+}
+
+/// An entry on its way into the chain.
+pub(super) struct Happened<'a> {
+    pub(super) event: Event,
+    pub(super) subject: &'a str,
+    pub(super) words: &'a str,
+}
+
+/// Puts an entry at the end of the chain.
+pub(super) fn append(
+    transaction: &Transaction<'_>,
+    happened: &Happened<'_>,
+    at: UnixTime,
+) -> Result<(), RegistryError> {
+    let ChainEnd { entries, hash } = end(transaction)?;
+    let mut entry = AuditEntry {
+        number: entries + 1,
+        at,
+        event: happened.event,
+        subject: happened.subject.into(),
+        words: shortened(happened.words).into(),
+        hash,
+    };
+    entry.hash = entry.hash_after(hash);
+    let sql =
+        "INSERT INTO audit (number, at, event, subject, words, hash) VALUES (?, ?, ?, ?, ?, ?)";
+    let mut insert = transaction
+        .prepare(sql)
+        .map_err(RegistryError::doing("write"))?;
+    let values = params![
+        entry.number.cast_signed(),
+        entry.at.as_secs().cast_signed(),
+        entry.event.as_str(),
+        entry.subject,
+        entry.words,
+        entry.hash,
+    ];
+    let inserted = insert.execute(values);
+    inserted.map(drop).map_err(RegistryError::doing("write"))
+}
+
+fn end(transaction: &Transaction<'_>) -> Result<ChainEnd, RegistryError> {
+    let sql = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
+    let mut statement = transaction
+        .prepare(sql)
+        .map_err(RegistryError::doing("read"))?;
+    let last: Option<(i64, [u8; 32])> = statement
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(RegistryError::doing("read"))?;
+    let (number, hash) = last.unwrap_or((0, NOTHING));
+    let entries = u64::try_from(number).map_err(|_| RegistryError::Damaged)?;
+    Ok(ChainEnd { entries, hash })
+}
+
+fn shortened(words: &str) -> &str {
+    let mut end = words.len().min(WORDS_LEN_MAX);
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    words.get(..end).unwrap_or_default()
+}
+
+impl Registry {
+    /// Notes that the key of `role` was opened.
+    pub(crate) fn note_key_opened(
+        &mut self,
+        role: Role,
+        at: UnixTime,
+    ) -> Result<(), RegistryError> {
+        self.note(Event::KeyOpened, (role.as_str(), ""), at)
+    }
+
+    /// Notes that something was refused to `subject`.
+    pub(crate) fn note_refusal(
+        &mut self,
+        subject: &str,
+        words: &str,
+        at: UnixTime,
+    ) -> Result<(), RegistryError> {
+        self.note(Event::Refused, (subject, words), at)
+    }
+
+    fn note(
+        &mut self,
+        event: Event,
+        (subject, words): (&str, &str),
+        at: UnixTime,
+    ) -> Result<(), RegistryError> {
+        let happened = Happened {
+            event,
+            subject,
+            words,
+        };
+        self.transact(|transaction| append(transaction, &happened, at))
+    }
+
+    /// The last `most` entries, in their order.
+    pub(crate) fn audit_entries(&self, most: usize) -> Result<Vec<AuditEntry>, RegistryError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut entries = Vec::new();
+        self.each_entry(most, |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Checks every entry of the chain against the one before.
+    pub(crate) fn verify_audit(&self) -> Result<ChainEnd, RegistryError> {
+        let mut end = ChainEnd {
+            entries: 0,
+            hash: NOTHING,
+        };
+        self.each_entry(i64::MAX, |entry| {
+            let number = end.entries + 1;
+            if entry.number != number || entry.hash != entry.hash_after(end.hash) {
+                return Err(RegistryError::BrokenChain(number));
+            }
+            end = ChainEnd {
+                entries: number,
+                hash: entry.hash,
+            };
+            Ok(())
+        })?;
+        Ok(end)
+    }
+
+    fn each_entry(
+        &self,
+        most: i64,
+        mut each: impl FnMut(AuditEntry) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let sql = "SELECT number, at, event, subject, words, hash FROM
+                   (SELECT * FROM audit ORDER BY number DESC LIMIT ?) ORDER BY number";
+        let mut statement = self
+            .connection
+            .prepare(sql)
+            .map_err(RegistryError::doing("read"))?;
+        let mut rows = statement
+            .query([most])
+            .map_err(RegistryError::doing("read"))?;
+        while let Some(row) = rows.next().map_err(RegistryError::doing("read"))? {
+            let number: i64 = row.get(0).map_err(RegistryError::doing("read"))?;
+            let entry = read(row).map_err(RegistryError::doing("read"))?;
+            each(entry.ok_or(RegistryError::BrokenChain(number.cast_unsigned()))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads an entry; `None` when it is none that was ever written.
+fn read(row: &Row<'_>) -> rusqlite::Result<Option<AuditEntry>> {
+    let (number, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let event: String = row.get(2)?;
+    let (subject, words, hash) = (row.get(3)?, row.get(4)?, row.get(5)?);
+    let entry = || {
+        Some(AuditEntry {
+            number: u64::try_from(number).ok()?,
+            at: time(at).ok()?,
+            event: Event::parse(&event)?,
+            subject,
+            words,
+            hash,
+        })
+    };
+    Ok(entry())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::layout::Layout;
+    use crate::testing::{day, issue, up};
+
+    fn world() -> TempDir {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 1, day(0)).unwrap();
+        issue(temp.path(), "dev-1", None).unwrap();
+        temp
+    }
+
+    fn registry(temp: &TempDir) -> Registry {
+        Registry::open(&Layout::new(temp.path()).registry()).unwrap()
+    }
+
+    #[test]
+    fn what_was_done_stands_there_in_order() {
+        let temp = world();
+        let entries = registry(&temp).audit_entries(usize::MAX).unwrap();
+        let told: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.event.as_str(), &*entry.subject))
+            .collect();
+        let expected = [
+            ("authority", "Countersign DEV ONLY root 1"),
+            ("authority", "Countersign DEV ONLY device CA 1"),
+            ("authority", "Countersign DEV ONLY server CA 1"),
+            ("key-opened", "device-ca"),
+            ("key-opened", "server-ca"),
+            ("issued", "broker"),
+            ("issued", "app/app-1"),
+            ("issued", "dev-1"),
+            ("key-opened", "device-ca"),
+            ("renewed", "dev-1"),
+        ];
+        assert_eq!(told, expected);
+        let [before, last] = [7, 9].map(|place| &entries[place]);
+        let serial = before.words.strip_prefix("certificate ").unwrap();
+        assert!(
+            last.words.ends_with(&format!("supersedes {serial}")),
+            "{}",
+            last.words
+        );
+        let end = registry(&temp).verify_audit().unwrap();
+        assert_eq!((end.entries, end.hash), (last.number, last.hash));
+        assert_eq!(registry(&temp).audit_entries(1).unwrap(), entries[9..]);
+    }
+
+    #[test]
+    fn a_change_anywhere_in_the_chain_is_found() {
+        let temp = world();
+        let path = Layout::new(temp.path()).registry();
+        for (change, broken) in [
+            ("UPDATE audit SET at = at + 1 WHERE number = 4", 4),
+            ("UPDATE audit SET subject = 'dev-2' WHERE number = 8", 8),
+            ("UPDATE audit SET words = '' WHERE number = 1", 1),
+            ("UPDATE audit SET event = 'nothing' WHERE number = 5", 5),
+            ("UPDATE audit SET hash = zeroblob(32) WHERE number = 10", 10),
+            (
+                "UPDATE audit SET subject = subject || 'x', words = substr(words, 2) WHERE number = 6",
+                6,
+            ),
+            ("DELETE FROM audit WHERE number = 1", 1),
+            ("DELETE FROM audit WHERE number = 6", 6),
+        ] {
+            let copy = temp.path().join("copy.sqlite");
+            Connection::open(&path)
+                .unwrap()
+                .execute("VACUUM INTO ?", [copy.to_str()])
+                .unwrap();
+            let connection = Connection::open(&copy).unwrap();
+            let refused = connection.execute_batch(change).unwrap_err();
+            assert!(refused.to_string().contains("only grows"), "{refused}");
+            connection
+                .execute_batch("DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete")
+                .unwrap();
+            connection.execute_batch(change).unwrap();
+            let found = Registry::open(&copy).unwrap().verify_audit().unwrap_err();
+            assert!(
+                matches!(found, RegistryError::BrokenChain(n) if n == broken),
+                "{change}: {found}"
+            );
+            std::fs::remove_file(copy).unwrap();
+        }
+    }
+}
