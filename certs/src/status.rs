@@ -82,8 +82,8 @@ pub enum RevocationReason {
     Superseded,
     /// It is not needed any more.
     CessationOfOperation,
-    /// Its authority may let it count again. Here it is a revocation for as long as the list of
-    /// another authority says so; we never give it.
+    /// Its holder is suspended. It is a revocation for as long as the list says so; it is given by
+    /// suspending, and is not a status that a certificate has.
     CertificateHold,
     /// Its holder may not do any more what it may by it.
     PrivilegeWithdrawn,
@@ -103,7 +103,7 @@ impl RevocationReason {
         Self::PrivilegeWithdrawn,
     ];
 
-    /// Those that other authorities give.
+    /// Those that nobody is revoked for here: on our lists by suspending, and on others' lists.
     const FOREIGN: [Self; 2] = [Self::CertificateHold, Self::AaCompromise];
 
     /// The code in a revocation list.

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use certs::{
     Deviation, DeviceId, InvalidDeviceId, InvalidExport, InvalidLabel, InvalidList, InvalidProfile,
-    InvalidRequest, Refusal, Revoked, Subject, TrustDomain, UnfitName,
+    InvalidRequest, Refusal, Revoked, Subject, TimeText, TrustDomain, UnfitName,
 };
+use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
 use crate::registry::RegistryError;
@@ -175,6 +176,17 @@ pub enum CommandError {
         /// When and why.
         revoked: Revoked,
     },
+    /// The device is suspended.
+    #[error(
+        "{subject} is suspended since {}; let it in first, with: countersign device resume {subject}",
+        TimeText(*since)
+    )]
+    Suspended {
+        /// The device.
+        subject: Subject,
+        /// Since when.
+        since: UnixTime,
+    },
     /// There is nothing to renew.
     #[error("{0} has no certificate to renew; issue one with: countersign device issue {0}")]
     NoCertificate(Subject),
@@ -299,6 +311,7 @@ impl CommandError {
             | Self::Request { .. }
             | Self::AuthorityKey(_)
             | Self::Revoked { .. }
+            | Self::Suspended { .. }
             | Self::OutputExists(_)
             | Self::OtherBatch(_)
             | Self::Registry(

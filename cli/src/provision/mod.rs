@@ -7,3 +7,4 @@ pub(crate) mod inventory_commands;
 pub(crate) mod passphrase;
 pub(crate) mod provisioning_commands;
 pub(crate) mod revocation_commands;
+pub(crate) mod suspension_commands;

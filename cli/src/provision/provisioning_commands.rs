@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::inventory_commands::{self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
 use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::suspension_commands::{self, SuspendArgs};
 use crate::revocation_commands::{self, DeviceRevokeArgs};
 use clap::{Args, Subcommand};
 use provisioning::{CommandError, IssueRequest, PeerIssued, device_id, device_issue};
@@ -57,6 +58,18 @@ pub(crate) enum DeviceCommand {
     /// --again`.
     #[command(after_help = REVOKE_HELP)]
     Revoke(DeviceRevokeArgs),
+    /// Keep a device out until it is let in again.
+    ///
+    /// Its certificates are put on the revocation list, and a broker that runs in DIR reads it and
+    /// closes its sessions. Nothing is issued to it meanwhile.
+    #[command(after_help = "Example:\n  countersign device suspend sensor-7 --dir certs/dev")]
+    Suspend(SuspendArgs),
+    /// Let a device in again that was suspended.
+    ///
+    /// Its certificates are left out of a new revocation list, which a broker that runs in DIR
+    /// reads. Exit code 5 if it was revoked: that does not lead back.
+    #[command(after_help = "Example:\n  countersign device resume sensor-7 --dir certs/dev")]
+    Resume(SuspendArgs),
 }
 
 const ADD_HELP: &str = "\
@@ -116,6 +129,8 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Renew(args) => inventory_commands::renew(&args),
         DeviceCommand::Issue(args) => issue(&args),
         DeviceCommand::Revoke(args) => revocation_commands::revoke(&args),
+        DeviceCommand::Suspend(args) => suspension_commands::suspend(&args),
+        DeviceCommand::Resume(args) => suspension_commands::resume(&args),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::admin::{AskError, ask};
 use crate::broker_admin::{reasons, receipt, subject};
 use crate::failure::{FAILED, Failure};
 use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::suspension_commands::{broker_json, not_told, print_broker, reload_broker};
 use crate::provisioning_commands::failure;
 use certs::admin::{Answer, Receipt, Request, Revoke, Target};
 use certs::{Freshness, RevocationReason, Subject, TimeText};
@@ -39,13 +40,16 @@ pub(crate) struct DeviceRevokeArgs {
 /// The list of revoked certificates.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CrlCommand {
-    /// Sign a new revocation list and put it where brokers find it.
+    /// Put a revocation list that is up to date where brokers find it.
+    ///
+    /// A new one is signed if a device was revoked, suspended or let in again since the last one, if
+    /// that is past half of its life, or with --force. A broker that runs in DIR is told.
     ///
     /// Writes DIR/ca/device-ca.crl and, where DIR/broker is, DIR/broker/crl/device-ca.crl. Its
     /// number is higher than that of any list before. Brokers refuse new sessions some time after a
     /// list is out of date, so let it run daily.
     #[command(after_help = "Example:\n  countersign crl publish --dir certs/dev --days 7")]
-    Publish(PublishArgs),
+    Publish(CrlPublishArgs),
     /// Say what stands in the list that was published last.
     #[command(after_help = "Example:\n  countersign crl show --dir certs/dev")]
     Show(ShowArgs),
@@ -60,6 +64,16 @@ pub(crate) enum RegistryCommand {
     /// DIR/broker/registry-export.jsonl, for brokers that admit known devices only.
     #[command(after_help = "Example:\n  countersign registry export --dir certs/dev")]
     Export(PublishArgs),
+}
+
+/// Which list to publish.
+#[derive(Debug, Args)]
+pub(crate) struct CrlPublishArgs {
+    #[command(flatten)]
+    publish: PublishArgs,
+    /// Sign a new list although the last one is good.
+    #[arg(long)]
+    force: bool,
 }
 
 /// What to sign.
@@ -156,7 +170,7 @@ fn print_revoked(revoked: &DeviceRevoked) {
     revoked.export.iter().for_each(print_exported);
 }
 
-fn print_published(list: &Published) {
+pub(crate) fn print_published(list: &Published) {
     let made = if list.made {
         "published"
     } else {
@@ -186,7 +200,7 @@ fn revoked_json(revoked: &DeviceRevoked, receipt: Option<&Receipt>) -> Value {
     })
 }
 
-fn published_json(list: &Published) -> Value {
+pub(crate) fn published_json(list: &Published) -> Value {
     json!({
         "number": list.number,
         "made": list.made,
@@ -199,21 +213,7 @@ fn published_json(list: &Published) -> Value {
 
 pub(crate) fn run_crl(command: CrlCommand) -> Result<(), Failure> {
     match command {
-        CrlCommand::Publish(args) => {
-            let passphrase = args.passphrase.open(&args.dir)?;
-            let request = PublishRequest {
-                passphrase: passphrase.as_ref(),
-                dir: &args.dir,
-                days: args.days,
-            };
-            let list = crl_publish(&request, UnixTime::now()).map_err(|error| failure(&error))?;
-            if args.json {
-                println!("{}", published_json(&list));
-            } else {
-                print_published(&list);
-                println!("next: countersign crl show --dir {}", args.dir.display());
-            }
-        }
+        CrlCommand::Publish(args) => publish(&args)?,
         CrlCommand::Show(args) => {
             let list = crl_show(&args.dir, UnixTime::now()).map_err(|error| failure(&error))?;
             if args.json {
@@ -224,6 +224,37 @@ pub(crate) fn run_crl(command: CrlCommand) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn publish(args: &CrlPublishArgs) -> Result<(), Failure> {
+    let CrlPublishArgs {
+        publish: args,
+        force,
+    } = args;
+    let passphrase = args.passphrase.open(&args.dir)?;
+    let request = PublishRequest {
+        passphrase: passphrase.as_ref(),
+        dir: &args.dir,
+        days: args.days,
+        force: *force,
+    };
+    let list = crl_publish(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let told = reload_broker(&args.dir);
+    if args.json {
+        let mut published = published_json(&list);
+        if let Value::Object(members) = &mut published {
+            members.insert("broker".to_owned(), broker_json(&told));
+        }
+        println!("{published}");
+    } else {
+        print_published(&list);
+        print_broker(&told, &args.dir);
+        println!("next: countersign crl show --dir {}", args.dir.display());
+    }
+    not_told(
+        told,
+        &format!("revocation list {} is published", list.number),
+    )
 }
 
 fn print_shown(list: &ShownList) {

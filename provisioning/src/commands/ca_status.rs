@@ -162,6 +162,7 @@ mod tests {
 
         let request = PublishRequest {
             passphrase: None,
+            force: true,
             dir,
             days: Some(8),
         };

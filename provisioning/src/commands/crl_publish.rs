@@ -35,6 +35,8 @@ pub struct PublishRequest<'a> {
     pub passphrase: Option<&'a Passphrase>,
     /// For how many days it is good; 7 when nothing is said.
     pub days: Option<u32>,
+    /// Whether to sign a new one although the last one is good.
+    pub force: bool,
 }
 
 /// What was published.
@@ -55,7 +57,9 @@ pub struct Published {
     pub files: Vec<PathBuf>,
 }
 
-/// Signs a new list and puts it where brokers find it.
+/// Publishes a list that says what the registry says, and puts it where brokers find it: a new one
+/// if the last one says something else, is past half of its life, was to be good for another time,
+/// or if that is asked for.
 ///
 /// # Errors
 /// [`CommandError`] names what is in the way.
@@ -64,10 +68,13 @@ pub fn crl_publish(request: &PublishRequest<'_>, now: UnixTime) -> Result<Publis
 }
 
 fn sign(request: &PublishRequest<'_>, now: UnixTime) -> Result<Published, CommandError> {
-    let lifetime = lifetime(request.days)?;
+    let asked = lifetime(request.days)?;
     let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+    if !request.force {
+        return bring_up_to_date(&mut ca, request.days.map(|_| asked), now);
+    }
     let revoked = wanted(&ca, now)?;
-    publish(&mut ca, revoked, (now, lifetime))
+    publish(&mut ca, revoked, (now, asked))
 }
 
 /// For how long something is good that is asked to be so for `days`.
@@ -81,14 +88,18 @@ pub(super) fn lifetime(days: Option<u32>) -> Result<Duration, CommandError> {
 }
 
 /// Publishes a new list if the one that is there does not say what the registry says, is past half
-/// of its life, or is missing.
+/// of its life, was to be good for another time than `asked`, or is missing.
 pub(super) fn bring_up_to_date(
     ca: &mut Hierarchy,
+    asked: Option<Duration>,
     now: UnixTime,
 ) -> Result<Published, CommandError> {
     let revoked = wanted(ca, now)?;
     match newest_file(ca)? {
-        Some((list, pem)) if is_good(ca, &list, (&revoked, now))? => {
+        Some((list, pem))
+            if asked.is_none_or(|asked| asked == life(&list))
+                && is_good(ca, &list, (&revoked, now))? =>
+        {
             let number = list.number().to_u64().unwrap_or_default();
             let files = write(ca, &pem)?;
             Ok(Published {
@@ -100,7 +111,10 @@ pub(super) fn bring_up_to_date(
                 files,
             })
         }
-        Some(_) | None => publish(ca, revoked, (now, lifetime(None)?)),
+        Some(_) | None => {
+            let lifetime = asked.map_or_else(|| lifetime(None), Ok)?;
+            publish(ca, revoked, (now, lifetime))
+        }
     }
 }
 
@@ -112,7 +126,7 @@ pub(super) fn keep_fresh(ca: &mut Hierarchy, now: UnixTime) -> Result<(), Comman
     if last == 0 && newest_file(ca)?.is_none() {
         return Ok(());
     }
-    bring_up_to_date(ca, now).map(drop)
+    bring_up_to_date(ca, None, now).map(drop)
 }
 
 fn is_good(
@@ -124,15 +138,17 @@ fn is_good(
         .registry
         .last_number(Publication::RevocationList, ca.device_ca.serial())?;
     let age = now.as_secs().saturating_sub(list.this_update().as_secs());
-    let life = list
-        .next_update()
-        .as_secs()
-        .saturating_sub(list.this_update().as_secs());
     let complete = wanted.len() == list.len()
         && wanted
             .iter()
             .all(|(serial, revoked)| list.find(*serial) == Some(*revoked));
-    Ok(complete && list.number().to_u64() >= Some(taken) && age < life / 2)
+    Ok(complete && list.number().to_u64() >= Some(taken) && age < life(list).as_secs() / 2)
+}
+
+/// For how long the list is good.
+fn life(list: &RevocationList) -> Duration {
+    let seconds = |at: UnixTime| at.as_secs();
+    Duration::from_secs(seconds(list.next_update()).saturating_sub(seconds(list.this_update())))
 }
 
 /// What belongs on the list.
@@ -239,6 +255,7 @@ mod tests {
         crl_publish(
             &PublishRequest {
                 passphrase: None,
+                force: true,
                 dir,
                 days: None,
             },
@@ -359,6 +376,40 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_good_is_published_again_when_it_is_asked_for_or_past_half_of_its_life() {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), 2, day(0)).unwrap();
+        let publish = |days, force, at| {
+            let request = PublishRequest {
+                dir: temp.path(),
+                passphrase: None,
+                days,
+                force,
+            };
+            let list = crl_publish(&request, day(at)).unwrap();
+            (list.number, list.made)
+        };
+        assert_eq!(publish(Some(10), false, 0), (1, true));
+        for (days, force, at, expected) in [
+            (None, false, 4, (1, false)),
+            (Some(10), false, 4, (1, false)),
+            (None, true, 4, (2, true)),
+            (Some(10), false, 4, (3, true)),
+            (None, false, 9, (4, true)),
+            (None, false, 12, (4, false)),
+            (None, false, 13, (5, true)),
+        ] {
+            assert_eq!(publish(days, force, at), expected, "day {at}");
+        }
+        revoke(temp.path(), "dev-1", day(14));
+        assert_eq!(
+            publish(None, false, 14),
+            (6, false),
+            "revoking published it"
+        );
+    }
+
+    #[test]
     fn a_list_is_good_for_some_days_and_not_for_ever() {
         let temp = tempfile::tempdir().unwrap();
         ca_init(&InitRequest::new(temp.path()), day(0)).unwrap();
@@ -366,6 +417,7 @@ mod tests {
             crl_publish(
                 &PublishRequest {
                     passphrase: None,
+                    force: true,
                     dir: temp.path(),
                     days,
                 },

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use certs::{DeviceId, Kind, Role, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
+use super::device_suspend::refuse_suspended;
 use super::issue::{Delivery, deliver_below};
 use super::peer_issue::requested_key;
 use super::refusal::noted;
@@ -72,6 +73,7 @@ fn renew(request: &RenewRequest<'_>, now: UnixTime) -> Result<DeviceRenewed, Com
         kind: Kind::Device,
         id: request.id.clone(),
     };
+    refuse_suspended(&ca, &subject)?;
     let old = renewable(&ca, &subject, now)?;
     let delivery = if let Some(path) = request.csr {
         Delivery::to_peer(&ca, &subject, &requested_key(&ca, &subject, path)?, now)?

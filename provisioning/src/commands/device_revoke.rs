@@ -71,7 +71,7 @@ fn revoke(request: &RevokeRequest<'_>, now: UnixTime) -> Result<DeviceRevoked, C
         revoked: found.revoked,
         already: found.certificates.is_empty(),
         certificates: found.certificates,
-        list: bring_up_to_date(&mut ca, now)?,
+        list: bring_up_to_date(&mut ca, None, now)?,
         export: renew_without(&mut ca, request.subject, now)?,
     })
 }

@@ -74,6 +74,7 @@ fn commands(dir: &Path, passphrase: Option<&Passphrase>) -> Vec<Result<(), Comma
         days: None,
     };
     let publish = PublishRequest {
+        force: false,
         dir,
         passphrase,
         days: None,

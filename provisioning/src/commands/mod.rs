@@ -11,6 +11,7 @@ mod crl_publish;
 mod crl_show;
 mod device_renew;
 mod device_revoke;
+mod device_suspend;
 #[cfg(test)]
 mod encrypted;
 #[cfg(test)]
@@ -35,6 +36,9 @@ pub use crl_publish::{PublishRequest, Published, crl_publish};
 pub use crl_show::{ListedCertificate, ShownList, crl_show};
 pub use device_renew::{DeviceRenewed, RenewRequest, device_renew};
 pub use device_revoke::{DeviceRevoked, RevokeRequest, device_revoke};
+pub use device_suspend::{
+    DeviceResumed, DeviceSuspended, SuspendRequest, device_resume, device_suspend,
+};
 pub use inventory::{
     AddRequest, DeviceAdded, DeviceShown, Filter, LabelRequest, device_add, device_label,
     device_list, device_remove, device_show,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use certs::{DeviceId, Kind, PublicKey, Role, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
+use super::device_suspend::refuse_suspended;
 use super::issue::{Delivery, deliver};
 use super::refusal::noted;
 use crate::authority::{Hierarchy, Passphrase, key_file};
@@ -86,6 +87,7 @@ fn issue_to(
     now: UnixTime,
 ) -> Result<PeerIssued, CommandError> {
     let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+    refuse_suspended(&ca, subject)?;
     let files = ca.layout.peer(subject);
     let role = Role::from(subject.kind);
     let superseded = ca.registry.current(role, request.id.as_str())?;

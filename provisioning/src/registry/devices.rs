@@ -183,7 +183,10 @@ fn check_count(transaction: &Transaction<'_>, id: &str) -> Result<(), RegistryEr
 }
 
 /// Whether the device is in the inventory, in this very spelling.
-fn is_listed(transaction: &Transaction<'_>, subject: &Subject) -> Result<bool, RegistryError> {
+pub(super) fn is_listed(
+    transaction: &Transaction<'_>,
+    subject: &Subject,
+) -> Result<bool, RegistryError> {
     let sql = "SELECT 1 FROM device
                WHERE id = ? COLLATE BINARY AND kind = ? AND removed IS NULL";
     let keys = [subject.id.as_str(), subject.kind.as_str()];

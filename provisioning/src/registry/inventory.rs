@@ -27,6 +27,8 @@ pub struct Device {
     pub certificate: Option<CurrentCertificate>,
     /// Its last revocation.
     pub revoked: Option<Revoked>,
+    /// Since when it is suspended, if it is.
+    pub suspended: Option<UnixTime>,
     /// What is said of it.
     pub labels: Labels,
 }
@@ -40,6 +42,8 @@ pub enum DeviceState {
     Active,
     /// Its certificate's time is over.
     Expired,
+    /// It has a certificate that does not count for now.
+    Suspended,
     /// It was revoked, and has no certificate since.
     Revoked,
     /// It was taken out of the inventory.
@@ -75,6 +79,7 @@ impl DeviceState {
             Self::New => "new",
             Self::Active => "active",
             Self::Expired => "expired",
+            Self::Suspended => "suspended",
             Self::Revoked => "revoked",
             Self::Removed => "removed",
         }
@@ -110,6 +115,7 @@ impl Registry {
             .map(|(place, device)| (device.subject.id.as_str().into(), place))
             .collect();
         self.add_revocations(&mut devices, &places, key)?;
+        self.add_suspensions(&mut devices, &places, key)?;
         self.add_labels(&mut devices, &places, key)?;
         Ok(devices)
     }
@@ -157,6 +163,26 @@ impl Registry {
             device.revoked = Some(revoked);
             if device.certificate.is_none() && device.state != DeviceState::Removed {
                 device.state = DeviceState::Revoked;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_suspensions(
+        &self,
+        devices: &mut [Device],
+        places: &HashMap<Box<str>, usize>,
+        key: &str,
+    ) -> Result<(), RegistryError> {
+        let sql = "SELECT device, suspended FROM device_suspension
+                   WHERE ?1 IN ('', device COLLATE BINARY)";
+        for (id, since) in self.rows(sql, params![key], |row| Ok((row.get(0)?, row.get(1)?)))? {
+            let (id, since): (Box<str>, i64) = (id, since);
+            let place = places.get(&id).and_then(|place| devices.get_mut(*place));
+            let Some(device) = place else { continue };
+            device.suspended = Some(time(since)?);
+            if device.state == DeviceState::Active {
+                device.state = DeviceState::Suspended;
             }
         }
         Ok(())
@@ -213,6 +239,7 @@ fn read_device(row: &Row<'_>, now: UnixTime) -> Result<Device, RegistryError> {
         added: time(added)?,
         certificate,
         revoked: None,
+        suspended: None,
         labels: Labels::default(),
     })
 }

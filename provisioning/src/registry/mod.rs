@@ -12,6 +12,7 @@ mod known;
 mod publications;
 mod revocations;
 mod schema;
+mod suspensions;
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -9,6 +9,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
 use super::audit::{self, Event, Happened};
+use super::inventory::time;
+use super::suspensions::{end_suspension, on_hold};
 use super::{Registry, RegistryError};
 
 /// What a revocation came to.
@@ -34,6 +36,7 @@ impl Registry {
             let before = last_revocation(transaction, subject)?;
             let revoked = later_than(before, revoked);
             let certificates = revoke_certificates(transaction, subject, revoked)?;
+            end_suspension(transaction, subject)?;
             match before {
                 Some(before) if certificates.is_empty() => {
                     return Ok(Some(DeviceRevocation {
@@ -72,14 +75,19 @@ impl Registry {
     }
 
     /// The certificates that belong on the list of the issuer whose certificate has the serial
-    /// number `issuer`: those revoked that had not expired before `since`.
+    /// number `issuer`: those revoked, and those whose holders are suspended, that had not expired
+    /// before `since`.
     pub(crate) fn revoked_certificates(
         &self,
         issuer: Serial,
         since: UnixTime,
     ) -> Result<Vec<(Serial, Revoked)>, RegistryError> {
         let sql = "SELECT revoked, reason, serial FROM certificate
-                   WHERE issuer = ? AND revoked IS NOT NULL AND not_after >= ? ORDER BY serial";
+                   WHERE issuer = ?1 AND revoked IS NOT NULL AND not_after >= ?2
+                   UNION ALL SELECT suspended, NULL, serial FROM device_suspension
+                   JOIN certificate ON certificate.device = device_suspension.device
+                   WHERE issuer = ?1 AND revoked IS NULL AND not_after >= ?2
+                   ORDER BY serial";
         let mut statement = self
             .connection
             .prepare(sql)
@@ -179,14 +187,14 @@ fn last_revocation(
     row.map(read_revoked).transpose()
 }
 
-/// Reads the columns `revoked, reason`, which come first.
+/// Reads the columns `revoked, reason`, which come first; without a reason somebody is suspended.
 fn read_revoked(row: &Row<'_>) -> Result<Revoked, RegistryError> {
     let read = || Ok::<(i64, Option<u8>), rusqlite::Error>((row.get(0)?, row.get(1)?));
     let (seconds, code) = read().map_err(RegistryError::doing("read"))?;
-    let seconds = u64::try_from(seconds).map_err(|_| RegistryError::Damaged)?;
-    let reason = code
-        .and_then(RevocationReason::from_code)
-        .ok_or(RegistryError::Damaged)?;
-    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let at = time(seconds)?;
+    let Some(code) = code else {
+        return Ok(on_hold(at));
+    };
+    let reason = RevocationReason::from_code(code).ok_or(RegistryError::Damaged)?;
     Ok(Revoked { at, reason })
 }

@@ -133,6 +133,8 @@ enum State {
     Active,
     /// Its certificate's time is over.
     Expired,
+    /// It has a certificate that does not count for now.
+    Suspended,
     /// It was revoked, and has no certificate since.
     Revoked,
     /// It was taken out of the inventory.
@@ -147,6 +149,7 @@ impl ListArgs {
             Some(State::New) => Some(DeviceState::New),
             Some(State::Active) => Some(DeviceState::Active),
             Some(State::Expired) => Some(DeviceState::Expired),
+            Some(State::Suspended) => Some(DeviceState::Suspended),
             Some(State::Revoked) => Some(DeviceState::Revoked),
             Some(State::Removed) => Some(DeviceState::Removed),
         };
