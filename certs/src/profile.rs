@@ -43,6 +43,21 @@ pub enum Role {
 }
 
 impl Role {
+    /// All roles.
+    pub const ALL: [Self; 6] = [
+        Self::Root,
+        Self::DeviceCa,
+        Self::ServerCa,
+        Self::Broker,
+        Self::Device,
+        Self::App,
+    ];
+
+    /// The role that is called `text` where it is kept.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
     /// What the role is called where it is kept.
     pub fn as_str(self) -> &'static str {
         match self {

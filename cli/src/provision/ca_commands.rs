@@ -1,6 +1,6 @@
 //! `countersign ca`: the authorities themselves.
 
-use crate::failure::{Failure, USAGE};
+use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
 use crate::provision::passphrase::PassphraseArgs;
@@ -8,8 +8,8 @@ use crate::provision::provisioning_commands::failure;
 use certs::{Freshness, TimeText, TrustDomain};
 use clap::{Args, Subcommand};
 use provisioning::{
-    Algorithm, AuthorityStatus, CaInitialized, CaStatus, InitRequest, KeyKept, ListStatus,
-    NextStep, ca_init, ca_status,
+    Algorithm, AuthorityStatus, CaInitialized, CaStatus, Finding, InitRequest, KeyKept, ListStatus,
+    NextStep, Verification, ca_init, ca_status, ca_verify,
 };
 use rustls_pki_types::UnixTime;
 use serde_json::{Value, json};
@@ -31,6 +31,11 @@ pub(crate) enum CaCommand {
     /// No key is opened, and nothing is changed.
     #[command(after_help = "Example:\n  countersign ca status --dir certs/dev")]
     Status(CaStatusArgs),
+    /// Check everything in DIR against the registry: certificates, audit chain, files, list.
+    ///
+    /// No key of an authority is opened, and nothing is changed. Exit code 1 if something is wrong.
+    #[command(after_help = "Example:\n  countersign ca verify --dir certs/dev")]
+    Verify(CaStatusArgs),
     #[command(subcommand)]
     Audit(CaAuditCommand),
 }
@@ -65,7 +70,7 @@ pub(crate) struct CaInitArgs {
     json: bool,
 }
 
-/// Whose status to say.
+/// Which authorities to look at.
 #[derive(Debug, Args)]
 pub(crate) struct CaStatusArgs {
     /// The directory of the authority.
@@ -88,6 +93,7 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
     match command {
         CaCommand::Init(args) => init(&args),
         CaCommand::Status(args) => status(&args),
+        CaCommand::Verify(args) => verify(&args),
         CaCommand::Audit(command) => ca_audit_commands::run(&command),
     }
 }
@@ -156,6 +162,49 @@ fn status(args: &CaStatusArgs) -> Result<(), Failure> {
         println!("{}", status_words(&status, (&args.dir, now)));
     }
     Ok(())
+}
+
+fn verify(args: &CaStatusArgs) -> Result<(), Failure> {
+    let found = ca_verify(&args.dir, UnixTime::now()).map_err(|error| failure(&error))?;
+    let whole = found.findings.is_empty();
+    if args.json {
+        println!("{}", verification_json(&found));
+    } else {
+        println!(
+            "looked at {} certificates, {} audit entries, the files of {} holders, {}",
+            found.certificates,
+            found
+                .entries
+                .map_or("no".to_owned(), |count| count.to_string()),
+            found.holders,
+            found
+                .list
+                .map_or("no revocation list".to_owned(), |number| format!(
+                    "revocation list {number}"
+                )),
+        );
+        for Finding { about, what, .. } in &found.findings {
+            println!("{about}: {what}");
+        }
+        let dir = args.dir.display();
+        println!("next: countersign ca status --dir {dir}");
+    }
+    if whole {
+        return Ok(());
+    }
+    let count = found.findings.len();
+    Err(Failure::new(FAILED, format!("{count} things are wrong")))
+}
+
+fn verification_json(found: &Verification) -> Value {
+    let finding = |it: &Finding| json!({ "about": it.about, "what": it.what });
+    json!({
+        "certificates": found.certificates,
+        "audit_entries": found.entries,
+        "holders": found.holders,
+        "list": found.list,
+        "findings": found.findings.iter().map(finding).collect::<Vec<_>>(),
+    })
 }
 
 fn status_words(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> String {

@@ -152,7 +152,10 @@ fn life(list: &RevocationList) -> Duration {
 }
 
 /// What belongs on the list.
-fn wanted(ca: &Hierarchy, now: UnixTime) -> Result<Vec<(Serial, Revoked)>, CommandError> {
+pub(super) fn wanted(
+    ca: &Hierarchy,
+    now: UnixTime,
+) -> Result<Vec<(Serial, Revoked)>, CommandError> {
     let since = now.as_secs().saturating_sub(KEPT_AFTER_END.as_secs());
     let since = UnixTime::since_unix_epoch(Duration::from_secs(since));
     Ok(ca

@@ -7,6 +7,7 @@ mod batch;
 mod broker_issue;
 mod ca_init;
 mod ca_status;
+mod ca_verify;
 mod crl_publish;
 mod crl_show;
 mod device_renew;
@@ -32,6 +33,7 @@ pub use batch::{
 pub use broker_issue::{BrokerIssued, broker_issue};
 pub use ca_init::{CaInitialized, InitRequest, ca_init};
 pub use ca_status::{AuthorityStatus, CaStatus, ListStatus, NextStep, ca_status};
+pub use ca_verify::{Finding, Verification, ca_verify};
 pub use crl_publish::{PublishRequest, Published, crl_publish};
 pub use crl_show::{ListedCertificate, ShownList, crl_show};
 pub use device_renew::{DeviceRenewed, RenewRequest, device_renew};

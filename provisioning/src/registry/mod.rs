@@ -11,6 +11,7 @@ mod inventory;
 mod known;
 mod publications;
 mod revocations;
+mod rows;
 mod schema;
 mod suspensions;
 
@@ -38,6 +39,7 @@ pub use self::batches::{BatchFormat, BatchStanding};
 pub use self::devices::{LabelChange, Labels};
 pub use self::inventory::{CurrentCertificate, Device, DeviceCertificate, DeviceState};
 pub(crate) use self::publications::Publication;
+pub(crate) use self::rows::CertificateRow;
 
 /// How long a command waits while another one writes.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(30);
