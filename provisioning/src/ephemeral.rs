@@ -6,8 +6,6 @@
 
 use crate::authority::{Authority, Signed, key_file};
 use crate::error::CommandError;
-use std::path::PathBuf;
-
 use certs::{AuthorityName, Holder, Serial, Subject, TrustDomain, Validity};
 use rcgen::KeyPair;
 use rustls_pki_types::{ServerName, UnixTime};
@@ -45,8 +43,7 @@ impl EphemeralCa {
             common_name,
         };
         let root = name("Countersign TEST ONLY root");
-        let key = (key_file::generate()?, PathBuf::new());
-        let (root, _) = Authority::new_root(root, key, now)?;
+        let (root, _) = Authority::new_root(root, key_file::generate()?, now)?;
         let below = |holder: Holder<'_>| {
             let key = key_file::generate()?;
             let signed = root.sign(holder, &key, now)?;

@@ -178,7 +178,7 @@ pub enum CommandError {
     },
     /// The device is suspended.
     #[error(
-        "{subject} is suspended since {}; let it in first, with: countersign device resume {subject}",
+        "{subject} is suspended since {}; let it in with: countersign device resume {subject}",
         TimeText(*since)
     )]
     Suspended {

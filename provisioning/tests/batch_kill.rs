@@ -208,7 +208,8 @@ impl World {
             .unwrap()
     }
 
-    /// Waits until so many rows are done, or all that the victim does. How long its last chunk took.
+    /// Waits until so many rows are done, or all that the victim does, and says how long its last
+    /// chunk took.
     fn wait_until_done(&self, lot: usize, rows: usize, victim: &mut Child) -> Duration {
         let told = self.path(&format!("done-{lot}"));
         let give_up = Instant::now() + Duration::from_mins(2);

@@ -1,6 +1,6 @@
 //! The passphrase of the authorities' keys: from a file, or asked for on the terminal.
 //!
-//! It is never an argument, which everybody on the machine can read, nor taken from the environment.
+//! It is never an argument, which everybody on the machine can read, and not in the environment.
 
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::provision::provisioning_commands::failure;

@@ -42,8 +42,8 @@ pub(crate) struct DeviceRevokeArgs {
 pub(crate) enum CrlCommand {
     /// Put a revocation list that is up to date where brokers find it.
     ///
-    /// A new one is signed if a device was revoked, suspended or let in again since the last one, if
-    /// that is past half of its life, or with --force. A broker that runs in DIR is told.
+    /// A new one is signed if a device was revoked, suspended or let in again since the last one,
+    /// if that is past half of its life, or with --force. A broker that runs in DIR is told.
     ///
     /// Writes DIR/ca/device-ca.crl and, where DIR/broker is, DIR/broker/crl/device-ca.crl. Its
     /// number is higher than that of any list before. Brokers refuse new sessions some time after a

@@ -57,7 +57,8 @@ impl Hierarchy {
         passphrase: Option<&Passphrase>,
         now: UnixTime,
     ) -> Result<(), CommandError> {
-        self.device_ca.unlock(passphrase)?;
+        let key_file = self.layout.authority_key(Role::DeviceCa);
+        self.device_ca.unlock(&key_file, passphrase)?;
         Ok(self.registry.note_key_opened(Role::DeviceCa, now)?)
     }
 
@@ -67,7 +68,8 @@ impl Hierarchy {
         passphrase: Option<&Passphrase>,
         now: UnixTime,
     ) -> Result<(), CommandError> {
-        self.server_ca.unlock(passphrase)?;
+        let key_file = self.layout.authority_key(Role::ServerCa);
+        self.server_ca.unlock(&key_file, passphrase)?;
         Ok(self.registry.note_key_opened(Role::ServerCa, now)?)
     }
 
@@ -103,8 +105,8 @@ impl Hierarchy {
         Ok(Self {
             trust_domain,
             root,
-            device_ca: Authority::new(device_ca, layout.authority_key(Role::DeviceCa)),
-            server_ca: Authority::new(server_ca, layout.authority_key(Role::ServerCa)),
+            device_ca: Authority::new(device_ca),
+            server_ca: Authority::new(server_ca),
             layout,
             registry,
             lock,

@@ -146,7 +146,7 @@ pub(super) fn open_authority(
         NotOpened::Passphrase => wrong(),
         NotOpened::Form => CommandError::Unreadable {
             path: path.into(),
-            expected: "a private key encrypted by PBES2 with HMAC-SHA-256 and AES-256 (PKCS#8, PEM)",
+            expected: "a private key under PBES2, HMAC-SHA-256 and AES-256 (PKCS#8, PEM)",
         },
     })?;
     KeyPair::try_from(&**key).map_err(|_| wrong())

@@ -8,7 +8,7 @@ pub(crate) mod key_file;
 mod pbes2;
 mod publish;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use aws_lc_rs::rand;
 use certs::{AuthorityName, Certificate, Holder, Profile, Role, Serial, Validity};
@@ -27,7 +27,6 @@ use crate::registry::Recorded;
 pub(crate) struct Authority {
     certificate: Certificate,
     pem: String,
-    key_file: PathBuf,
     issuer: Option<Issuer<'static, KeyPair>>,
 }
 
@@ -43,22 +42,25 @@ pub(crate) struct Signed {
 }
 
 impl Authority {
-    /// The authority whose certificate was recorded, and whose key is in `key_file`.
-    pub(crate) fn new(recorded: Recorded, key_file: PathBuf) -> Self {
+    /// The authority whose certificate was recorded.
+    pub(crate) fn new(recorded: Recorded) -> Self {
         let (certificate, pem) = recorded.into_parts();
         Self {
             certificate,
             pem,
-            key_file,
             issuer: None,
         }
     }
 
-    /// Opens the key.
-    pub(crate) fn unlock(&mut self, passphrase: Option<&Passphrase>) -> Result<(), CommandError> {
-        let key = key_file::open_authority(&self.key_file, passphrase)?;
+    /// Opens the key, which is in `key_file`.
+    pub(crate) fn unlock(
+        &mut self,
+        key_file: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), CommandError> {
+        let key = key_file::open_authority(key_file, passphrase)?;
         if *self.certificate.public_key != *key.subject_public_key_info() {
-            return Err(CommandError::WrongKey(self.key_file.clone()));
+            return Err(CommandError::WrongKey(key_file.into()));
         }
         let issuer = Issuer::from_ca_cert_pem(&self.pem, key);
         self.issuer = Some(issuer.map_err(crypto("use a key to sign"))?);
@@ -71,7 +73,6 @@ impl Authority {
         Ok(Self {
             certificate: signed.certificate,
             pem: signed.pem,
-            key_file: PathBuf::new(),
             issuer: Some(issuer.map_err(crypto("use a key to sign"))?),
         })
     }
@@ -79,7 +80,7 @@ impl Authority {
     /// A new root, which signs itself.
     pub(crate) fn new_root(
         name: AuthorityName<'_>,
-        (key, key_file): (KeyPair, PathBuf),
+        key: KeyPair,
         now: UnixTime,
     ) -> Result<(Self, Signed), CommandError> {
         let profile = Profile::of(Role::Root)?;
@@ -98,7 +99,6 @@ impl Authority {
         let root = Self {
             certificate,
             pem: made.pem(),
-            key_file,
             issuer: Some(Issuer::new(params, key)),
         };
         Ok((root, signed))

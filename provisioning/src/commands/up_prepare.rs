@@ -10,7 +10,7 @@ use certs::{Certificate, DeviceId, InvalidDeviceId, Kind, Role, Subject, TrustDo
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::broker_issue::{issue_broker, server_names};
-use super::ca_init::{InitRequest, open_or_make};
+use super::ca::{InitRequest, open_or_make};
 use super::crl_publish;
 use super::issue::{Delivery, deliver, holds};
 use crate::authority::{Hierarchy, key_file};

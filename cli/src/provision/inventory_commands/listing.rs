@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn csv_is_read_as_it_was_meant() {
         let text = csv(&devices()).unwrap();
-        let expected = "device_id,state,serial,not_after,groups,tags,attribute.site,attribute.state\n\
+        let expected = "\
+device_id,state,serial,not_after,groups,tags,attribute.site,attribute.state\n\
                         a,new,,,g1 g2,,\"Zürich, \"\"Nord\"\"\",\n\
                         b,new,,,g1 g2,,,x\n";
         assert_eq!(text, expected);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use certs::{Certificate, Freshness, Role, Serial, TrustDomain};
 use rustls_pki_types::UnixTime;
 
-use super::crl_publish::newest_file;
-use super::up_prepare::is_near_its_end;
 use crate::authority::{Algorithm, Hierarchy, KeyKept};
+use crate::commands::crl_publish::newest_file;
+use crate::commands::up_prepare::is_near_its_end;
 use crate::error::CommandError;
 
 /// The authorities of a directory.

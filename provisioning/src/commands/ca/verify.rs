@@ -16,8 +16,8 @@ use rcgen::PublicKeyData;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::crl_publish::{newest_file, wanted};
 use crate::authority::{Hierarchy, KeyKept, key_file, read_pem};
+use crate::commands::crl_publish::{newest_file, wanted};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::IdentityFiles;

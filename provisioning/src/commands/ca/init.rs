@@ -72,7 +72,7 @@ pub fn ca_init(request: &InitRequest<'_>, now: UnixTime) -> Result<CaInitialized
 }
 
 /// The authorities in a directory, and whether they had to be made.
-pub(super) fn open_or_make(
+pub(in crate::commands) fn open_or_make(
     request: &InitRequest<'_>,
     now: UnixTime,
 ) -> Result<(Hierarchy, bool), CommandError> {
@@ -178,7 +178,6 @@ fn make_authorities(
     staging.commit()?;
 
     let names = AuthorityNames::of(request);
-    let root_key = (root_key, layout.authority_key(Role::Root));
     let (root, signed_root) = Authority::new_root(names.root(), root_key, now)?;
     let device_ca = root.sign(Holder::DeviceCa(names.device_ca()), &device_ca_key, now)?;
     let server_ca = root.sign(Holder::ServerCa(names.server_ca()), &server_ca_key, now)?;
