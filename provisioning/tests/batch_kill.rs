@@ -77,8 +77,9 @@ fn two_processes_on_one_batch_do_it_together() {
     }
 }
 
-/// Not a test: what the tests start in a process of its own. It does its batch, and writes after
-/// each chunk how many rows are done, and how many milliseconds that chunk took.
+/// Not a test: what the tests start in a process of its own. It does its batch, writes after each
+/// chunk how many rows are done, and how many milliseconds that chunk took, and goes no further
+/// than its leash.
 #[test]
 #[ignore = "runs only when the tests of batches start it"]
 fn victim() {
@@ -106,6 +107,14 @@ fn victim() {
         let [new, told] = ["new", "done"].map(|name| world.join(format!("{name}-{lot}")));
         fs::write(&new, format!("{} {took}", status.standing.written)).unwrap();
         fs::rename(new, told).unwrap();
+        while fs::read_to_string(world.join(format!("leash-{lot}"))).is_ok_and(|leash| {
+            leash
+                .parse()
+                .is_ok_and(|rows| status.standing.written >= rows)
+        }) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        last.set(Instant::now());
     };
     batch_issue(&request, &tell, UnixTime::now()).unwrap();
 }
@@ -131,8 +140,10 @@ fn kill_and_resume(devices: usize, kills: usize, format: &str) {
     eprintln!("seed {}: {devices} devices, {format}", random.0);
     let mut killed = 0;
     for kill in 0..kills {
+        world.leash(0, devices * kill / kills);
         let mut victim = world.start(0, format);
-        let chunk = world.wait_until_done(0, devices * kill / kills, &mut victim);
+        let (done, chunk) = world.wait_until_done(0, devices * kill / kills, &mut victim);
+        world.leash(0, done + 1);
         // Anywhere in the next chunk: while it is signed, recorded, written or noted.
         thread::sleep(chunk * random.below(1_000) / 1_000);
         if victim.try_wait().unwrap().is_none() {
@@ -208,16 +219,24 @@ impl World {
             .unwrap()
     }
 
-    /// Waits until so many rows are done, or all that the victim does, and says how long its last
-    /// chunk took.
-    fn wait_until_done(&self, lot: usize, rows: usize, victim: &mut Child) -> Duration {
+    /// Once so many rows are done, the next victim waits.
+    fn leash(&self, lot: usize, rows: usize) {
+        let [new, leash] = ["new-leash", "leash"].map(|name| self.path(&format!("{name}-{lot}")));
+        fs::write(&new, rows.to_string()).unwrap();
+        fs::rename(new, leash).unwrap();
+    }
+
+    /// Waits until so many rows are done, or all that the victim does. Yields how many are, and how
+    /// long its last chunk took.
+    fn wait_until_done(&self, lot: usize, rows: usize, victim: &mut Child) -> (usize, Duration) {
         let told = self.path(&format!("done-{lot}"));
         let give_up = Instant::now() + Duration::from_mins(2);
         loop {
             let text = fs::read_to_string(&told).unwrap_or_default();
             let (done, took) = text.split_once(' ').unwrap_or(("0", "50"));
-            if done.parse::<usize>().unwrap() >= rows || victim.try_wait().unwrap().is_some() {
-                return Duration::from_millis(took.parse().unwrap());
+            let done = done.parse().unwrap();
+            if done >= rows || victim.try_wait().unwrap().is_some() {
+                return (done, Duration::from_millis(took.parse().unwrap()));
             }
             assert!(Instant::now() < give_up, "the victim does nothing");
             thread::sleep(Duration::from_millis(1));
