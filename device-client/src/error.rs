@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
 
+use crate::outbox::disk::OutboxError;
 use crate::reason_code::ReasonCode;
 use crate::topic::InvalidTopic;
 
@@ -80,6 +81,9 @@ pub enum ConnectError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// The outbox on disk cannot be opened or written: nothing more can be accepted.
+    #[error("the outbox cannot be used")]
+    Outbox(#[from] OutboxError),
     /// What the broker sent is not MQTT as it should be.
     #[error("the broker broke the protocol: {what}")]
     Protocol {
@@ -99,6 +103,7 @@ impl ConnectError {
             | Self::BrokerNotTrusted { .. }
             | Self::NotAuthorized
             | Self::ClientIdRefused
+            | Self::Outbox(_)
             | Self::SessionTakenOver => true,
             Self::Refused { reason } => !reason.is_passing(),
             // Ended: the next attempt will tell whether it was meant for good.
@@ -215,6 +220,28 @@ pub enum PublishError {
         /// The longest packet the broker takes.
         len_max: usize,
     },
+    /// The message is larger than the outbox.
+    #[error(
+        "the message is too large for the outbox: {len} bytes with all it says, {len_max} at most"
+    )]
+    TooLargeForOutbox {
+        /// Its length in the outbox.
+        len: usize,
+        /// The largest message that the outbox takes.
+        len_max: usize,
+    },
+    /// The outbox is full. The message was not accepted.
+    #[error("the outbox is full")]
+    OutboxFull,
+    /// The message was accepted and dropped, because the outbox was full.
+    #[error("the message was dropped: the outbox was full")]
+    Dropped,
+    /// The message was accepted and dropped, because its time was over before it could be sent.
+    #[error("the message expired before it could be sent")]
+    Expired,
+    /// The message could not be written to the outbox. It was not accepted.
+    #[error("the message could not be kept")]
+    Outbox(#[from] OutboxError),
     /// The policy of the broker does not let the device publish to this topic.
     #[error("the policy of the broker does not let the device publish to this topic")]
     NotAuthorized,
@@ -228,7 +255,8 @@ pub enum PublishError {
     /// may not have arrived, and is not sent again.
     #[error("the connection was lost while the message was being sent")]
     ConnectionLost,
-    /// The device was disconnected before the message was acknowledged.
+    /// The device was disconnected before the message was acknowledged. With an outbox on disk, the
+    /// next run sends it.
     #[error("the device has disconnected")]
     Disconnected,
     /// The device has stopped.

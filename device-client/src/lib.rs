@@ -38,6 +38,8 @@ pub use futures_core::Stream;
 pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 pub use identity::{Identity, IdentityError, NoDevice, Validity};
 pub use message::{Message, Properties, Publish, QoS, Will};
+pub use outbox::disk::{OutboxError, WhenDamaged};
+pub use outbox::{OutboxCounts, WhenFull};
 pub use reason_code::ReasonCode;
 pub use reconnect::{Backoff, WhenRefused};
 pub use topic::InvalidTopic;

@@ -1,5 +1,7 @@
 //! The settings of a device, each with the value that suits most.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
@@ -7,15 +9,17 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use super::Device;
 use super::address::{BrokerAddress, InvalidAddress, server_name};
 use super::driver::{Driver, Phase};
 use super::inbox::Inbox;
+use super::opening::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN, OutboxSettings};
 use super::status::{Link, Status};
+use super::{Device, Keeps};
 use crate::error::{ConnectError, PublishError};
 use crate::identity::Identity;
 use crate::message::Will;
-use crate::outbox::Outbox;
+use crate::outbox::WhenFull;
+use crate::outbox::disk::WhenDamaged;
 use crate::reconnect::{Backoff, Reconnect, WhenRefused};
 use crate::wire::{FirstSession, RumqttWire, SessionAfter, Settings, Wire};
 
@@ -36,7 +40,7 @@ pub struct Builder {
     backoff: Backoff,
     when_refused: WhenRefused,
     connect_within: Duration,
-    outbox_len_max: usize,
+    outbox: OutboxSettings,
     queue_len_max: usize,
 }
 
@@ -69,13 +73,14 @@ impl Builder {
             receive_max: 32,
             in_flight_max: 32,
             packet_len_max: 1024 * 1024,
+            ledger: None,
         };
         Ok(Self {
             wire,
             backoff: Backoff::default(),
             when_refused: WhenRefused::Stop,
             connect_within: Duration::from_secs(30),
-            outbox_len_max: 1024,
+            outbox: OutboxSettings::default(),
             queue_len_max: 256,
         })
     }
@@ -155,10 +160,42 @@ impl Builder {
         self
     }
 
-    /// How many messages may be accepted and not acknowledged; 1,024 by default. Then `publish`
-    /// waits.
+    /// Keeps what is accepted at quality of service 1 and 2 in this directory, until the broker has
+    /// acknowledged it: it survives the process and a loss of power, and is sent in order by the
+    /// next run. A message of quality of service 2 arrives once even so, as long as the broker keeps
+    /// the session (see [`Builder::session_expiry`]), which is resumed as by
+    /// [`Builder::resume_session`].
+    ///
+    /// The directory takes three times the limit of [`Builder::outbox_bytes_max`], all at once when
+    /// it is made, so that a disk that fills up later takes nothing from it.
+    pub fn outbox(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.outbox.directory = Some(directory.into());
+        self.resume_session()
+    }
+
+    /// How many messages may be accepted and not acknowledged; 1,024 by default. What happens then,
+    /// [`Builder::when_outbox_full`] says.
     pub fn outbox_len_max(mut self, messages: usize) -> Self {
-        self.outbox_len_max = messages.clamp(1, Semaphore::MAX_PERMITS);
+        self.outbox.len_max = messages.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many bytes the messages that are not acknowledged may take, with all that is said about
+    /// them; 4 MiB by default. On disk, a single message may take a quarter of it.
+    pub fn outbox_bytes_max(mut self, bytes: u32) -> Self {
+        self.outbox.bytes_max = bytes.clamp(OUTBOX_BYTES_MIN, OUTBOX_BYTES_MAX);
+        self
+    }
+
+    /// What a full outbox does with another message; by default its publisher waits.
+    pub fn when_outbox_full(mut self, when_full: WhenFull) -> Self {
+        self.outbox.when_full = when_full;
+        self
+    }
+
+    /// What to do with an outbox on disk that is damaged; by default to report it.
+    pub fn when_outbox_damaged(mut self, when_damaged: WhenDamaged) -> Self {
+        self.outbox.when_damaged = when_damaged;
         self
     }
 
@@ -195,7 +232,7 @@ impl Builder {
         self,
         wire: impl FnOnce(Settings) -> W,
     ) -> Result<Device, ConnectError> {
-        let (mut device, driver) = self.split(wire);
+        let (mut device, driver) = self.split(wire).await?;
         tokio::spawn(driver.run());
         let settled = |status: &Status| match status.link {
             Link::Connecting | Link::Waiting { .. } => false,
@@ -209,13 +246,24 @@ impl Builder {
         }
     }
 
-    fn split<W>(self, wire: impl FnOnce(Settings) -> W) -> (Device, Driver<W>) {
+    async fn split<W>(
+        mut self,
+        wire: impl FnOnce(Settings) -> W,
+    ) -> Result<(Device, Driver<W>), ConnectError> {
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
         let (say_status, status) = watch::channel(Status::new());
+        let opened = self.outbox.open(self.wire.in_flight_max).await?;
+        let keeps = match opened.disk {
+            Some(_) => Keeps::OnDisk,
+            None => Keeps::InMemory,
+        };
+        say_status.send_modify(|status| status.unacknowledged = opened.outbox.len());
+        self.wire.ledger = opened.ledger;
         let device = Device {
             commands,
             status,
-            room: Semaphore::new(self.outbox_len_max).into(),
+            room: Arc::clone(&opened.room),
+            keeps,
             receive_max: self.wire.receive_max,
             queue_len_max: self.queue_len_max,
         };
@@ -223,7 +271,9 @@ impl Builder {
         let until = Instant::now().into_std().checked_add(self.connect_within);
         let driver = Driver {
             commands: receive_commands,
-            outbox: Outbox::new(self.wire.in_flight_max),
+            outbox: opened.outbox,
+            room: opened.room,
+            disk: opened.disk,
             inbox: Inbox::new(self.wire.receive_max),
             reconnect: Reconnect::new(self.backoff, self.when_refused, until),
             status: say_status,
@@ -236,7 +286,7 @@ impl Builder {
             leaving: None,
             wire: wire(self.wire),
         };
-        (device, driver)
+        Ok((device, driver))
     }
 }
 

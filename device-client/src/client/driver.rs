@@ -5,9 +5,10 @@
 //! accepted is answered in the end, by the broker or by the reason why the device stopped.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
@@ -18,7 +19,8 @@ use super::status::{Link, Status};
 use super::subscription::Item;
 use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use crate::message::{Publish, QoS};
-use crate::outbox::Outbox;
+use crate::outbox::disk::{Accepted, Answer, Durable, OutboxError, Record, Writer};
+use crate::outbox::{Outbox, Place, Room, clock};
 use crate::reason_code::ReasonCode;
 use crate::reconnect::{Hope, Reconnect, Verdict};
 use crate::wire::{Event, Failure, Session, SessionAfter, Subscribe, Ticket, Unsendable, Wire};
@@ -27,8 +29,14 @@ use crate::wire::{Event, Failure, Session, SessionAfter, Subscribe, Ticket, Unse
 #[derive(Debug)]
 pub(super) enum Command {
     Publish {
-        publish: Publish,
+        publish: Box<Publish>,
+        /// Who waits until it is durable, where the outbox is on disk.
+        accepted: Option<Answer>,
         done: Done,
+    },
+    /// Make room in the outbox, and say whether there was anything to drop.
+    DropOldest {
+        answer: oneshot::Sender<bool>,
     },
     Subscribe {
         request: Subscribe,
@@ -49,8 +57,10 @@ pub(super) type SubscribeAnswer = oneshot::Sender<Result<Granted, SubscribeError
 /// Who waits for a message to be acknowledged, and its place in the outbox.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub(super) answer: oneshot::Sender<Result<(), PublishError>>,
-    pub(super) _place: OwnedSemaphorePermit,
+    /// Absent for a message of an earlier life.
+    pub(super) answer: Option<oneshot::Sender<Result<(), PublishError>>>,
+    /// Absent where an earlier life had more room.
+    pub(super) _place: Option<Place>,
 }
 
 /// The state of a device, owned by its task.
@@ -58,6 +68,9 @@ pub(super) struct Driver<W> {
     pub(super) wire: W,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) outbox: Outbox<Done>,
+    pub(super) room: Arc<Room>,
+    /// Where the outbox is on disk.
+    pub(super) disk: Option<Writer>,
     pub(super) inbox: Inbox,
     pub(super) reconnect: Reconnect,
     pub(super) status: watch::Sender<Status>,
@@ -83,11 +96,16 @@ impl<W: Wire> Driver<W> {
                 break end;
             }
         };
+        // Who is told that we have left may open the outbox again.
+        if let Some(disk) = self.disk.take() {
+            disk.close().await;
+        }
         self.end(end);
     }
 
     /// Hands over what can be, and deals with the next thing that happens.
     async fn turn(&mut self) -> ControlFlow<End> {
+        self.expire();
         self.hand_over();
         self.leave_if_done()?;
         let deadline = self.deadline();
@@ -98,6 +116,9 @@ impl<W: Wire> Driver<W> {
             },
             receipt = self.inbox.taken() => self.wire.acknowledge(receipt),
             event = self.wire.next() => return self.event(event),
+            error = failed(&mut self.disk) => {
+                return ControlFlow::Break(End::GivenUp(error.into()));
+            }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 return self.time_came(Instant::now());
             }
@@ -107,12 +128,20 @@ impl<W: Wire> Driver<W> {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Publish { publish, done } if self.leaving.is_none() => {
-                self.outbox.push(publish, done);
-                self.note(|_| {});
-            }
-            Command::Publish { done, .. } => {
-                let _ = done.answer.send(Err(PublishError::Disconnected));
+            Command::Publish {
+                publish,
+                accepted,
+                done,
+            } if self.leaving.is_none() => self.accept(*publish, accepted, done),
+            // Its answer goes with it: the device has disconnected.
+            Command::Publish { .. } => {}
+            Command::DropOldest { answer } => {
+                let oldest = self.outbox.oldest_waiting();
+                if let Some(oldest) = oldest {
+                    self.room.count_dropped();
+                    self.settle(oldest, Err(PublishError::Dropped));
+                }
+                let _ = answer.send(oldest.is_some());
             }
             Command::Subscribe {
                 request,
@@ -152,9 +181,13 @@ impl<W: Wire> Driver<W> {
         self.phase = Phase::Up;
         self.reconnect.connected(now.into_std());
         self.inbox.connected(session, now);
-        if session != Session::Resumed {
-            self.outbox.all_forgotten();
-            self.inbox.routes.all_forgotten();
+        match session {
+            Session::New | Session::Adopted => {
+                self.outbox.all_forgotten();
+                self.inbox.routes.all_forgotten();
+            }
+            Session::Restored => self.inbox.routes.all_forgotten(),
+            Session::Resumed => {}
         }
         info!(?session, "connected");
         let resumed = session != Session::New;
@@ -238,7 +271,8 @@ impl<W: Wire> Driver<W> {
         for (ticket, request) in self.inbox.routes.requests() {
             self.wire.subscribe(ticket, &request);
         }
-        while let Some((ticket, publish)) = self.outbox.hand_over() {
+        let now = Instant::now();
+        while let Some((ticket, publish)) = self.outbox.hand_over(now) {
             if let Err(unsendable) = self.wire.publish(ticket, publish) {
                 self.settle(ticket.id, Err(unsendable.into()));
             }
@@ -246,10 +280,52 @@ impl<W: Wire> Driver<W> {
     }
 
     fn settle(&mut self, id: u64, result: Result<(), PublishError>) {
-        if let Some(done) = self.outbox.settle(id) {
+        let qos = self.outbox.qos(id);
+        let Some(done) = self.outbox.settle(id) else {
+            return;
+        };
+        self.forget_on_disk(id, qos);
+        match (done.answer, result) {
             // Who does not wait for the answer does not want it.
-            let _ = done.answer.send(result);
-            self.note(|_| {});
+            (Some(answer), result) => drop(answer.send(result)),
+            (None, Err(error)) => warn!(%error, "a message of an earlier run is not published"),
+            (None, Ok(())) => {}
+        }
+        self.note(|_| {});
+    }
+
+    fn accept(&mut self, publish: Publish, accepted: Option<Answer>, done: Done) {
+        let on_disk = match (&self.disk, accepted) {
+            (Some(disk), Some(answer)) => Some((disk.clone(), publish.clone(), answer)),
+            _ => None,
+        };
+        let id = self.outbox.push(publish, done, Instant::now());
+        if let Some((disk, publish, answer)) = on_disk {
+            let at = clock::wall_now();
+            let record = Record::Accepted(Box::new(Accepted { id, at, publish }));
+            disk.append(record, Durable::Now, Some(answer));
+        }
+        self.note(|_| {});
+    }
+
+    fn forget_on_disk(&self, id: u64, qos: Option<QoS>) {
+        let (Some(disk), Some(qos)) = (&self.disk, qos) else {
+            return;
+        };
+        let durable = match qos {
+            QoS::AtMostOnce => return,
+            // Until then it would be sent again.
+            QoS::AtLeastOnce => Durable::Soon,
+            // Until then it would be released again, which the broker knows how to answer.
+            QoS::ExactlyOnce => Durable::Sometime,
+        };
+        disk.append(Record::Settled { id }, durable, None);
+    }
+
+    fn expire(&mut self) {
+        for id in self.outbox.expired(Instant::now()) {
+            self.room.count_expired();
+            self.settle(id, Err(PublishError::Expired));
         }
     }
 
@@ -259,7 +335,8 @@ impl<W: Wire> Driver<W> {
             Phase::Connecting | Phase::Up => None,
         };
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
-        [retry, leaving, self.inbox.claims_until()]
+        let expires = self.outbox.expires();
+        [retry, leaving, expires, self.inbox.claims_until()]
             .into_iter()
             .flatten()
             .min()
@@ -299,6 +376,14 @@ impl<W: Wire> Driver<W> {
             count(status);
             false
         });
+    }
+}
+
+/// Why the outbox cannot be written; never ready as long as it can, or is in memory.
+async fn failed(disk: &mut Option<Writer>) -> OutboxError {
+    match disk {
+        Some(disk) => disk.failed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -61,7 +61,7 @@ impl Inbox {
                 self.deliveries.session_is_new();
                 self.unclaimed.clear();
             }
-            Session::Adopted => {
+            Session::Adopted | Session::Restored => {
                 self.deliveries.session_goes_on();
                 self.claims_until = Some(now + CLAIM_TIME_MAX);
             }

@@ -101,7 +101,9 @@ impl<W: Wire> Driver<W> {
             }
         };
         for done in self.outbox.take_all() {
-            let _ = done.answer.send(Err(publish.clone()));
+            if let Some(answer) = done.answer {
+                let _ = answer.send(Err(publish.clone()));
+            }
         }
         self.inbox.routes.end_all(&subscribe);
         let left = match (&link, unacknowledged) {

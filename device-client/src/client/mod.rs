@@ -9,6 +9,7 @@ mod deliveries;
 mod driver;
 mod inbox;
 mod leaving;
+mod opening;
 mod routes;
 mod status;
 mod subscription;
@@ -19,11 +20,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use crate::identity::Identity;
 use crate::message::{Publish, QoS};
+use crate::outbox::disk::Accepted;
+use crate::outbox::{Place, Room, WhenFull};
 use crate::topic;
 use crate::wire::{Retained, Subscribe};
 use driver::{Command, Done};
@@ -43,10 +46,17 @@ pub use subscription::Subscription;
 pub struct Device {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Status>,
-    /// One permit a message in the outbox.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
+    keeps: Keeps,
     receive_max: u16,
     queue_len_max: usize,
+}
+
+/// Where messages wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    InMemory,
+    OnDisk,
 }
 
 impl Device {
@@ -99,35 +109,88 @@ impl Device {
         self.queue(publish).await?.await
     }
 
-    /// Accepts a message to be sent, and waits only for room in the outbox. The receipt says when
-    /// it is acknowledged.
+    /// Accepts a message to be sent, and waits only for that: for room in the outbox and, where it
+    /// is on disk, until the message is durable. The receipt says when it is acknowledged.
     ///
-    /// Messages queued one after the other are sent in that order.
+    /// Messages queued one after the other are sent in that order. One that a
+    /// [`Builder::outbox`] on disk has accepted survives this process, at quality of service 1 and 2.
     ///
     /// # Errors
     /// As [`Device::publish`], of what can be known at once.
     pub async fn queue(&self, publish: Publish) -> Result<Receipt, PublishError> {
         publish.check()?;
-        let room = Arc::clone(&self.room);
-        // The semaphore is never closed.
-        let place = room
-            .acquire_owned()
-            .await
-            .map_err(|_| self.publish_error())?;
         let (answer, answered) = oneshot::channel();
-        let done = Done {
-            answer,
-            _place: place,
-        };
-        let command = Command::Publish { publish, done };
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| self.publish_error())?;
-        Ok(Receipt {
+        let receipt = Receipt {
             answered,
             device: self.clone(),
+        };
+        let Some(place) = self.place(&publish).await? else {
+            let _ = answer.send(Err(PublishError::Dropped));
+            return Ok(receipt);
+        };
+        let (accepted, accept) = match (self.keeps, publish.qos) {
+            (Keeps::OnDisk, QoS::AtLeastOnce | QoS::ExactlyOnce) => {
+                let (accepted, accept) = oneshot::channel();
+                (Some(accepted), Some(accept))
+            }
+            (Keeps::InMemory, _) | (_, QoS::AtMostOnce) => (None, None),
+        };
+        let done = Done {
+            answer: Some(answer),
+            _place: Some(place),
+        };
+        self.command(Command::Publish {
+            publish: Box::new(publish),
+            accepted,
+            done,
         })
+        .await?;
+        if let Some(accept) = accept {
+            accept.await.map_err(|_| self.publish_error())??;
+        }
+        Ok(receipt)
+    }
+
+    /// A place in the outbox, by the rule for a full one; `None` when the message is dropped.
+    async fn place(&self, publish: &Publish) -> Result<Option<Place>, PublishError> {
+        let (room, len) = (&self.room, Accepted::len_on_disk(publish));
+        let fits = u32::try_from(len).ok().filter(|len| *len <= room.len_max);
+        let Some(fitting) = fits else {
+            let len_max = usize::try_from(room.len_max).unwrap_or(usize::MAX);
+            return Err(PublishError::TooLargeForOutbox { len, len_max });
+        };
+        loop {
+            if let Some(place) = room.try_take(fitting) {
+                return Ok(Some(place));
+            }
+            match room.when_full {
+                WhenFull::Wait => {
+                    let place = room.take(fitting).await;
+                    return place.map(Some).ok_or_else(|| self.publish_error());
+                }
+                WhenFull::DropOldest if self.drop_oldest().await? => {}
+                WhenFull::DropOldest | WhenFull::Refuse => {
+                    room.count_refused();
+                    return Err(PublishError::OutboxFull);
+                }
+                WhenFull::DropNewest => {
+                    room.count_dropped();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Whether there was a message that could be dropped.
+    async fn drop_oldest(&self) -> Result<bool, PublishError> {
+        let (answer, answered) = oneshot::channel();
+        self.command(Command::DropOldest { answer }).await?;
+        answered.await.map_err(|_| self.publish_error())
+    }
+
+    async fn command(&self, command: Command) -> Result<(), PublishError> {
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| self.publish_error())
     }
 
     /// Subscribes to `filter`, and waits for the broker to grant it. Retained messages come first.
@@ -202,14 +265,22 @@ impl Device {
 
     /// How the device stands with its broker.
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.counted(self.status.borrow().clone())
     }
 
     /// Waits for the connection to change, and says how it is then; `None` when the device has
     /// disconnected or stopped.
     pub async fn status_changed(&mut self) -> Option<Status> {
         self.status.changed().await.ok()?;
-        Some(self.status.borrow_and_update().clone())
+        let status = self.status.borrow_and_update().clone();
+        Some(self.counted(status))
+    }
+
+    fn counted(&self, status: Status) -> Status {
+        Status {
+            outbox: self.room.counts(),
+            ..status
+        }
     }
 
     fn has_left(&self) -> Result<(), DisconnectError> {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::error::ConnectError;
+use crate::outbox::OutboxCounts;
 
 /// How a device stands. A snapshot: it may have changed since.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub struct Status {
     pub connections: u32,
     /// Messages accepted by `publish` and not acknowledged yet.
     pub unacknowledged: usize,
+    /// What became of messages that could not be accepted or kept.
+    pub outbox: OutboxCounts,
     /// Messages of quality of service 0 that came and were dropped, because their subscription was
     /// not read and its queue was full.
     pub dropped: u32,
@@ -58,6 +61,7 @@ impl Status {
             link: Link::Connecting,
             connections: 0,
             unacknowledged: 0,
+            outbox: OutboxCounts::default(),
             dropped: 0,
             unclaimed: 0,
         }

@@ -1,14 +1,19 @@
 //! Taking over a session that the broker kept from an earlier life of this device.
 //!
-//! Our side of it is gone, and a broker may hold packet ids of messages that were under way at
-//! quality of service 2. A new message under such an id would be taken for a duplicate and
-//! swallowed, so each id we may use is released first: the broker completes what it has, and
-//! answers 0x92 where it has nothing, which is no error during recovery (MQTT 5.0 §3.7.2.1).
+//! What an outbox on disk has kept of it goes on under its packet ids. All else is gone, and a broker
+//! may hold packet ids of messages that were under way at quality of service 2. A new message under
+//! such an id would be taken for a duplicate and swallowed, so each other id we may use is released
+//! first: the broker completes what it has, and answers 0x92 where it has nothing, which is no error
+//! during recovery (MQTT 5.0 §3.7.2.1).
+
+use std::sync::Arc;
 
 use rumqttc::{
-    MqttOptions, PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession,
-    SessionStore, SessionStoreKey,
+    PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession, SessionStore,
+    SessionStoreKey,
 };
+
+use super::ledger::{Ledger, Restored};
 
 type Stored<'a, T> =
     std::pin::Pin<Box<dyn Future<Output = Result<T, rumqttc::SessionStoreError>> + Send + 'a>>;
@@ -18,15 +23,27 @@ type Stored<'a, T> =
 pub(super) struct Adopted {
     /// The highest packet id that messages may get.
     packet_id_max: u16,
+    /// Where packet ids are written down, if anywhere.
+    ledger: Option<Arc<Ledger>>,
+    /// What was under way when the last life ended.
+    restored: Vec<Restored>,
 }
 
 impl Adopted {
-    pub(super) fn install(options: &mut MqttOptions, packet_id_max: u16) {
-        options.set_session_store(Self { packet_id_max });
+    pub(super) fn new(packet_id_max: u16, ledger: Option<Arc<Ledger>>) -> Self {
+        let restored = ledger.iter().flat_map(|ledger| ledger.restored());
+        Self {
+            packet_id_max,
+            restored: restored.collect(),
+            ledger,
+        }
     }
 
     fn session(&self, client_id: &str) -> PersistedSession {
         let release = |pkid| PersistedRequest::PubRel(PersistedPubRel { pkid });
+        let is_ours = |id: &u16| self.restored.iter().any(|ours| ours.packet_id == *id);
+        let others = (1..=self.packet_id_max).filter(|id| !is_ours(id));
+        let ours = self.restored.iter().map(Restored::request);
         PersistedSession {
             format_version: 1,
             client_id: client_id.into(),
@@ -36,7 +53,7 @@ impl Adopted {
             ack_mode: PersistedAckMode::Manual,
             last_pkid: 0,
             last_puback: 0,
-            replay: (1..=self.packet_id_max).map(release).collect(),
+            replay: others.map(release).chain(ours).collect(),
             incoming_qos2: Vec::new(),
         }
     }
@@ -47,7 +64,10 @@ impl SessionStore for Adopted {
         Box::pin(async { Ok(Some(self.session(key.client_id()))) })
     }
 
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, _: &'a PersistedSession) -> Stored<'a, ()> {
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, session: &'a PersistedSession) -> Stored<'a, ()> {
+        if let Some(ledger) = &self.ledger {
+            ledger.saw(session);
+        }
         Box::pin(async { Ok(()) })
     }
 

@@ -5,6 +5,7 @@
 //! acknowledgement is passed on only while the connection lasts that its message came with: on any
 //! other it would be a breach of the protocol.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::{Leave, SessionAfter, translate};
+use super::{Failure, Leave, SessionAfter, translate};
 use crate::error::ConnectError;
 
 /// What is read ahead of us. When it is full, the socket is not read.
@@ -54,6 +55,55 @@ pub(super) enum Said {
     Message(rumqttc::Publish),
     Down(ConnectError, Condition),
     Closed,
+    /// A message that the session came with was answered.
+    Answered(u16, Result<(), Failure>),
+    /// The broker takes fewer packet ids than the session may have. The connection is not used.
+    Narrow(u16),
+}
+
+/// What is known of the session before the first connection stands.
+pub(super) struct Known {
+    /// The highest packet id in it.
+    pub(super) packet_id_max: u16,
+    pub(super) is_kept: Kept,
+    /// Under these its own messages are sent.
+    pub(super) restored: BTreeSet<u16>,
+}
+
+/// Whether packet ids are written down from the first connection on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    InMemory,
+    OnDisk,
+}
+
+impl Known {
+    fn is_too_large_for(&self, connack: &ConnAck) -> bool {
+        connack.session_present && receive_max(connack) < self.packet_id_max
+    }
+
+    /// From now on the session is the engine's own.
+    fn came_up(&mut self, connack: &ConnAck, options: &mut MqttOptions) {
+        self.packet_id_max = 0;
+        if self.is_kept == Kept::InMemory {
+            options.clear_session_store();
+        }
+        if !connack.session_present {
+            self.restored.clear();
+        }
+    }
+
+    /// The last word on a message that the session came with.
+    fn answer(&mut self, packet: &Packet) -> Option<Said> {
+        let (packet_id, result) = translate::answer(packet)?;
+        let is_ours = self.restored.remove(&packet_id);
+        is_ours.then_some(Said::Answered(packet_id, result))
+    }
+}
+
+pub(super) fn receive_max(connack: &ConnAck) -> u16 {
+    let properties = connack.properties.as_ref();
+    properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX)
 }
 
 /// Whether an engine can be used again.
@@ -65,7 +115,7 @@ pub(super) enum Condition {
 
 impl Engine {
     /// Starts an engine that is not connected.
-    pub(super) fn start(options: MqttOptions) -> Self {
+    pub(super) fn start(options: MqttOptions, session: Known) -> Self {
         let (client, event_loop) = AsyncClient::builder(options).unbounded().build();
         let (attempts, next_attempt) = mpsc::channel(1);
         let (orders, next_order) = mpsc::unbounded_channel();
@@ -76,6 +126,7 @@ impl Engine {
             orders: next_order,
             connections: 0,
             connected: None,
+            session,
         };
         let task = tokio::spawn(inside.run(next_attempt, say)).abort_handle();
         Self {
@@ -120,6 +171,7 @@ struct Inside {
     orders: mpsc::UnboundedReceiver<Order>,
     connections: u32,
     connected: Option<u32>,
+    session: Known,
 }
 
 impl Inside {
@@ -147,8 +199,11 @@ impl Inside {
         loop {
             let said = match self.next_event().await {
                 Some(Ok(rumqttc::Event::Incoming(Packet::ConnAck(connack)))) => {
-                    // From now on the session is its own.
-                    self.event_loop.options.clear_session_store();
+                    if self.session.is_too_large_for(&connack) {
+                        // Nothing of it has been sent yet.
+                        return Said::Narrow(receive_max(&connack));
+                    }
+                    self.session.came_up(&connack, &mut self.event_loop.options);
                     self.connections = self.connections.wrapping_add(1);
                     self.connected = Some(self.connections);
                     Said::Up(connack)
@@ -157,6 +212,10 @@ impl Inside {
                     Said::Message(packet)
                 }
                 Some(Ok(rumqttc::Event::Outgoing(Outgoing::Disconnect))) => return Said::Closed,
+                Some(Ok(rumqttc::Event::Incoming(packet))) => match self.session.answer(&packet) {
+                    Some(said) => said,
+                    None => continue,
+                },
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => {
                     let condition = condition(&error);

@@ -6,6 +6,8 @@
 
 mod adopt;
 mod engine;
+mod gated;
+mod ledger;
 mod rumqtt;
 mod settings;
 #[cfg(test)]
@@ -18,6 +20,7 @@ use crate::error::ConnectError;
 use crate::message::{Message, Publish, QoS};
 use crate::reason_code::ReasonCode;
 
+pub(crate) use ledger::{Ledger, Restored};
 pub(crate) use rumqtt::RumqttWire;
 pub(crate) use settings::{FirstSession, Settings};
 
@@ -123,6 +126,9 @@ pub(crate) enum Session {
     /// Subscriptions and messages that wait, of an earlier wire; what was handed to this one it
     /// does not know.
     Adopted,
+    /// The same, and what an outbox on disk had kept of it is being sent, under the tickets it was
+    /// given.
+    Restored,
     /// All of it: what was handed over is being sent, under the same ticket.
     Resumed,
 }

@@ -4,6 +4,8 @@
 //! channels are unbounded, and bounded from outside: by the outbox's window, the receive maximum,
 //! and the number of subscriptions.
 
+use std::collections::BTreeMap;
+
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::FuturesUnordered;
@@ -12,7 +14,8 @@ use rumqttc::{
     SubscribeProperties,
 };
 
-use super::engine::{Attempt, Condition, Engine, Order, Said};
+use super::adopt::Adopted;
+use super::engine::{Attempt, Condition, Engine, Kept, Known, Order, Said};
 use super::settings::{FirstSession, Settings};
 use super::{
     Event, Failure, Leave, Receipt, Retained, Session, Subscribe, Ticket, Unsendable, Wire,
@@ -29,6 +32,18 @@ pub(crate) struct RumqttWire {
     limits: Limits,
     next_session: FirstSession,
     packet_id_max: u16,
+    /// What an earlier life left, by packet id, as long as the broker may know of it.
+    restored: BTreeMap<u16, Ticket>,
+    origin: Origin,
+}
+
+/// Where the session of an engine comes from that has not been connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It is not known, if there is one.
+    Unknown,
+    /// It was written down.
+    Disk,
 }
 
 /// What the broker of this connection can bear.
@@ -44,8 +59,17 @@ impl RumqttWire {
     /// A wire that is not connected. To be called in a runtime.
     pub(crate) fn new(settings: Settings) -> Self {
         let packet_id_max = settings.in_flight_max;
+        let restored = settings.ledger.iter().flat_map(|ledger| ledger.restored());
+        let restored = restored.map(|restored| (restored.packet_id, restored.ticket));
+        let restored: BTreeMap<_, _> = restored.collect();
+        let origin = match settings.ledger {
+            Some(_) => Origin::Disk,
+            None => Origin::Unknown,
+        };
         Self {
-            engine: Engine::start(settings.options(packet_id_max)),
+            engine: start(&settings, packet_id_max, &restored),
+            restored,
+            origin,
             next_session: settings.first_session,
             limits: Limits::of(None),
             answers: FuturesUnordered::new(),
@@ -56,13 +80,42 @@ impl RumqttWire {
 
     /// Begins again with an engine that knows of no session.
     fn replace_engine(&mut self) {
-        self.engine = Engine::start(self.settings.options(self.packet_id_max));
+        self.forget_session();
+        self.origin = Origin::Unknown;
+        self.engine = start(&self.settings, self.packet_id_max, &self.restored);
+    }
+
+    fn forget_session(&mut self) {
+        self.restored.clear();
+        if let Some(ledger) = &self.settings.ledger {
+            ledger.session_lost();
+        }
+    }
+
+    /// Connects once more with as many packet ids as the broker takes. Those of messages of an
+    /// earlier life stay, if it takes them.
+    fn narrow(&mut self, receive_max: u16) {
+        self.packet_id_max = receive_max;
+        if self.restored.keys().any(|id| *id > receive_max) {
+            self.replace_engine();
+        } else {
+            self.engine = start(&self.settings, receive_max, &self.restored);
+        }
+        self.connect();
     }
 
     /// What the engine said, if it concerns anybody.
     fn heard(&mut self, said: Option<Said>) -> Option<Event> {
         match said {
-            Some(Said::Up(connack)) => self.up(&connack).map(Event::Up),
+            Some(Said::Up(connack)) => Some(Event::Up(self.up(&connack))),
+            Some(Said::Answered(packet_id, result)) => {
+                let ticket = self.restored.remove(&packet_id)?;
+                Some(Event::Published(ticket, result))
+            }
+            Some(Said::Narrow(receive_max)) => {
+                self.narrow(receive_max);
+                None
+            }
             Some(Said::Message(packet)) => translate::incoming(packet).map(Event::Message),
             Some(Said::Closed) => Some(Event::Closed),
             Some(Said::Down(error, Condition::Sound)) => Some(Event::Down(error)),
@@ -78,33 +131,45 @@ impl RumqttWire {
         }
     }
 
-    fn up(&mut self, connack: &ConnAck) -> Option<Session> {
+    fn up(&mut self, connack: &ConnAck) -> Session {
         self.settings.identity.note_welcome();
-        let properties = connack.properties.as_ref();
-        let receive_max = properties.and_then(|p| p.receive_max).unwrap_or(u16::MAX);
         let session = match (connack.session_present, self.engine.knows_session) {
             (false, _) => Session::New,
             (true, true) => Session::Resumed,
+            (true, false) if self.origin == Origin::Disk => Session::Restored,
             (true, false) => Session::Adopted,
         };
-        if session == Session::Adopted && receive_max < self.packet_id_max {
-            // More packet ids would be released than this broker lets us use: once more, with less.
-            self.packet_id_max = receive_max;
-            self.replace_engine();
-            self.connect();
-            return None;
+        if session == Session::New {
+            self.forget_session();
+        }
+        if let Some(ledger) = &self.settings.ledger {
+            ledger.came_up();
         }
         self.engine.knows_session = true;
         self.engine.connections = self.engine.connections.wrapping_add(1);
         self.next_session = FirstSession::Resumed;
         self.limits = Limits::of(connack.properties.as_ref());
-        Some(session)
+        session
     }
 
     /// Answers `ticket` as soon as `notice` does.
     fn await_answer(&mut self, answer: impl Future<Output = Event> + Send + 'static) {
         self.answers.push(answer.boxed());
     }
+}
+
+fn start(settings: &Settings, packet_id_max: u16, restored: &BTreeMap<u16, Ticket>) -> Engine {
+    // The ledger holds the same, as long as the session is not lost.
+    let adopted = Adopted::new(packet_id_max, settings.ledger.clone());
+    let session = Known {
+        packet_id_max,
+        is_kept: match settings.ledger {
+            Some(_) => Kept::OnDisk,
+            None => Kept::InMemory,
+        },
+        restored: restored.keys().copied().collect(),
+    };
+    Engine::start(settings.options(packet_id_max, adopted), session)
 }
 
 #[cfg(test)]
@@ -130,6 +195,9 @@ impl Wire for RumqttWire {
         let mut options = PublishOptions::new(packet.qos).retain(packet.retain);
         if let Some(properties) = packet.properties.take() {
             options = options.properties(properties);
+        }
+        if let Some(ledger) = &self.settings.ledger {
+            ledger.handed_over(ticket.id, publish);
         }
         let topic = publish.topic.as_str();
         match self

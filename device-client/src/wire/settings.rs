@@ -1,15 +1,18 @@
 //! How a device presents itself to its broker, and that in the terms of `rumqttc`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{AckMode, Broker, ConnectProperties, MqttOptions};
 use rustls::pki_types::ServerName;
 
 use super::adopt::Adopted;
+use super::gated::Gated;
+use super::ledger::Ledger;
 use super::translate;
 use crate::client::BrokerAddress;
-use crate::identity::{Identity, TlsStream};
+use crate::identity::Identity;
 use crate::message::Will;
 
 /// Requests that are written with one flush.
@@ -30,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) receive_max: u16,
     pub(crate) in_flight_max: u16,
     pub(crate) packet_len_max: u32,
+    /// Where packet ids are written down, if anywhere.
+    pub(crate) ledger: Option<Arc<Ledger>>,
 }
 
 /// What the first connection does with a session of this client id that the broker may have.
@@ -43,7 +48,7 @@ pub(crate) enum FirstSession {
 
 impl Settings {
     /// For an engine that gives its messages packet ids up to `packet_id_max`.
-    pub(super) fn options(&self, packet_id_max: u16) -> MqttOptions {
+    pub(super) fn options(&self, packet_id_max: u16, adopted: Adopted) -> MqttOptions {
         let broker = Broker::tcp(self.broker.host(), self.broker.port());
         let mut options = MqttOptions::new(self.client_id.clone(), broker);
         options
@@ -55,7 +60,7 @@ impl Settings {
         if let Some(will) = &self.will {
             options.set_last_will(translate::will(will));
         }
-        Adopted::install(&mut options, packet_id_max);
+        options.set_session_store(adopted);
         // TLS is ours, so that its refusals come through as they are.
         let settings = self.clone();
         options.set_socket_connector(move |_, _| settings.clone().connect());
@@ -70,10 +75,12 @@ impl Settings {
         properties
     }
 
-    async fn connect(self) -> io::Result<TlsStream> {
+    async fn connect(self) -> io::Result<Gated> {
         let address = (self.broker.host(), self.broker.port());
-        self.identity
-            .connect(address, self.server_name.clone())
-            .await
+        let stream = self.identity.connect(address, self.server_name.clone());
+        Ok(Gated {
+            stream: stream.await?,
+            ledger: self.ledger,
+        })
     }
 }

@@ -38,6 +38,7 @@ async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() 
         receive_max: 1,
         in_flight_max: 1,
         packet_len_max: 1024,
+        ledger: None,
     });
     let ticket = Ticket { id: 1, turn: 1 };
     let publish = Publish::new("a", "").qos(QoS::AtLeastOnce);

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use rumqttc::{
-    ConnectReturnCode, ConnectionError, LastWill, LastWillProperties, PubAckReason, PubCompReason,
-    PubRecReason, PublishNoticeError, PublishProperties, PublishResult, StateError, SubAck,
-    SubscribeNoticeError, SubscribeReasonCode, mqttbytes,
+    ConnectReturnCode, ConnectionError, LastWill, LastWillProperties, Packet, PubAckReason,
+    PubCompReason, PubRecReason, PublishNoticeError, PublishProperties, PublishResult, StateError,
+    SubAck, SubscribeNoticeError, SubscribeReasonCode, mqttbytes,
 };
 
 use super::{Failure, Incoming, Receipt};
@@ -153,6 +153,19 @@ pub(super) fn published(result: Result<PublishResult, PublishNoticeError>) -> Re
     } else {
         Err(Failure::Refused(ReasonCode::new(code)))
     }
+}
+
+/// The last word on a message, and the packet id it was under way with.
+pub(super) fn answer(packet: &Packet) -> Option<(u16, Result<(), Failure>)> {
+    let (packet_id, result) = match packet {
+        Packet::PubAck(ack) => (ack.pkid, PublishResult::Qos1(ack.clone())),
+        // Not the last word, unless it is a refusal [MQTT-4.3.3-4].
+        Packet::PubRec(rec) if pubrec_code(rec.reason) < 0x80 => return None,
+        Packet::PubRec(rec) => (rec.pkid, PublishResult::Qos2PubRecRejected(rec.clone())),
+        Packet::PubComp(comp) => (comp.pkid, PublishResult::Qos2Completed(comp.clone())),
+        _ => return None,
+    };
+    Some((packet_id, published(Ok(result))))
 }
 
 const fn puback_code(reason: PubAckReason) -> u8 {

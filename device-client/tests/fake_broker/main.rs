@@ -11,6 +11,7 @@
 mod broker;
 mod connecting;
 mod hostile;
+mod keeping;
 mod material;
 mod publishing;
 mod receiving;
