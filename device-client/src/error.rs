@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::outbox::disk::OutboxError;
 use crate::reason_code::ReasonCode;
+use crate::reconnect::Hope;
 use crate::topic::InvalidTopic;
 
 /// Why there is no connection.
@@ -113,6 +114,17 @@ impl ConnectError {
             | Self::TimedOut
             | Self::Unreachable { .. }
             | Self::Protocol { .. } => false,
+        }
+    }
+
+    /// What there is to hope for.
+    pub(crate) fn hope(&self) -> Hope {
+        match self {
+            Self::Refused { reason } | Self::Ended { reason, .. } if reason.is_elsewhere() => {
+                Hope::Elsewhere
+            }
+            error if error.is_lasting() => Hope::Lasting,
+            _ => Hope::Passing,
         }
     }
 

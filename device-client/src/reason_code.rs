@@ -47,6 +47,11 @@ impl ReasonCode {
         matches!(self.0, 0x03 | 0x80 | 0x83 | 0x88 | 0x89 | 0x97 | 0x9F)
     }
 
+    /// Whether another broker is to be asked: use another server, or server moved.
+    pub(crate) const fn is_elsewhere(self) -> bool {
+        matches!(self.0, 0x9C | 0x9D)
+    }
+
     const fn name(self) -> &'static str {
         match self.0 {
             0x00 => "success",

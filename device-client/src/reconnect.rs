@@ -50,8 +50,14 @@ pub enum WhenRefused {
 }
 
 /// Decides after each lost connection and each failed attempt.
+///
+/// Where there are several brokers, the next one's turn comes when an attempt has failed, or a
+/// connection did not last; waits grow with each round through all of them.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
+    brokers: u32,
+    /// Whose turn it is.
+    broker: u32,
     backoff: Backoff,
     when_refused: WhenRefused,
     stage: Stage,
@@ -75,6 +81,8 @@ pub(crate) enum Hope {
     Passing,
     /// Somebody must change something.
     Lasting,
+    /// Not here: another broker is to be asked, if there is one.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +97,24 @@ impl Reconnect {
     /// The first connection must stand before `until`; without one it is awaited for ever.
     pub(crate) fn new(backoff: Backoff, when_refused: WhenRefused, until: Option<Instant>) -> Self {
         Self {
+            brokers: 1,
+            broker: 0,
             backoff,
             when_refused,
             stage: Stage::First { until },
             attempt: 0,
         }
+    }
+
+    /// There are so many brokers to choose from.
+    pub(crate) fn among(mut self, brokers: u32) -> Self {
+        self.brokers = brokers.max(1);
+        self
+    }
+
+    /// Which broker the next attempt goes to.
+    pub(crate) fn broker(&self) -> u32 {
+        self.broker
     }
 
     pub(crate) fn connected(&mut self, now: Instant) {
@@ -102,11 +123,16 @@ impl Reconnect {
 
     /// The connection was lost, or an attempt failed. `chance` is drawn evenly from all numbers.
     pub(crate) fn lost(&mut self, now: Instant, hope: Hope, chance: u32) -> Verdict {
-        if hope == Hope::Lasting && self.when_refused == WhenRefused::Stop {
+        let is_over = match hope {
+            Hope::Passing => false,
+            Hope::Lasting => true,
+            Hope::Elsewhere => self.brokers == 1,
+        };
+        if is_over && self.when_refused == WhenRefused::Stop {
             return Verdict::Stop;
         }
-        self.note_loss(now);
-        let after = self.backoff.ceiling(self.attempt).saturating_mul(chance) / u32::MAX;
+        self.note_loss(now, hope);
+        let after = self.ceiling().saturating_mul(chance) / u32::MAX;
         self.attempt = self.attempt.saturating_add(1);
         match self.stage {
             Stage::First { until: Some(until) } if now + after >= until => Verdict::Stop,
@@ -119,13 +145,22 @@ impl Reconnect {
         self.attempt
     }
 
-    fn note_loss(&mut self, now: Instant) {
+    fn note_loss(&mut self, now: Instant, hope: Hope) {
+        let mut has_lasted = false;
         if let Stage::Connected { since } = self.stage {
-            if now.duration_since(since) > self.backoff.ceiling(self.attempt) {
-                self.attempt = 0;
-            }
+            has_lasted = now.duration_since(since) > self.ceiling();
             self.stage = Stage::Lost;
         }
+        if has_lasted {
+            self.attempt = 0;
+        }
+        if !has_lasted || hope == Hope::Elsewhere {
+            self.broker = (self.broker + 1) % self.brokers;
+        }
+    }
+
+    fn ceiling(&self) -> Duration {
+        self.backoff.ceiling(self.attempt / self.brokers)
     }
 }
 
@@ -228,5 +263,98 @@ mod tests {
             after(reconnect.lost(later, Hope::Passing, u32::MAX)),
             BACKOFF.base
         );
+    }
+
+    #[test]
+    fn one_broker_after_the_other_is_tried_and_the_one_that_serves_is_stayed_with() {
+        let (mut reconnect, now) = (patient().among(3), Instant::now());
+        let mut waits = Vec::new();
+        for expected in [0, 1, 2, 0, 1] {
+            assert_eq!(reconnect.broker(), expected);
+            waits.push(after(reconnect.lost(now, Hope::Passing, u32::MAX)).as_millis());
+        }
+        assert_eq!(waits, [500, 500, 500, 1000, 1000]);
+        reconnect.connected(now);
+        let later = now + Duration::from_mins(1);
+        assert_eq!(
+            after(reconnect.lost(later, Hope::Passing, 0)),
+            Duration::ZERO
+        );
+        assert_eq!(reconnect.broker(), 2, "it served for a minute");
+    }
+
+    #[test]
+    fn a_broker_that_sends_us_away_is_left_for_another_if_there_is_one() {
+        let now = Instant::now();
+        assert_eq!(patient().lost(now, Hope::Elsewhere, 0), Verdict::Stop);
+        let mut reconnect = patient().among(2);
+        reconnect.connected(now);
+        let later = now + Duration::from_mins(1);
+        after(reconnect.lost(later, Hope::Elsewhere, 0));
+        assert_eq!(reconnect.broker(), 1);
+    }
+
+    /// When each of 2,000 devices is back, counted from the start of a broker that was away for
+    /// this long. Chance is drawn anew for each attempt.
+    fn herd(away: Duration) -> Vec<Duration> {
+        let begin = Instant::now();
+        let mut chance = 1_u64;
+        let mut draw = || {
+            chance = chance
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            u32::try_from(chance >> 32).unwrap()
+        };
+        let mut back: Vec<_> = (0..2000)
+            .map(|_| {
+                let mut reconnect = Reconnect::new(Backoff::default(), WhenRefused::Stop, None);
+                let since = begin.checked_sub(Duration::from_hours(1)).unwrap();
+                reconnect.connected(since);
+                let mut now = begin;
+                while now < begin + away {
+                    now += after(reconnect.lost(now, Hope::Passing, draw()));
+                }
+                now - (begin + away)
+            })
+            .collect();
+        back.sort();
+        back
+    }
+
+    /// With attempts every U(0, cap), a broker that comes back after long finds those who wait
+    /// anywhere in their wait: within `x` come 2x/cap − x²/cap² of them, and all within the cap.
+    #[test]
+    fn two_thousand_devices_come_back_to_a_broker_by_the_law_of_the_backoff() {
+        let cap = Backoff::default().cap.as_secs_f64();
+        let back = herd(Duration::from_mins(30));
+        for x in [1.0, 5.0, 15.0, 30.0, 45.0, 60.0] {
+            let came = back.iter().filter(|at| at.as_secs_f64() <= x).count();
+            let share = f64::from(u32::try_from(came).unwrap()) / 2000.0;
+            let law = (2.0 * x - x * x / cap) / cap;
+            assert!(
+                (share - law).abs() < 0.03,
+                "within {x} s: {share:.3}, not {law:.3}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_second_after_a_restart_sees_more_than_its_share_of_two_thousand() {
+        // A wait is at most as long as the broker was away, or the cap: the density of the law is
+        // highest at once, at twice the mean.
+        for (away, per_second_max) in [(5, 1000), (30, 200), (120, 100), (1800, 100)] {
+            let back = herd(Duration::from_secs(away));
+            let mut seconds = std::collections::BTreeMap::new();
+            for at in &back {
+                *seconds.entry(at.as_secs()).or_insert(0) += 1;
+            }
+            let most = *seconds.values().max().unwrap();
+            println!("away for {away} s: at most {most} of 2,000 in one second");
+            assert!(
+                most <= per_second_max,
+                "away for {away} s: {most} in one second"
+            );
+            assert!(back[1999] <= Backoff::default().cap, "{:?}", back[1999]);
+        }
     }
 }

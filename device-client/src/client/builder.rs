@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::ServerName;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use crate::message::Will;
 use crate::outbox::WhenFull;
 use crate::outbox::disk::WhenDamaged;
 use crate::reconnect::{Backoff, Reconnect, WhenRefused};
-use crate::wire::{FirstSession, RumqttWire, SessionAfter, Settings, Wire};
+use crate::wire::{Brokers, FirstSession, RumqttWire, SessionAfter, Settings, Wire};
 
 /// Commands on their way to the task of a device; more wait where they are given.
 const COMMANDS_MAX: usize = 32;
@@ -37,6 +38,7 @@ const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_hours(1);
 #[must_use = "nothing is connected before `connect`"]
 pub struct Builder {
     wire: Settings,
+    server_name: Option<ServerName<'static>>,
     backoff: Backoff,
     when_refused: WhenRefused,
     connect_within: Duration,
@@ -61,8 +63,7 @@ pub enum BuildError {
 impl Builder {
     pub(super) fn new(broker: BrokerAddress, identity: Identity) -> Result<Self, InvalidAddress> {
         let wire = Settings {
-            server_name: broker.server_name()?,
-            broker,
+            brokers: Brokers::new(broker)?,
             client_id: identity.device_id().into(),
             identity,
             keep_alive: KEEP_ALIVE_DEFAULT,
@@ -77,6 +78,7 @@ impl Builder {
         };
         Ok(Self {
             wire,
+            server_name: None,
             backoff: Backoff::default(),
             when_refused: WhenRefused::Stop,
             connect_within: Duration::from_secs(30),
@@ -97,7 +99,17 @@ impl Builder {
     /// # Errors
     /// [`BuildError::Address`] when it is neither a host name nor an IP address.
     pub fn server_name(mut self, name: &str) -> Result<Self, BuildError> {
-        self.wire.server_name = server_name(name)?;
+        self.server_name = Some(server_name(name)?);
+        Ok(self)
+    }
+
+    /// Another broker at which the device may be. One after the other is tried, and the one that
+    /// serves is stayed with until its connection is lost and cannot be made again.
+    ///
+    /// # Errors
+    /// [`BuildError::Address`] when `url` is no address of a broker.
+    pub fn or_at(mut self, url: &str) -> Result<Self, BuildError> {
+        self.wire.brokers.add(url.parse()?)?;
         Ok(self)
     }
 
@@ -252,6 +264,9 @@ impl Builder {
     ) -> Result<(Device, Driver<W>), ConnectError> {
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
         let (say_status, status) = watch::channel(Status::new());
+        if let Some(name) = &self.server_name {
+            self.wire.brokers.name_all(name);
+        }
         let opened = self.outbox.open(self.wire.in_flight_max).await?;
         let keeps = match opened.disk {
             Some(_) => Keeps::OnDisk,
@@ -275,7 +290,8 @@ impl Builder {
             room: opened.room,
             disk: opened.disk,
             inbox: Inbox::new(self.wire.receive_max),
-            reconnect: Reconnect::new(self.backoff, self.when_refused, until),
+            reconnect: Reconnect::new(self.backoff, self.when_refused, until)
+                .among(self.wire.brokers.len()),
             status: say_status,
             chance,
             session_after: match self.wire.first_session {

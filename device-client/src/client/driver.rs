@@ -22,7 +22,7 @@ use crate::message::{Publish, QoS};
 use crate::outbox::disk::{Accepted, Answer, Durable, OutboxError, Record, Writer};
 use crate::outbox::{Outbox, Place, Room, clock};
 use crate::reason_code::ReasonCode;
-use crate::reconnect::{Hope, Reconnect, Verdict};
+use crate::reconnect::{Reconnect, Verdict};
 use crate::wire::{Event, Failure, Session, SessionAfter, Subscribe, Ticket, Unsendable, Wire};
 
 /// What the application asks.
@@ -90,7 +90,7 @@ pub(super) enum Phase {
 
 impl<W: Wire> Driver<W> {
     pub(super) async fn run(mut self) {
-        self.wire.connect();
+        self.wire.connect(self.reconnect.broker());
         let end = loop {
             if let ControlFlow::Break(end) = self.turn().await {
                 break end;
@@ -202,11 +202,7 @@ impl<W: Wire> Driver<W> {
             return ControlFlow::Break(End::Left);
         }
         let now = Instant::now();
-        let hope = if error.is_lasting() {
-            Hope::Lasting
-        } else {
-            Hope::Passing
-        };
+        let hope = error.hope();
         match self.reconnect.lost(now.into_std(), hope, (self.chance)()) {
             Verdict::Stop => ControlFlow::Break(End::GivenUp(error)),
             Verdict::Retry { after } => {
@@ -356,7 +352,7 @@ impl<W: Wire> Driver<W> {
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
             self.phase = Phase::Connecting;
             self.set_link(Link::Connecting);
-            self.wire.connect();
+            self.wire.connect(self.reconnect.broker());
         }
         ControlFlow::Continue(())
     }

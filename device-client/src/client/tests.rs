@@ -33,7 +33,7 @@ impl Script {
 }
 
 impl Wire for Script {
-    fn connect(&mut self) {
+    fn connect(&mut self, _broker: u32) {
         self.note(Asked::Connect);
     }
 

@@ -18,32 +18,48 @@ use super::ledger::{Ledger, Restored};
 type Stored<'a, T> =
     std::pin::Pin<Box<dyn Future<Output = Result<T, rumqttc::SessionStoreError>> + Send + 'a>>;
 
-/// Stands in for a store of sessions until the first connection is up.
+/// Stands in for a store of sessions.
 #[derive(Debug)]
 pub(super) struct Adopted {
     /// The highest packet id that messages may get.
     packet_id_max: u16,
+    others: Others,
     /// Where packet ids are written down, if anywhere.
     ledger: Option<Arc<Ledger>>,
-    /// What was under way when the last life ended.
-    restored: Vec<Restored>,
+    /// What goes on.
+    under_way: Vec<Restored>,
+}
+
+/// What is known of the packet ids under which nothing of ours is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// An earlier life may have used them.
+    Unknown,
+    /// The broker has nothing under them.
+    Free,
 }
 
 impl Adopted {
-    pub(super) fn new(packet_id_max: u16, ledger: Option<Arc<Ledger>>) -> Self {
-        let restored = ledger.iter().flat_map(|ledger| ledger.restored());
+    pub(super) fn new(packet_id_max: u16, others: Others, ledger: Option<Arc<Ledger>>) -> Self {
+        let under_way = ledger.iter().flat_map(|ledger| ledger.under_way());
         Self {
             packet_id_max,
-            restored: restored.collect(),
+            others,
+            under_way: under_way.collect(),
             ledger,
         }
     }
 
     fn session(&self, client_id: &str) -> PersistedSession {
         let release = |pkid| PersistedRequest::PubRel(PersistedPubRel { pkid });
-        let is_ours = |id: &u16| self.restored.iter().any(|ours| ours.packet_id == *id);
-        let others = (1..=self.packet_id_max).filter(|id| !is_ours(id));
-        let ours = self.restored.iter().map(Restored::request);
+        let is_ours = |id: &u16| self.under_way.iter().any(|ours| ours.packet_id == *id);
+        let others = match self.others {
+            Others::Unknown => self.packet_id_max,
+            Others::Free => 0,
+        };
+        let others = (1..=others).filter(|id| !is_ours(id));
+        let ours = self.under_way.iter().map(Restored::request);
+        let incoming = self.ledger.iter().flat_map(|ledger| ledger.incoming());
         PersistedSession {
             format_version: 1,
             client_id: client_id.into(),
@@ -51,11 +67,23 @@ impl Adopted {
             session_expiry_interval: None,
             outgoing_inflight_upper_limit: Some(self.packet_id_max),
             ack_mode: PersistedAckMode::Manual,
-            last_pkid: 0,
-            last_puback: 0,
+            last_pkid: self.last_packet_id() % self.packet_id_max,
+            last_puback: self.first_packet_id() - 1,
             replay: others.map(release).chain(ours).collect(),
-            incoming_qos2: Vec::new(),
+            incoming_qos2: incoming.collect(),
         }
+    }
+}
+
+/// Should this session be resumed once more, it is sent again in the order of its packet ids from
+/// the first on; so those that follow must follow the last [MQTT-4.6.0-1].
+impl Adopted {
+    fn first_packet_id(&self) -> u16 {
+        self.under_way.first().map_or(1, |first| first.packet_id)
+    }
+
+    fn last_packet_id(&self) -> u16 {
+        self.under_way.last().map_or(0, |last| last.packet_id)
     }
 }
 

@@ -180,6 +180,13 @@ impl Inside {
             self.prepare(&attempt);
             let last = self.connection(&say).await;
             self.connected = None;
+            if self.session.is_kept == Kept::OnDisk && matches!(last, Said::Down(..)) {
+                // All that was handed over is answered by this, so that it can be told apart from
+                // what goes on with the session.
+                drop(self);
+                let _ = say.send(last).await;
+                return;
+            }
             if say.send(last).await.is_err() {
                 return;
             }

@@ -7,10 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use rumqttc::{
-    PersistedPubRel, PersistedPublish, PersistedPublishProperties, PersistedQoS, PersistedRequest,
-    PersistedSession,
+    PersistedIncomingQos2, PersistedPubRel, PersistedPublish, PersistedPublishProperties,
+    PersistedQoS, PersistedRequest, PersistedSession,
 };
 
 use super::{Ticket, translate};
@@ -30,8 +29,8 @@ struct Pages {
     handed: VecDeque<Message>,
     /// By packet id.
     under_way: BTreeMap<u16, UnderWay>,
-    /// Of an earlier life.
-    restored: Vec<Restored>,
+    /// Messages of the broker whose release is awaited.
+    incoming: Vec<PersistedIncomingQos2>,
 }
 
 #[derive(Debug)]
@@ -40,16 +39,14 @@ struct UnderWay {
     is_received: bool,
 }
 
-/// A message, as far as it must be known again.
-#[derive(Clone, Debug)]
+/// A message, as it must be known again.
+#[derive(Debug)]
 struct Message {
-    id: u64,
-    topic: Bytes,
-    payload: Bytes,
-    qos: QoS,
+    ticket: Ticket,
+    publish: Publish,
 }
 
-/// A message that was under way when the last life of the device ended.
+/// A message that was under way when a connection, or a life of the device, ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Restored {
     pub(crate) ticket: Ticket,
@@ -60,17 +57,17 @@ pub(crate) struct Restored {
 
 impl Ledger {
     pub(crate) fn new(writer: Writer, restored: Vec<Restored>) -> Self {
-        let under_way = restored.iter().map(|restored| {
+        let under_way = restored.into_iter().map(|restored| {
+            let (ticket, publish) = (restored.ticket, restored.publish);
             let under_way = UnderWay {
-                message: Message::new(restored.ticket.id, &restored.publish),
+                message: Message { ticket, publish },
                 is_received: restored.is_received,
             };
             (restored.packet_id, under_way)
         });
         let pages = Pages {
-            handed: VecDeque::new(),
             under_way: under_way.collect(),
-            restored,
+            ..Pages::default()
         };
         Self {
             writer,
@@ -78,20 +75,46 @@ impl Ledger {
         }
     }
 
-    /// What the last life left, in the order in which it was accepted [MQTT-4.6.0-1].
-    pub(super) fn restored(&self) -> Vec<Restored> {
-        self.pages().restored.clone()
+    /// What is under way, in the order in which it was accepted [MQTT-4.6.0-1].
+    pub(super) fn under_way(&self) -> Vec<Restored> {
+        let pages = self.pages();
+        let under_way = pages
+            .under_way
+            .iter()
+            .map(|(packet_id, under_way)| Restored {
+                ticket: under_way.message.ticket,
+                packet_id: *packet_id,
+                is_received: under_way.is_received,
+                publish: under_way.message.publish.clone(),
+            });
+        let mut under_way: Vec<_> = under_way.collect();
+        under_way.sort_by_key(|restored| restored.ticket.id);
+        under_way
     }
 
-    /// A session stands; what the last life left is part of it or gone.
-    pub(super) fn came_up(&self) {
-        self.pages().restored = Vec::new();
+    /// What the broker has sent at quality of service 2 and not released.
+    pub(super) fn incoming(&self) -> Vec<PersistedIncomingQos2> {
+        self.pages().incoming.clone()
     }
 
-    pub(super) fn handed_over(&self, id: u64, publish: &Publish) {
+    pub(super) fn is_under_way(&self, ticket: Ticket) -> bool {
+        let pages = self.pages();
+        pages
+            .under_way
+            .values()
+            .any(|it| it.message.ticket == ticket)
+    }
+
+    pub(super) fn handed_over(&self, ticket: Ticket, publish: &Publish) {
         if publish.qos != QoS::AtMostOnce {
-            self.pages().handed.push_back(Message::new(id, publish));
+            let publish = publish.clone();
+            self.pages().handed.push_back(Message { ticket, publish });
         }
+    }
+
+    /// What was handed over and never got a packet id is forgotten.
+    pub(super) fn connection_lost(&self) {
+        self.pages().handed.clear();
     }
 
     /// The packet ids of the session that was mean nothing any more.
@@ -106,6 +129,7 @@ impl Ledger {
     /// The session as it is before anything more is sent.
     pub(super) fn saw(&self, session: &PersistedSession) {
         let mut pages = self.pages();
+        pages.incoming.clone_from(&session.incoming_qos2);
         let mut before = std::mem::take(&mut pages.under_way);
         for request in &session.replay {
             let (packet_id, seen) = match request {
@@ -145,11 +169,11 @@ impl Ledger {
                 break message;
             }
         };
-        let durable = match message.qos {
+        let durable = match message.publish.qos {
             QoS::ExactlyOnce => Durable::BeforeSpeech,
             QoS::AtLeastOnce | QoS::AtMostOnce => Durable::Sometime,
         };
-        let (id, packet_id) = (message.id, publish.pkid);
+        let (id, packet_id) = (message.ticket.id, publish.pkid);
         self.writer
             .append(Record::Sent { id, packet_id }, durable, None);
         Some(UnderWay {
@@ -161,7 +185,7 @@ impl Ledger {
     fn saw_release(&self, known: Option<UnderWay>) -> Option<UnderWay> {
         let mut known = known?;
         if !known.is_received {
-            let id = known.message.id;
+            let id = known.message.ticket.id;
             self.writer
                 .append(Record::Received { id }, Durable::BeforeSpeech, None);
             known.is_received = true;
@@ -176,17 +200,8 @@ impl Ledger {
 }
 
 impl Message {
-    fn new(id: u64, publish: &Publish) -> Self {
-        Self {
-            id,
-            topic: Bytes::copy_from_slice(publish.topic.as_bytes()),
-            payload: publish.payload.clone(),
-            qos: publish.qos,
-        }
-    }
-
     fn is(&self, publish: &PersistedPublish) -> bool {
-        self.topic == publish.topic && self.payload == publish.payload
+        self.publish.topic.as_bytes() == publish.topic && self.publish.payload == publish.payload
     }
 }
 

@@ -22,12 +22,13 @@ use crate::reason_code::ReasonCode;
 
 pub(crate) use ledger::{Ledger, Restored};
 pub(crate) use rumqtt::RumqttWire;
-pub(crate) use settings::{FirstSession, Settings};
+pub(crate) use settings::{Brokers, FirstSession, Settings};
 
 /// One device's side of MQTT. There is one connection at a time, and none at first.
 pub(crate) trait Wire: Send + 'static {
-    /// Starts one attempt to connect; [`Event::Up`] or [`Event::Down`] says how it went.
-    fn connect(&mut self);
+    /// Starts one attempt to connect to the broker at this place of the list; [`Event::Up`] or
+    /// [`Event::Down`] says how it went.
+    fn connect(&mut self, broker: u32);
 
     /// Sends a message, or says why it can never be sent on this connection.
     fn publish(&mut self, ticket: Ticket, publish: &Publish) -> Result<(), Unsendable>;

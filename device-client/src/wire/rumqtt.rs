@@ -14,8 +14,9 @@ use rumqttc::{
     SubscribeProperties,
 };
 
-use super::adopt::Adopted;
+use super::adopt::{Adopted, Others};
 use super::engine::{Attempt, Condition, Engine, Kept, Known, Order, Said};
+use super::ledger::Ledger;
 use super::settings::{FirstSession, Settings};
 use super::{
     Event, Failure, Leave, Receipt, Retained, Session, Subscribe, Ticket, Unsendable, Wire,
@@ -29,6 +30,8 @@ pub(crate) struct RumqttWire {
     settings: Settings,
     engine: Engine,
     answers: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// Handed to an engine that had stopped: told once it is known that it has.
+    late: Vec<Event>,
     limits: Limits,
     next_session: FirstSession,
     packet_id_max: u16,
@@ -59,20 +62,23 @@ impl RumqttWire {
     /// A wire that is not connected. To be called in a runtime.
     pub(crate) fn new(settings: Settings) -> Self {
         let packet_id_max = settings.in_flight_max;
-        let restored = settings.ledger.iter().flat_map(|ledger| ledger.restored());
-        let restored = restored.map(|restored| (restored.packet_id, restored.ticket));
-        let restored: BTreeMap<_, _> = restored.collect();
+        let restored = settings
+            .ledger
+            .as_deref()
+            .map(under_way)
+            .unwrap_or_default();
         let origin = match settings.ledger {
             Some(_) => Origin::Disk,
             None => Origin::Unknown,
         };
         Self {
-            engine: start(&settings, packet_id_max, &restored),
+            engine: start(&settings, (packet_id_max, Others::Unknown), &restored),
             restored,
             origin,
             next_session: settings.first_session,
             limits: Limits::of(None),
             answers: FuturesUnordered::new(),
+            late: Vec::new(),
             packet_id_max,
             settings,
         }
@@ -82,7 +88,29 @@ impl RumqttWire {
     fn replace_engine(&mut self) {
         self.forget_session();
         self.origin = Origin::Unknown;
-        self.engine = start(&self.settings, self.packet_id_max, &self.restored);
+        self.engine = start(
+            &self.settings,
+            (self.packet_id_max, Others::Unknown),
+            &self.restored,
+        );
+    }
+
+    /// An engine whose session is written down ends with its connection, and the next one goes on
+    /// from what was written: in order, whatever had been sent again when the connection was lost.
+    fn go_on(&mut self) {
+        let Some(ledger) = self.settings.ledger.clone() else {
+            return;
+        };
+        ledger.connection_lost();
+        let knows_session = self.engine.knows_session;
+        let others = if knows_session {
+            Others::Free
+        } else {
+            Others::Unknown
+        };
+        self.restored = under_way(&ledger);
+        self.engine = start(&self.settings, (self.packet_id_max, others), &self.restored);
+        self.engine.knows_session = knows_session;
     }
 
     fn forget_session(&mut self) {
@@ -99,9 +127,13 @@ impl RumqttWire {
         if self.restored.keys().any(|id| *id > receive_max) {
             self.replace_engine();
         } else {
-            self.engine = start(&self.settings, receive_max, &self.restored);
+            self.engine = start(
+                &self.settings,
+                (receive_max, Others::Unknown),
+                &self.restored,
+            );
         }
-        self.connect();
+        self.connect(self.settings.brokers.chosen());
     }
 
     /// What the engine said, if it concerns anybody.
@@ -118,7 +150,10 @@ impl RumqttWire {
             }
             Some(Said::Message(packet)) => translate::incoming(packet).map(Event::Message),
             Some(Said::Closed) => Some(Event::Closed),
-            Some(Said::Down(error, Condition::Sound)) => Some(Event::Down(error)),
+            Some(Said::Down(error, Condition::Sound)) => {
+                self.go_on();
+                Some(Event::Down(error))
+            }
             Some(Said::Down(error, Condition::Spoiled)) => {
                 self.replace_engine();
                 Some(Event::Down(error))
@@ -142,14 +177,20 @@ impl RumqttWire {
         if session == Session::New {
             self.forget_session();
         }
-        if let Some(ledger) = &self.settings.ledger {
-            ledger.came_up();
-        }
         self.engine.knows_session = true;
         self.engine.connections = self.engine.connections.wrapping_add(1);
         self.next_session = FirstSession::Resumed;
         self.limits = Limits::of(connack.properties.as_ref());
         session
+    }
+
+    /// Whether this is forgotten by one engine only, and the next one sends it again.
+    fn goes_on(&self, answer: &Event) -> bool {
+        let Event::Published(ticket, Err(Failure::Forgotten | Failure::MaybeSent)) = answer else {
+            return false;
+        };
+        let ledger = self.settings.ledger.as_ref();
+        ledger.is_some_and(|ledger| ledger.is_under_way(*ticket))
     }
 
     /// Answers `ticket` as soon as `notice` does.
@@ -158,9 +199,17 @@ impl RumqttWire {
     }
 }
 
-fn start(settings: &Settings, packet_id_max: u16, restored: &BTreeMap<u16, Ticket>) -> Engine {
-    // The ledger holds the same, as long as the session is not lost.
-    let adopted = Adopted::new(packet_id_max, settings.ledger.clone());
+fn under_way(ledger: &Ledger) -> BTreeMap<u16, Ticket> {
+    let under_way = ledger.under_way().into_iter();
+    under_way.map(|it| (it.packet_id, it.ticket)).collect()
+}
+
+fn start(
+    settings: &Settings,
+    (packet_id_max, others): (u16, Others),
+    restored: &BTreeMap<u16, Ticket>,
+) -> Engine {
+    let adopted = Adopted::new(packet_id_max, others, settings.ledger.clone());
     let session = Known {
         packet_id_max,
         is_kept: match settings.ledger {
@@ -180,7 +229,8 @@ impl RumqttWire {
 }
 
 impl Wire for RumqttWire {
-    fn connect(&mut self) {
+    fn connect(&mut self, broker: u32) {
+        self.settings.brokers.choose(broker);
         let clean_start = self.next_session == FirstSession::New;
         let keep_alive = self.settings.keep_alive;
         self.engine.connect(Attempt {
@@ -197,7 +247,7 @@ impl Wire for RumqttWire {
             options = options.properties(properties);
         }
         if let Some(ledger) = &self.settings.ledger {
-            ledger.handed_over(ticket.id, publish);
+            ledger.handed_over(ticket, publish);
         }
         let topic = publish.topic.as_str();
         match self
@@ -208,9 +258,9 @@ impl Wire for RumqttWire {
             Ok(notice) => self.await_answer(async move {
                 Event::Published(ticket, translate::published(notice.wait_async().await))
             }),
-            Err(_stopped) => {
-                self.await_answer(ready(Event::Published(ticket, Err(Failure::Forgotten))));
-            }
+            Err(_stopped) => self
+                .late
+                .push(Event::Published(ticket, Err(Failure::Forgotten))),
         }
         Ok(())
     }
@@ -236,9 +286,9 @@ impl Wire for RumqttWire {
             Ok(notice) => self.await_answer(async move {
                 Event::Subscribed(ticket, translate::subscribed(notice.wait_async().await))
             }),
-            Err(_stopped) => {
-                self.await_answer(ready(Event::Subscribed(ticket, Err(Failure::Forgotten))));
-            }
+            Err(_stopped) => self
+                .late
+                .push(Event::Subscribed(ticket, Err(Failure::Forgotten))),
         }
     }
 
@@ -263,8 +313,17 @@ impl Wire for RumqttWire {
     async fn next(&mut self) -> Event {
         loop {
             tokio::select! {
-                Some(answer) = self.answers.next() => return answer,
+                // What was answered before a connection was lost is heard before that.
+                biased;
+                Some(answer) = self.answers.next() => {
+                    if !self.goes_on(&answer) {
+                        return answer;
+                    }
+                }
                 said = self.engine.said.recv() => {
+                    for event in self.late.drain(..) {
+                        self.answers.push(ready(event).boxed());
+                    }
                     if let Some(event) = self.heard(said) {
                         return event;
                     }

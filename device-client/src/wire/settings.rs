@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rumqttc::{AckMode, Broker, ConnectProperties, MqttOptions};
@@ -11,7 +12,7 @@ use super::adopt::Adopted;
 use super::gated::Gated;
 use super::ledger::Ledger;
 use super::translate;
-use crate::client::BrokerAddress;
+use crate::client::{BrokerAddress, InvalidAddress};
 use crate::identity::Identity;
 use crate::message::Will;
 
@@ -21,8 +22,7 @@ const REQUEST_BATCH_MAX: usize = 32;
 /// How a device presents itself to its broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) broker: BrokerAddress,
-    pub(crate) server_name: ServerName<'static>,
+    pub(crate) brokers: Brokers,
     pub(crate) identity: Identity,
     pub(crate) client_id: String,
     pub(crate) keep_alive: Duration,
@@ -46,11 +46,60 @@ pub(crate) enum FirstSession {
     Resumed,
 }
 
+/// Where brokers are, and the names their certificates must bear.
+#[derive(Clone, Debug)]
+pub(crate) struct Brokers {
+    all: Vec<(BrokerAddress, ServerName<'static>)>,
+    /// Shared with the connector of an engine, which is made before the choice.
+    chosen: Arc<AtomicU32>,
+}
+
+impl Brokers {
+    pub(crate) fn new(first: BrokerAddress) -> Result<Self, InvalidAddress> {
+        let mut brokers = Self {
+            all: Vec::new(),
+            chosen: Arc::default(),
+        };
+        brokers.add(first)?;
+        Ok(brokers)
+    }
+
+    pub(crate) fn add(&mut self, broker: BrokerAddress) -> Result<(), InvalidAddress> {
+        let name = broker.server_name()?;
+        self.all.push((broker, name));
+        Ok(())
+    }
+
+    /// All bear this name.
+    pub(crate) fn name_all(&mut self, server_name: &ServerName<'static>) {
+        for (_, name) in &mut self.all {
+            name.clone_from(server_name);
+        }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn choose(&self, broker: u32) {
+        self.chosen.store(broker, Ordering::Relaxed);
+    }
+
+    pub(super) fn chosen(&self) -> u32 {
+        self.chosen.load(Ordering::Relaxed)
+    }
+
+    fn get(&self) -> Option<&(BrokerAddress, ServerName<'static>)> {
+        self.all.get(usize::try_from(self.chosen()).ok()?)
+    }
+}
+
 impl Settings {
     /// For an engine that gives its messages packet ids up to `packet_id_max`.
     pub(super) fn options(&self, packet_id_max: u16, adopted: Adopted) -> MqttOptions {
-        let broker = Broker::tcp(self.broker.host(), self.broker.port());
-        let mut options = MqttOptions::new(self.client_id.clone(), broker);
+        // Whereto is chosen when it connects.
+        let nowhere = Broker::tcp("localhost", 0);
+        let mut options = MqttOptions::new(self.client_id.clone(), nowhere);
         options
             .set_connect_timeout(self.connect_time_max)
             .set_connect_properties(self.connect_properties())
@@ -76,8 +125,9 @@ impl Settings {
     }
 
     async fn connect(self) -> io::Result<Gated> {
-        let address = (self.broker.host(), self.broker.port());
-        let stream = self.identity.connect(address, self.server_name.clone());
+        let (broker, name) = self.brokers.get().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let address = (broker.host(), broker.port());
+        let stream = self.identity.connect(address, name.clone());
         Ok(Gated {
             stream: stream.await?,
             ledger: self.ledger,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, ManualAck, MqttOptions, PubAck};
 
 use super::engine::{Order, carry_out};
+use super::settings::Brokers;
 use super::*;
 use crate::client::BrokerAddress;
 use crate::identity::tests::TestCa;
@@ -26,8 +27,7 @@ fn an_acknowledgement_is_passed_on_only_with_the_connection_of_its_message() {
 async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() {
     let broker: BrokerAddress = "localhost:1".parse().unwrap();
     let mut wire = RumqttWire::new(Settings {
-        server_name: broker.server_name().unwrap(),
-        broker,
+        brokers: Brokers::new(broker).unwrap(),
         identity: TestCa::new().device("dev-1").identity().unwrap(),
         client_id: "dev-1".into(),
         keep_alive: Duration::from_secs(30),
@@ -54,7 +54,7 @@ async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() 
     );
 
     // Nobody listens there: that it is said at all is the work of another engine.
-    wire.connect();
+    wire.connect(0);
     let event = wire.next().await;
     assert!(
         matches!(event, Event::Down(ConnectError::Unreachable { .. })),

@@ -258,3 +258,28 @@ async fn a_message_too_large_for_the_outbox_is_refused_with_its_size() {
     );
     assert!(is_so, "{refused:?}");
 }
+
+#[tokio::test]
+async fn one_run_goes_on_in_order_however_often_its_connection_is_lost() {
+    let home = Home::new().await;
+    let (device, mut connection) = home.run(CONNACK).await;
+    let topics = ["a", "b", "c", "d", "e"];
+    for topic in topics {
+        queue(&device, topic, QoS::ExactlyOnce).await;
+        assert_eq!(connection.read().await.topic(), topic);
+    }
+    // Each connection is lost when part of what waits has been sent again.
+    for sent_again in [1, 3, 2] {
+        lose(&device, connection).await;
+        connection = home.accept(CONNACK_SESSION_PRESENT).await;
+        for topic in &topics[..sent_again] {
+            assert_eq!(connection.read().await.topic(), *topic);
+        }
+    }
+    queue(&device, "f", QoS::AtLeastOnce).await;
+    lose(&device, connection).await;
+    connection = home.accept(CONNACK_SESSION_PRESENT).await;
+    for topic in topics.into_iter().chain(["f"]) {
+        assert_eq!(connection.read().await.topic(), topic);
+    }
+}
