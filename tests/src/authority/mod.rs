@@ -281,6 +281,14 @@ impl Authority {
         fs::write(dir.join("broker/cert.pem"), broker.pem()).unwrap();
     }
 
+    /// Writes what the device of this name reads: `cert.pem`, `key.pem` and `ca.pem`.
+    pub fn write_device_files(&self, id: &str, dir: &Path) {
+        let identity = self.device(id);
+        fs::write(dir.join("ca.pem"), &self.root.pem).unwrap();
+        fs::write(dir.join("cert.pem"), identity.pem()).unwrap();
+        write_key(&dir.join("key.pem"), &identity.key_pem());
+    }
+
     fn remembered(&self, name: &str, issue: impl FnOnce(&Self) -> Identity) -> Arc<Identity> {
         let mut issued = self.issued.lock().unwrap();
         let entry = issued.entry(name.to_owned());
