@@ -30,7 +30,8 @@ mod topic;
 mod wire;
 
 pub use client::{
-    BrokerAddress, BuildError, Builder, Device, InvalidAddress, Link, Receipt, Status, Subscription,
+    BrokerAddress, BuildError, Builder, Device, InvalidAddress, Link, Receipt, RequestError,
+    Requester, Status, Subscription,
 };
 /// What a [`Subscription`] is.
 pub use futures_core::Stream;

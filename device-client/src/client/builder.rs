@@ -307,7 +307,7 @@ impl Builder {
 }
 
 /// Drawn from the source that TLS draws from; without it, the longest wait.
-fn chance() -> u32 {
+pub(super) fn chance() -> u32 {
     let mut octets = [0xFF; 4];
     // On failure they stay as they are.
     let _ = aws_lc_rs::default_provider()

@@ -10,6 +10,7 @@ mod driver;
 mod inbox;
 mod leaving;
 mod opening;
+mod request;
 mod routes;
 mod status;
 mod subscription;
@@ -34,6 +35,7 @@ use routes::Routes;
 
 pub use address::{BrokerAddress, InvalidAddress};
 pub use builder::{BuildError, Builder};
+pub use request::{RequestError, Requester};
 pub use status::{Link, Status};
 pub use subscription::Subscription;
 

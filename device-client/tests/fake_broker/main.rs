@@ -15,3 +15,4 @@ mod keeping;
 mod material;
 mod publishing;
 mod receiving;
+mod requesting;
