@@ -7,4 +7,5 @@
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod kills;
+mod memory;
 mod relay;
