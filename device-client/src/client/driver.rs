@@ -298,8 +298,14 @@ impl<W: Wire> Driver<W> {
         let id = self.outbox.push(publish, done, Instant::now());
         if let Some((disk, publish, answer)) = on_disk {
             let at = clock::wall_now();
+            let gets_packet_id = self.phase == Phase::Up && publish.qos == QoS::ExactlyOnce;
+            let durable = if gets_packet_id {
+                Durable::WithPacketId
+            } else {
+                Durable::Now
+            };
             let record = Record::Accepted(Box::new(Accepted { id, at, publish }));
-            disk.append(record, Durable::Now, Some(answer));
+            disk.append(record, durable, Some(answer));
         }
         self.note(|_| {});
     }

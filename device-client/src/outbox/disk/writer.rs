@@ -22,6 +22,9 @@ use super::slots::{Directory, Slots};
 /// How long a device is quiet before what nobody waits for is written.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long a packet id is waited for.
+const PACKET_ID_TIME_MAX: Duration = Duration::from_millis(2);
+
 /// More than this is not left unwritten.
 const UNWRITTEN_MAX: usize = 512;
 
@@ -32,6 +35,9 @@ pub(crate) enum Durable {
     Sometime,
     /// When the device is quiet, at the latest.
     Soon,
+    /// With the packet id that the message is about to get, or a moment later: one sync is enough
+    /// for both.
+    WithPacketId,
     /// At once.
     Now,
     /// At once, and nothing more is sent before.
@@ -98,7 +104,7 @@ pub(crate) async fn open(
     opened.await.unwrap_or_else(|_| Err(gone()))
 }
 
-fn connect<S: Slots>(log: Log<S>, limits: Limits) -> (Writer, Thread<S>) {
+pub(super) fn connect<S: Slots>(log: Log<S>, limits: Limits) -> (Writer, Thread<S>) {
     let (orders, receive_orders) = mpsc::channel();
     let (say_failed, failed) = watch::channel(None);
     let progress = Arc::new(Mutex::default());
@@ -161,7 +167,7 @@ impl Writer {
 }
 
 /// The far end.
-struct Thread<S> {
+pub(super) struct Thread<S> {
     log: Log<S>,
     batch_len_max: usize,
     orders: Receiver<Order>,
@@ -173,7 +179,7 @@ struct Thread<S> {
 
 impl<S: Slots> Thread<S> {
     /// Runs until it is told to close, or the last writer is gone.
-    fn run(mut self) {
+    pub(super) fn run(mut self) {
         let closed = loop {
             match self.next() {
                 Ok(Order::Append(record, durable, answer)) => {
@@ -209,6 +215,7 @@ impl<S: Slots> Thread<S> {
                 .recv()
                 .map_err(|_| RecvTimeoutError::Disconnected),
             Some(Durable::Soon) => self.orders.recv_timeout(QUIET),
+            Some(Durable::WithPacketId) => self.orders.recv_timeout(PACKET_ID_TIME_MAX),
             Some(Durable::Now | Durable::BeforeSpeech) => self.orders.recv_timeout(Duration::ZERO),
         }
     }

@@ -8,6 +8,7 @@ use super::log::{Limits, Log};
 use super::record::{Accepted, Record};
 use super::recovery::{Kept, Stage};
 use super::slots::{Directory, Slots};
+use super::writer::connect;
 use super::{Durable, OutboxError, WhenDamaged, open};
 use crate::message::{Publish, QoS};
 use simulated::{Chance, Simulated};
@@ -322,6 +323,31 @@ async fn speech_waits_for_what_must_be_durable_first() {
     writer.append(accepted(1, 10), Durable::BeforeSpeech, None);
     std::future::poll_fn(|context| writer.poll_may_speak(context)).await;
     writer.close().await;
+}
+
+#[tokio::test]
+async fn a_message_and_its_packet_id_share_a_sync() {
+    let disk = Simulated::default();
+    let (log, _) = opened(disk.clone());
+    let before = disk.disk().steps();
+    let (writer, thread) = connect(log, LIMITS);
+    let (answer, durable) = tokio::sync::oneshot::channel();
+    writer.append(accepted(1, 10), Durable::WithPacketId, Some(answer));
+    let sent = Record::Sent {
+        id: 1,
+        packet_id: 1,
+    };
+    writer.append(sent, Durable::BeforeSpeech, None);
+    let running = std::thread::spawn(|| thread.run());
+    durable.await.unwrap().unwrap();
+    assert_eq!(disk.disk().steps(), before + 2, "one write and one sync");
+
+    // One that gets none is not waited for any longer than a moment.
+    let (answer, durable) = tokio::sync::oneshot::channel();
+    writer.append(accepted(2, 10), Durable::WithPacketId, Some(answer));
+    durable.await.unwrap().unwrap();
+    writer.close().await;
+    running.join().unwrap();
 }
 
 #[test]
