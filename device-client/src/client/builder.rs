@@ -174,8 +174,8 @@ impl Builder {
 
     /// Keeps what is accepted at quality of service 1 and 2 in this directory, until the broker has
     /// acknowledged it: it survives the process and a loss of power, and is sent in order by the
-    /// next run. A message of quality of service 2 arrives once even so, as long as the broker keeps
-    /// the session (see [`Builder::session_expiry`]), which is resumed as by
+    /// next run. A message of quality of service 2 arrives once even so, as long as the broker
+    /// keeps the session (see [`Builder::session_expiry`]), which is resumed as by
     /// [`Builder::resume_session`].
     ///
     /// The directory takes three times the limit of [`Builder::outbox_bytes_max`], all at once when

@@ -115,7 +115,8 @@ impl Device {
     /// is on disk, until the message is durable. The receipt says when it is acknowledged.
     ///
     /// Messages queued one after the other are sent in that order. One that a
-    /// [`Builder::outbox`] on disk has accepted survives this process, at quality of service 1 and 2.
+    /// [`Builder::outbox`] on disk has accepted survives this process, at quality of service
+    /// 1 and 2.
     ///
     /// # Errors
     /// As [`Device::publish`], of what can be known at once.

@@ -1,7 +1,7 @@
 //! How a device begins with what an earlier run of it has left behind.
 //!
-//! What was under way goes on under its packet ids, if the broker still has the session; all else is
-//! sent in the order in which it was accepted.
+//! What was under way goes on under its packet ids, if the broker still has the session; all else
+//! is sent in the order in which it was accepted.
 
 use std::path::PathBuf;
 use std::sync::Arc;

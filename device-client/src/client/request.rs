@@ -165,8 +165,7 @@ impl Waiting {
             return Err(ended.clone());
         }
         questions.asked = questions.asked.wrapping_add(1);
-        let name = [questions.run.to_be_bytes(), questions.asked.to_be_bytes()];
-        let correlation = Bytes::copy_from_slice(name.as_flattened());
+        let correlation = Bytes::from(format!("{:08x}{:08x}", questions.run, questions.asked));
         let (answer, answered) = oneshot::channel();
         questions.open.insert(correlation.clone(), answer);
         Ok((correlation, answered))

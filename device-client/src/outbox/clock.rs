@@ -1,8 +1,8 @@
 //! How much time messages have left after a restart.
 //!
 //! Within one life of the device time is counted by a clock that does not jump. Over a restart only
-//! the clock on the wall can tell, as far as it can be believed: one that went backwards, or had not
-//! been set when the message was accepted, shortens no message's time.
+//! the clock on the wall can tell, as far as it can be believed: one that went backwards, or had
+//! not been set when the message was accepted, shortens no message's time.
 
 use std::time::{Duration, SystemTime};
 

@@ -18,8 +18,8 @@ pub enum WhenFull {
     Refuse,
     /// It is accepted and dropped, as its receipt says.
     DropNewest,
-    /// It takes the place of those that have waited longest and are not under way, as their receipts
-    /// say; where all are under way, its publisher is told.
+    /// It takes the place of those that have waited longest and are not under way, as their
+    /// receipts say; where all are under way, its publisher is told.
     DropOldest,
 }
 

@@ -1,10 +1,10 @@
 //! Taking over a session that the broker kept from an earlier life of this device.
 //!
-//! What an outbox on disk has kept of it goes on under its packet ids. All else is gone, and a broker
-//! may hold packet ids of messages that were under way at quality of service 2. A new message under
-//! such an id would be taken for a duplicate and swallowed, so each other id we may use is released
-//! first: the broker completes what it has, and answers 0x92 where it has nothing, which is no error
-//! during recovery (MQTT 5.0 §3.7.2.1).
+//! What an outbox on disk has kept of it goes on under its packet ids. All else is gone, and a
+//! broker may hold packet ids of messages that were under way at quality of service 2. A new
+//! message under such an id would be taken for a duplicate and swallowed, so each other id we may
+//! use is released first: the broker completes what it has, and answers 0x92 where it has nothing,
+//! which is no error during recovery (MQTT 5.0 §3.7.2.1).
 
 use std::sync::Arc;
 

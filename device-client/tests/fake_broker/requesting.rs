@@ -30,16 +30,16 @@ fn ask(requester: &Arc<Requester>, topic: &str, within: Duration) -> Asking {
 type Asking = tokio::task::JoinHandle<Result<String, RequestError>>;
 
 /// The correlation data of a request.
-fn correlation(request: &Packet) -> [u8; 8] {
-    let property = |at: &usize| request.body[*at..].starts_with(&[0x09, 0, 8]);
+fn correlation(request: &Packet) -> [u8; 16] {
+    let property = |at: &usize| request.body[*at..].starts_with(&[0x09, 0, 16]);
     let begin = (0..request.body.len()).find(property).unwrap() + 3;
-    request.body[begin..begin + 8].try_into().unwrap()
+    request.body[begin..begin + 16].try_into().unwrap()
 }
 
 /// A PUBLISH at QoS 0 to `r` with this correlation data and payload.
-fn answer(data: [u8; 8], payload: u8) -> Vec<u8> {
+fn answer(data: [u8; 16], payload: u8) -> Vec<u8> {
     [
-        &[0x30, 16, 0, 1, b'r', 11, 0x09, 0, 8][..],
+        &[0x30, 24, 0, 1, b'r', 19, 0x09, 0, 16][..],
         &data,
         &[payload],
     ]
@@ -56,7 +56,12 @@ async fn each_answer_goes_to_its_own_request_in_whatever_order_they_come() {
     let first = correlation(&request);
     let other = ask(&requester, "q", WITHIN);
     let second = correlation(&connection.read().await);
-    for (data, payload) in [([9; 8], b'x'), (second, b'2'), (first, b'1'), (first, b'y')] {
+    for (data, payload) in [
+        ([9; 16], b'x'),
+        (second, b'2'),
+        (first, b'1'),
+        (first, b'y'),
+    ] {
         connection.write(&answer(data, payload)).await;
     }
     assert_eq!(one.await.unwrap().unwrap(), "1");

@@ -6,7 +6,7 @@ use device_client::{Device, Identity};
 use std::fs;
 
 /// Of this process, in KiB.
-fn resident() -> u64 {
+fn resident() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let value = line.and_then(|line| line.split_whitespace().next());
@@ -19,7 +19,7 @@ const EACH_MAX: f64 = 100.0;
 #[test]
 #[ignore = "long: scripts/test --long runs it"]
 fn long_an_idle_device_takes_less_than_its_share() {
-    const DEVICES: u64 = 300;
+    const DEVICES: u32 = 300;
     let world = World::start();
     let home = tempfile::tempdir().unwrap();
     Authority::shared().write_device_files("idle", home.path());
@@ -41,7 +41,7 @@ fn long_an_idle_device_takes_less_than_its_share() {
             let builder = builder.client_id(format!("idle/{number}"));
             devices.push(builder.connect().await.unwrap());
         }
-        let each = (resident() - before) as f64 / DEVICES as f64;
+        let each = f64::from(resident() - before) / f64::from(DEVICES);
         println!("outcome: an idle device takes {each:.1} KiB");
         assert!(each < EACH_MAX, "{each:.1} KiB");
     });

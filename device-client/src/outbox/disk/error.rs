@@ -40,9 +40,9 @@ pub enum OutboxError {
     /// Something that had been written is not readable any more, while what was written after it
     /// is: this is no power loss, but a disk that fails or somebody who wrote to the file.
     #[error(
-        "the outbox file {} is damaged at byte {offset}: {what}. Nothing was changed. To go on with \
-         the messages that can be read, and keep the damaged files aside, open the outbox with \
-         `WhenDamaged::SetAside`",
+        "the outbox file {} is damaged at byte {offset}: {what}. Nothing was changed. To go on \
+         with the messages that can be read, and keep the damaged files aside, open the outbox \
+         with `WhenDamaged::SetAside`",
         .path.display()
     )]
     Damaged {

@@ -6,8 +6,8 @@
 //!          │ oldest segment still needed (4) │ zero (4) │ records │ zeros up to a multiple of 8
 //! ```
 //!
-//! The CRC of a frame begins with the number of its segment, so that a frame which an earlier use of
-//! the same file left behind is never taken for one of this.
+//! The CRC of a frame begins with the number of its segment, so that a frame which an earlier use
+//! of the same file left behind is never taken for one of this.
 
 use bytes::{BufMut, Bytes};
 

@@ -1,8 +1,8 @@
 //! What the slots say after a start: which messages are not settled, and how far each had come.
 //!
 //! The last whole frame says which segments are needed. From the oldest of them on, segments and
-//! frames must follow each other without a gap; behind the last one there may be the rest of a write
-//! that a power loss cut short.
+//! frames must follow each other without a gap; behind the last one there may be the rest of a
+//! write that a power loss cut short.
 
 use std::collections::BTreeMap;
 
