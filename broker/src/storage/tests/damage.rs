@@ -7,6 +7,7 @@ use crate::storage::durable::find;
 use crate::storage::log::LogError;
 use crate::storage::log::tests::simulated_disk::SimulatedDisk;
 use std::sync::Arc;
+use std::thread;
 
 /// A store with a checkpoint, segments before and behind it, and what was carried.
 struct Store {
@@ -46,13 +47,33 @@ impl Store {
         }
     }
 
-    /// Flips a bit of each `step` in all files, and counts how often it starts.
+    /// Flips a bit of each `step` in all files, and counts how often it starts. On all cores, for
+    /// there are many.
     fn flip(&self, step: usize) -> (u32, u32) {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let counts = thread::scope(|scope| {
+            let parts = (0..threads).map(|part| {
+                let bits = (part * step, threads * step);
+                scope.spawn(move || self.flip_from(bits, step))
+            });
+            let parts: Vec<_> = parts.collect();
+            let counts = parts.into_iter().map(|part| part.join().unwrap());
+            counts.collect::<Vec<_>>()
+        });
+        let sum = |one: (u32, u32), other: (u32, u32)| (one.0 + other.0, one.1 + other.1);
+        counts.into_iter().fold((0, 0), sum)
+    }
+
+    fn flip_from(&self, (first, apart): (usize, usize), step: usize) -> (u32, u32) {
         let (mut started, mut refused) = (0, 0);
         for name in self.disk.file_names() {
             let bits = self.disk.tamper(&name, |bytes| bytes.len() * 8);
+            println!("{name}: {bits} bits");
             // Each bit of a byte in its turn.
-            for bit in (0..bits).step_by(step).map(|bit| bit + bit / step % 64) {
+            for bit in (first..bits)
+                .step_by(apart)
+                .map(|bit| bit + bit / step % 64)
+            {
                 let disk = self.disk.copy();
                 disk.tamper(&name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
                 if self.check(&disk, &format!("bit {bit} of {name}")) {
