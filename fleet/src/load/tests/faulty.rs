@@ -75,11 +75,13 @@ async fn connection(
     let mut wire = Duplex::new(stream);
     loop {
         let turn = tokio::select! {
-            turn = wire.turn(|bytes, out| take(bytes, out, &mut road.lock().unwrap())) => turn,
+            // What was said before is carried before anything is answered.
+            biased;
             Some(message) = from.recv() => {
                 wire.out().extend(message);
                 wire.send().await
             }
+            turn = wire.turn(|bytes, out| take(bytes, out, &mut road.lock().unwrap())) => turn,
         };
         if turn.is_err() {
             return;
