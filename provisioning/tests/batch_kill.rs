@@ -45,22 +45,8 @@ fn a_batch_killed_at_five_moments_is_done_exactly_once() {
 }
 
 #[test]
-#[ignore = "long: scripts/test --long runs it"]
-fn long_a_batch_of_10_000_killed_at_twenty_moments_is_done_exactly_once() {
-    for format in ["dir", "jsonl"] {
-        kill_and_resume(10_000, 20, format);
-    }
-}
-
-#[test]
 fn four_processes_on_one_authority_give_each_device_one_certificate() {
     four_processes(100);
-}
-
-#[test]
-#[ignore = "long: scripts/test --long runs it"]
-fn long_four_processes_that_issue_1_000_each_use_4_000_serial_numbers() {
-    four_processes(1_000);
 }
 
 #[test]
@@ -74,6 +60,24 @@ fn two_processes_on_one_batch_do_it_together() {
         }
         world.check(0, 1_000, format);
         assert_eq!(world.certificates().len(), 1_000);
+    }
+}
+
+mod at_length {
+    use super::*;
+
+    #[test]
+    #[ignore = "long: scripts/test --long runs it"]
+    fn long_a_batch_of_10_000_killed_at_twenty_moments_is_done_exactly_once() {
+        for format in ["dir", "jsonl"] {
+            kill_and_resume(10_000, 20, format);
+        }
+    }
+
+    #[test]
+    #[ignore = "long: scripts/test --long runs it"]
+    fn long_four_processes_that_issue_1_000_each_use_4_000_serial_numbers() {
+        four_processes(1_000);
     }
 }
 
