@@ -5,6 +5,7 @@
 //! cost it.
 
 pub mod load;
+mod wire;
 mod world;
 
 pub use world::{TestBroker, TestBrokerBuilder, WorldError};

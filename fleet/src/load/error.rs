@@ -3,7 +3,7 @@
 //! What the broker did wrong with messages is a [`Fault`] with its counts; anything else names
 //! what was tried.
 
-use super::wire::Malformed;
+use crate::wire::Malformed;
 use std::io;
 use std::ops::AddAssign;
 use std::path::PathBuf;

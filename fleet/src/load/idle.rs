@@ -8,7 +8,7 @@ use super::client::{Dialer, Identities, Link, TlsChoice, connect_all};
 use super::measure::{Figure, Figures, Usage, float};
 use super::phase::{Observer, Phase};
 use super::plan::{Idle, Plan, Until, count};
-use super::wire::{PINGREQ, split};
+use crate::wire::{PINGREQ, split};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -19,13 +19,12 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod wire;
 
+pub use crate::wire::{Malformed, PAYLOAD_MIN};
 pub use client::KeyExchange;
 pub use error::{Fault, LoadError};
 pub use measure::{Figure, Figures, Report};
 pub use phase::{Observer, Phase};
-pub use wire::{Malformed, PAYLOAD_MIN};
 
 use plan::{Plan, Scenario, SystemCalls};
 use tokio::runtime::Builder;

@@ -4,7 +4,7 @@
 
 use super::LoadError;
 use super::client::KeyExchange;
-use super::wire::PAYLOAD_MIN;
+use crate::wire::PAYLOAD_MIN;
 use protocol::packet::{QoS, Version};
 use std::path::PathBuf;
 use std::time::Duration;

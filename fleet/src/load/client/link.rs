@@ -5,7 +5,7 @@
 use super::identity::Identity;
 use super::socket::{Socket, Volume};
 use crate::load::LoadError;
-use crate::load::wire::{self, Connack, DISCONNECT, Duplex, Frame, PacketType, Start, split};
+use crate::wire::{self, Connack, DISCONNECT, Duplex, Frame, PacketType, Start, split};
 use protocol::packet::{QoS, Version};
 use rustls::HandshakeKind;
 use rustls_pki_types::ServerName;

@@ -1,6 +1,6 @@
 //! The least that a client must be answered.
 
-use crate::load::wire::{
+use crate::wire::{
     Delivery, Frame, Malformed, PINGRESP, PacketType, ack_id, push_ack, split_text, split_varint,
 };
 use protocol::packet::{QoS, Version};

@@ -3,7 +3,7 @@
 use super::answer::{Asked, answer};
 use super::outbox::Outbox;
 use super::routes::{Route, Routes};
-use crate::load::wire::{Duplex, Malformed, split};
+use crate::wire::{Duplex, Malformed, split};
 use bytes::Bytes;
 use protocol::packet::Version;
 use std::io;

@@ -1,7 +1,7 @@
 //! A broker of one publisher and one subscriber at QoS 0 that does one thing wrong.
 
 use crate::load::floor::{Asked, answer};
-use crate::load::wire::{Duplex, Malformed, split};
+use crate::wire::{Duplex, Malformed, split};
 use protocol::packet::Version;
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -8,7 +8,7 @@ use super::run::Counter;
 use crate::load::LoadError;
 use crate::load::client::{Dialer, Link, connect_all};
 use crate::load::plan::{Traffic, count};
-use crate::load::wire::{Frame, PacketType, Stamp, Template, ack_id, refusal, subscribe};
+use crate::wire::{Frame, PacketType, Stamp, Template, ack_id, refusal, subscribe};
 use protocol::packet::{QoS, Version};
 use std::sync::Arc;
 use std::time::Duration;

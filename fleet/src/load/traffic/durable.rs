@@ -15,8 +15,8 @@ use crate::load::phase::{Observer, Phase};
 use crate::load::plan::{
     Batching, Durable, Half, Pace, Plan, Shape, Target, Traffic, Until, count,
 };
-use crate::load::wire::{Start, Template};
 use crate::load::{Fault, LoadError};
+use crate::wire::{Start, Template};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;

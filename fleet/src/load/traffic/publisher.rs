@@ -7,7 +7,7 @@ use super::window::Window;
 use crate::load::LoadError;
 use crate::load::client::Link;
 use crate::load::plan::{Batching, Pace, Traffic};
-use crate::load::wire::{Frame, PacketType, Stamp, Template, ack_id, push_ack, refusal, split};
+use crate::wire::{Frame, PacketType, Stamp, Template, ack_id, push_ack, refusal, split};
 use protocol::packet::QoS;
 use std::sync::Arc;
 

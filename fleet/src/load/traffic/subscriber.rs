@@ -6,7 +6,7 @@ use super::window::Window;
 use crate::load::LoadError;
 use crate::load::client::Link;
 use crate::load::measure::Histogram;
-use crate::load::wire::{
+use crate::wire::{
     Delivery, Frame, PINGREQ, PINGRESP, PacketType, Stamp, ack_id, push_ack, refusal, split,
 };
 use protocol::packet::{QoS, Version};

@@ -1,5 +1,5 @@
-//! MQTT as a load generator needs it: packets encoded once and patched, frames looked at and no
-//! more.
+//! MQTT as a load and a simulated device need it: packets encoded once and patched, frames looked
+//! at and no more.
 //!
 //! It shares nothing with `protocol`, on purpose: what is measured must not measure itself, and a
 //! mistake of the broker's codec must not be made here too. Only these files know MQTT bytes.
@@ -9,13 +9,13 @@ mod frames;
 mod packets;
 mod template;
 
-pub(super) use duplex::Duplex;
+pub(crate) use duplex::Duplex;
 pub use frames::Malformed;
-pub(super) use frames::{Frame, split, split_varint};
-pub(super) use packets::{
+pub(crate) use frames::{Frame, split, split_varint};
+pub(crate) use packets::{
     Connack, Delivery, PacketType, Start, ack_id, connect, push_ack, refusal, split_text,
     suback_grants, subscribe,
 };
-pub(super) use packets::{DISCONNECT, PINGREQ, PINGRESP};
+pub(crate) use packets::{DISCONNECT, PINGREQ, PINGRESP};
 pub use template::PAYLOAD_MIN;
-pub(super) use template::{Stamp, Template};
+pub(crate) use template::{Stamp, Template};
