@@ -4,7 +4,11 @@
 //! every device. [`load`] puts a broker under load, checks every message, and says what the load
 //! cost it.
 
+mod device;
 pub mod load;
+pub mod run;
+pub mod scenario;
+pub mod verdict;
 mod wire;
 mod world;
 

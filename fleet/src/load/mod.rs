@@ -21,9 +21,11 @@ mod tests;
 mod traffic;
 
 pub use crate::wire::{Malformed, PAYLOAD_MIN};
+pub(crate) use client::Identities;
 pub use client::KeyExchange;
 pub use error::{Fault, LoadError};
 pub use measure::{Figure, Figures, Report};
+pub(crate) use measure::{Usage, float};
 pub use phase::{Observer, Phase};
 
 use plan::{Plan, Scenario, SystemCalls};
@@ -69,7 +71,7 @@ async fn run_once(plan: &Plan, observer: &Observer<'_>) -> Result<Figures, LoadE
 }
 
 /// Every connection needs a file; what the system permits is asked for.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

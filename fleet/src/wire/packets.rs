@@ -12,6 +12,13 @@ pub(crate) const PINGREQ: [u8; 2] = [0xc0, 0];
 pub(crate) const PINGRESP: [u8; 2] = [0xd0, 0];
 /// DISCONNECT without words, whole in both versions.
 pub(crate) const DISCONNECT: [u8; 2] = [0xe0, 0];
+/// DISCONNECT with which the session ends too [MQTT 5.0 §3.14.2.2.2].
+pub(crate) const DISCONNECT_FOR_GOOD: [u8; 9] = [0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0];
+/// PUBACK, PUBREC, PUBREL and PUBCOMP: the first byte of each.
+pub(crate) const PUBACK: u8 = 0x40;
+pub(crate) const PUBREC: u8 = 0x50;
+pub(crate) const PUBREL: u8 = 0x62;
+pub(crate) const PUBCOMP: u8 = 0x70;
 
 /// The one subscription of a connection is asked for under this packet id.
 const SUBSCRIBE_ID: [u8; 2] = [0, 1];
@@ -60,6 +67,11 @@ impl Frame<'_> {
         self.first & 1 == 1
     }
 
+    /// Whether a PUBLISH may have come before [MQTT 5.0 §3.3.1.1].
+    pub(crate) fn is_again(&self) -> bool {
+        self.first & 8 == 8
+    }
+
     /// The QoS of a PUBLISH.
     #[inline]
     pub(crate) fn qos(&self) -> Option<QoS> {
@@ -72,6 +84,8 @@ impl Frame<'_> {
 pub(crate) enum Start {
     /// A new one, which ends with the connection.
     Clean,
+    /// A new one, which outlives the connection by a day.
+    Fresh,
     /// The one it had, or a new one; it outlives the connection by a day.
     Lasting,
 }
@@ -87,10 +101,10 @@ pub(crate) fn connect(
 ) -> Vec<u8> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T'];
     body.push(if version == Version::V5 { 5 } else { 4 });
-    body.push(if start == Start::Clean { 0b10 } else { 0 });
+    body.push(if start == Start::Lasting { 0 } else { 0b10 });
     body.extend(keep_alive.to_be_bytes());
     match (version, start) {
-        (Version::V5, Start::Lasting) => body.extend(A_DAY),
+        (Version::V5, Start::Lasting | Start::Fresh) => body.extend(A_DAY),
         _ => push_no_properties(&mut body, version),
     }
     push_text(&mut body, client_id);
@@ -116,11 +130,15 @@ pub(crate) fn push_ack(out: &mut Vec<u8>, first: u8, id: [u8; 2]) {
 /// The packet id of an acknowledgement, unless it says that the delivery failed.
 #[inline]
 pub(crate) fn ack_id(frame: &Frame<'_>) -> Result<Result<[u8; 2], u8>, Malformed> {
+    let (id, reason) = ack_parts(frame)?;
+    Ok(if reason >= 0x80 { Err(reason) } else { Ok(id) })
+}
+
+/// The packet id of an acknowledgement and its reason code, which is left out where it is 0.
+#[inline]
+pub(crate) fn ack_parts(frame: &Frame<'_>) -> Result<([u8; 2], u8), Malformed> {
     let (id, rest) = frame.body.split_first_chunk::<2>().ok_or(Malformed)?;
-    Ok(match rest.first() {
-        Some(&reason) if reason >= 0x80 => Err(reason),
-        _ => Ok(*id),
-    })
+    Ok((*id, rest.first().copied().unwrap_or(0)))
 }
 
 /// Whether a SUBACK grants what was asked for.
@@ -257,6 +275,9 @@ mod tests {
         assert_eq!(v5[12..18], expiry[..]);
         let v311 = connect(Version::V311, "dev-1", (Start::Lasting, 60));
         assert_eq!(v311, b"\x10\x11\0\x04MQTT\x04\0\0\x3c\0\x05dev-1");
+        let v5 = connect(Version::V5, "dev-1", (Start::Fresh, 60));
+        assert_eq!(v5[..12], b"\x10\x17\0\x04MQTT\x05\x02\0\x3c"[..]);
+        assert_eq!(v5[12..18], expiry[..]);
     }
 
     #[test]

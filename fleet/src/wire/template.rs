@@ -95,6 +95,14 @@ impl Template {
         self
     }
 
+    /// The same, sent again [MQTT-3.3.1-1].
+    pub(crate) fn again(mut self) -> Self {
+        if let Some(first) = self.frame.first_mut() {
+            *first |= 8;
+        }
+        self
+    }
+
     /// Appends a PUBLISH; the packet id is left out at QoS 0.
     #[inline]
     pub(crate) fn push(&mut self, out: &mut Vec<u8>, packet_id: u16, stamp: &Stamp) {

@@ -67,8 +67,18 @@ impl Identities {
         })
     }
 
+    /// The directory of each device.
+    pub(crate) fn device_dirs(&self) -> &[PathBuf] {
+        &self.devices
+    }
+
+    /// That of the application.
+    pub(crate) fn app_dir(&self) -> &Path {
+        &self.app
+    }
+
     /// The first `count` devices, or all where there are fewer.
-    pub(crate) fn devices(
+    pub(in crate::load) fn devices(
         &self,
         count: usize,
         choice: TlsChoice,
@@ -81,7 +91,7 @@ impl Identities {
     }
 
     /// The application that may read what devices say.
-    pub(crate) fn app(&self, choice: TlsChoice) -> Result<Identity, LoadError> {
+    pub(in crate::load) fn app(&self, choice: TlsChoice) -> Result<Identity, LoadError> {
         Identity::open(&self.app, choice)
     }
 }

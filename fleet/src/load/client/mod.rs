@@ -4,7 +4,8 @@ mod identity;
 mod link;
 mod socket;
 
+pub(crate) use identity::Identities;
 pub use identity::KeyExchange;
-pub(super) use identity::{Identities, Identity, TlsChoice, certificates};
+pub(super) use identity::{Identity, TlsChoice, certificates};
 pub(super) use link::{Dialer, Link, connect_all};
 pub(super) use socket::Volume;

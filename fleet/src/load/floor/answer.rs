@@ -1,14 +1,10 @@
 //! The least that a client must be answered.
 
 use crate::wire::{
-    Delivery, Frame, Malformed, PINGRESP, PacketType, ack_id, push_ack, split_text, split_varint,
+    Delivery, Frame, Malformed, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, PacketType, ack_id,
+    push_ack, split_text, split_varint,
 };
 use protocol::packet::{QoS, Version};
-
-const PUBACK: u8 = 0x40;
-const PUBREC: u8 = 0x50;
-const PUBREL: u8 = 0x62;
-const PUBCOMP: u8 = 0x70;
 
 /// What a frame asks for, beyond its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

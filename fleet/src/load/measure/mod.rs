@@ -10,7 +10,9 @@ mod system_calls;
 pub use figures::{Figure, Figures};
 pub use report::Report;
 
+pub(crate) use meter::float;
+pub(crate) use process::Usage;
+
 pub(super) use histogram::Histogram;
-pub(super) use meter::{Meter, float};
-pub(super) use process::Usage;
+pub(super) use meter::Meter;
 use system_calls::SystemCallCount;

@@ -1,0 +1,482 @@
+//! The life of one device: it does what its script says, and comes back when it is lost.
+
+use super::dial::{Caller, KEEP_ALIVE, Link, NotIn};
+use super::intruder::Intrusion;
+use super::talk::{Ended, Talk};
+use super::{DeviceEar, Fleet, Mail, Stage};
+use crate::scenario::{Action, Chance, Step, What};
+use crate::verdict::{Attempt, Way};
+use crate::wire::{DISCONNECT, DISCONNECT_FOR_GOOD, PINGREQ, Start, subscribe};
+use protocol::packet::Version;
+use rustls::ClientConfig;
+use std::collections::VecDeque;
+use std::future::pending;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Who is revoked and was refused so often does not come again.
+const REFUSALS_MAX: u32 = 2;
+
+/// How long leaving may take.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How often a device pings.
+const PING_EVERY: Duration = Duration::from_secs(KEEP_ALIVE as u64 / 2);
+
+/// A device.
+#[derive(Debug)]
+pub(super) struct Life {
+    number: u32,
+    fleet: Arc<Fleet>,
+    tls: Arc<ClientConfig>,
+    steps: VecDeque<Step>,
+    talk: Talk,
+    place: Place,
+    /// The connection it had, which the broker may not know to be over.
+    old: Option<Box<Link>>,
+    chance: Chance,
+    /// Attempts since it was last in.
+    attempts: u32,
+    refusals: u32,
+    is_known: bool,
+    is_renewing: bool,
+}
+
+/// Where a device is.
+#[derive(Debug)]
+enum Place {
+    /// It does not want to be connected.
+    Away,
+    /// On its way.
+    Seeking(Search),
+    /// Connected.
+    In { link: Box<Link>, ping_at: Duration },
+    /// Connected, and neither reading nor writing.
+    Silent {
+        link: Box<Link>,
+        until: Duration,
+        then: Then,
+    },
+    /// It does not come again.
+    Gone,
+}
+
+/// When a device tries to come in.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    at: Duration,
+    from: Option<IpAddr>,
+    /// Since when, and how long at most, by the law of coming back.
+    law: Option<(Duration, Duration)>,
+}
+
+/// What comes after silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    ComeAnew,
+}
+
+/// What a device waited for.
+enum Happened {
+    Due,
+    Heard(Result<(), Ended>),
+    Stage(Stage),
+}
+
+impl Life {
+    pub(super) fn new(
+        (fleet, number): (Arc<Fleet>, u32),
+        tls: Arc<ClientConfig>,
+        steps: Vec<Step>,
+    ) -> Self {
+        Self {
+            number,
+            chance: fleet.chance(number),
+            fleet,
+            tls,
+            steps: steps.into(),
+            talk: Talk::new(),
+            place: Place::Away,
+            old: None,
+            attempts: 0,
+            refusals: 0,
+            is_known: false,
+            is_renewing: false,
+        }
+    }
+
+    pub(super) async fn live(mut self) {
+        let mut stages = self.fleet.stage.clone();
+        let mut stage = Stage::Running;
+        while stage != Stage::Over {
+            let due = self.due();
+            let mut ear = DeviceEar {
+                fleet: &self.fleet,
+                number: self.number,
+                commands: 0,
+            };
+            let happened = tokio::select! {
+                heard = hear(&mut self.place, &mut self.talk, &mut ear) => Happened::Heard(heard),
+                () = self.fleet.until(due) => Happened::Due,
+                changed = stages.wait_for(|next| *next != stage) => {
+                    Happened::Stage(changed.map_or(Stage::Over, |stage| *stage))
+                }
+            };
+            let commands = ear.commands;
+            match happened {
+                Happened::Due => self.act().await,
+                Happened::Heard(Ok(())) => {}
+                Happened::Heard(Err(_)) => self.lose(),
+                Happened::Stage(next) => {
+                    stage = next;
+                    self.settle();
+                }
+            }
+            if stage == Stage::Running {
+                self.answer(commands).await;
+            } else {
+                let is_at_rest = self.talk.is_at_rest();
+                self.fleet.ledger.rests(self.number, is_at_rest);
+            }
+        }
+        self.leave().await;
+    }
+
+    /// When there is something to do.
+    fn due(&self) -> Option<Duration> {
+        let of_place = match &self.place {
+            Place::Away | Place::Gone => None,
+            Place::Seeking(search) => Some(search.at),
+            Place::In { ping_at, .. } => Some(*ping_at),
+            Place::Silent { until, .. } => Some(*until),
+        };
+        let step = self.steps.front().map(|step| step.at);
+        of_place.into_iter().chain(step).min()
+    }
+
+    async fn act(&mut self) {
+        let now = self.fleet.now();
+        if let Some(step) = self.steps.pop_front_if(|step| step.at <= now) {
+            return self.step(step.action, now).await;
+        }
+        match &mut self.place {
+            Place::Seeking(search) if search.at <= now => {
+                let search = *search;
+                // The handshake's memory goes back when it is done.
+                Box::pin(self.come(search)).await;
+            }
+            Place::Silent { until, .. } if *until <= now => self.end_silence().await,
+            Place::In { link, ping_at } if *ping_at <= now => {
+                *ping_at = now + PING_EVERY;
+                link.wire.out().extend(PINGREQ);
+                self.send().await;
+            }
+            Place::Away
+            | Place::Gone
+            | Place::Seeking(_)
+            | Place::In { .. }
+            | Place::Silent { .. } => {}
+        }
+    }
+
+    async fn step(&mut self, action: Action, now: Duration) {
+        match action {
+            Action::Come if matches!(self.place, Place::Away) => self.seek(None),
+            Action::Come => {}
+            Action::Publish => self.say().await,
+            Action::Command => {
+                if self.fleet.ledger.is_ready(self.number) {
+                    // With too many on their way, this one is not given.
+                    let _ = self.fleet.commands.try_send(self.number);
+                }
+            }
+            Action::Sleep => self.sleep().await,
+            Action::Roam => {
+                // Any address of the loopback network is ours.
+                let from = Ipv4Addr::new(127, 0, 0, 2 + self.chance.number().to_le_bytes()[0] % 8);
+                let is_local = self.fleet.target.address.ip().is_loopback();
+                self.move_on(is_local.then_some(from.into()));
+            }
+            Action::Undergo(what, lasting) => self.undergo(what, now + lasting).await,
+        }
+    }
+
+    async fn undergo(&mut self, what: What, until: Duration) {
+        match what {
+            What::Flap => self.cut(),
+            What::HalfOpen => self.fall_silent(until, Then::ComeAnew),
+            What::SlowReader => self.fall_silent(until, Then::GoOn),
+            What::CutPublish => self.cut_in_the_middle().await,
+            What::Revoked => {
+                tokio::spawn(revoke(Arc::clone(&self.fleet), self.number));
+            }
+            What::TicketReuse => {
+                if let Place::In { link, .. } = &mut self.place {
+                    link.wire.out().extend(DISCONNECT);
+                    self.send().await;
+                    self.seek(None);
+                }
+            }
+            What::Renew => self.renew().await,
+            What::Expired
+            | What::ClockSkew
+            | What::Cloned
+            | What::DuplicateClientId
+            | What::Eavesdrop => {
+                let (fleet, tls) = (Arc::clone(&self.fleet), Arc::clone(&self.tls));
+                let number = self.number;
+                tokio::spawn(Intrusion { fleet, number, tls }.attempt(what));
+            }
+            What::RestartBroker | What::KillBroker => {}
+        }
+    }
+
+    /// Says one more thing, now or when it is back.
+    async fn say(&mut self) {
+        if self.talk.has_room() {
+            let number = self.fleet.ledger.say(self.number, Way::Up);
+            self.talk.say(self.number, number);
+            self.flush().await;
+        }
+    }
+
+    /// Answers each command with a message.
+    async fn answer(&mut self, commands: u32) {
+        for _ in 0..commands {
+            self.say().await;
+        }
+    }
+
+    async fn flush(&mut self) {
+        if let Place::In { link, .. } = &mut self.place {
+            let mail = Mail {
+                fleet: &self.fleet,
+                way: Way::Up,
+            };
+            self.talk.flush(link.wire.out(), &mail);
+            self.send().await;
+        }
+    }
+
+    async fn send(&mut self) {
+        if let Place::In { link, .. } = &mut self.place
+            && link.wire.send().await.is_err()
+        {
+            self.lose();
+        }
+    }
+
+    /// Tries to come in at once.
+    fn seek(&mut self, from: Option<IpAddr>) {
+        let search = Search {
+            at: self.fleet.now(),
+            from,
+            law: None,
+        };
+        self.put(Place::Seeking(search));
+    }
+
+    /// Goes elsewhere, and leaves the connection that it has as it is.
+    fn move_on(&mut self, from: Option<IpAddr>) {
+        if matches!(self.place, Place::In { .. }) {
+            if let Place::In { link, .. } = std::mem::replace(&mut self.place, Place::Away) {
+                self.old = Some(link);
+            }
+            self.seek(from);
+        }
+    }
+
+    fn put(&mut self, place: Place) {
+        let was_in = matches!(self.place, Place::In { .. } | Place::Silent { .. });
+        self.place = place;
+        if was_in && !matches!(self.place, Place::In { .. } | Place::Silent { .. }) {
+            let now = self.fleet.now();
+            self.fleet.ledger.disconnected(self.number, now);
+        }
+    }
+
+    /// The connection is lost, or an attempt has failed: full jitter before the next.
+    fn lose(&mut self) {
+        if self.refusals >= REFUSALS_MAX {
+            return self.put(Place::Gone);
+        }
+        let now = self.fleet.now();
+        let ceiling = self.fleet.scenario.reconnect.ceiling(self.attempts);
+        self.attempts += 1;
+        let search = Search {
+            at: now + self.chance.up_to(ceiling),
+            from: None,
+            law: Some((now, ceiling)),
+        };
+        self.put(Place::Seeking(search));
+    }
+
+    /// Loses its connection, if it has one.
+    fn cut(&mut self) {
+        if matches!(self.place, Place::In { .. }) {
+            self.lose();
+        }
+    }
+
+    async fn come(&mut self, search: Search) {
+        let began = self.fleet.now();
+        if let Some((since, ceiling)) = search.law {
+            let waited = began.saturating_sub(since);
+            self.fleet.ledger.attempted(Attempt { waited, ceiling });
+        }
+        let mut ear = DeviceEar {
+            fleet: &self.fleet,
+            number: self.number,
+            commands: 0,
+        };
+        let caller = Caller {
+            tls: &self.tls,
+            client_id: self.fleet.id(self.number),
+            start: if self.is_known {
+                Start::Lasting
+            } else {
+                Start::Fresh
+            },
+            from: search.from,
+        };
+        let rest = |bytes: &[u8], out: &mut Vec<u8>| self.talk.take(bytes, out, &mut ear);
+        match self.fleet.target.call(caller, rest).await {
+            Ok(link) => self.enter(Box::new(link), began).await,
+            Err(NotIn::Nobody(_)) => self.lose(),
+            Err(NotIn::Refused(_)) => {
+                self.fleet.ledger.refused();
+                self.refusals += u32::from(self.fleet.ledger.is_revoked(self.number));
+                self.lose();
+            }
+        }
+    }
+
+    async fn enter(&mut self, mut link: Box<Link>, began: Duration) {
+        let ledger = &self.fleet.ledger;
+        ledger.connected(self.number, (began, link.is_resumed));
+        if std::mem::take(&mut self.is_renewing) {
+            ledger.renewed(self.number);
+        }
+        let is_present = link.is_session_present;
+        if self.is_known && !is_present {
+            ledger.session_lost(self.number);
+        }
+        let mail = Mail {
+            fleet: &self.fleet,
+            way: Way::Up,
+        };
+        let out = link.wire.out();
+        self.talk.resume(is_present, out, &mail);
+        if !is_present {
+            let filter = self.fleet.filter(self.number);
+            out.extend(subscribe(Version::V5, &filter, super::QoS::ExactlyOnce));
+        }
+        (self.is_known, self.attempts, self.old) = (true, 0, None);
+        let ping_at = self.fleet.now() + PING_EVERY;
+        self.place = Place::In { link, ping_at };
+        self.send().await;
+    }
+
+    fn fall_silent(&mut self, until: Duration, then: Then) {
+        self.place = match std::mem::replace(&mut self.place, Place::Away) {
+            Place::In { link, .. } => Place::Silent { link, until, then },
+            place => place,
+        };
+    }
+
+    async fn end_silence(&mut self) {
+        let Place::Silent { link, then, .. } = std::mem::replace(&mut self.place, Place::Away)
+        else {
+            return;
+        };
+        let ping_at = self.fleet.now() + PING_EVERY;
+        self.place = Place::In { link, ping_at };
+        match then {
+            Then::GoOn => self.flush().await,
+            Then::ComeAnew => self.move_on(None),
+        }
+    }
+
+    /// Leaves in good order; its session waits.
+    async fn sleep(&mut self) {
+        if let Place::In { link, .. } = &mut self.place {
+            link.wire.out().extend(DISCONNECT);
+            let _ = timeout(LEAVE_TIME_MAX, link.wire.drain()).await;
+        }
+        if !matches!(self.place, Place::Gone) {
+            self.put(Place::Away);
+        }
+    }
+
+    /// Half of a PUBLISH is sent.
+    async fn cut_in_the_middle(&mut self) {
+        if let Place::In { link, .. } = &mut self.place
+            && self.talk.has_room()
+        {
+            let number = self.fleet.ledger.say(self.number, Way::Up);
+            self.talk.say(self.number, number);
+            let (mut whole, mail) = (
+                Vec::new(),
+                Mail {
+                    fleet: &self.fleet,
+                    way: Way::Up,
+                },
+            );
+            self.talk.flush(&mut whole, &mail);
+            whole.truncate(whole.len() / 2);
+            link.wire.out().extend(whole);
+            let _ = timeout(LEAVE_TIME_MAX, link.wire.drain()).await;
+            self.cut();
+        }
+    }
+
+    async fn renew(&mut self) {
+        // Without a certificate there is nothing to come with; the ledger finds it missing.
+        self.fleet.ledger.renewing(self.number);
+        if let Ok(tls) = self.fleet.world.renewed(self.fleet.id(self.number)).await {
+            self.tls = tls;
+            self.is_renewing = true;
+            self.move_on(None);
+        }
+    }
+
+    /// Nothing more happens: whoever is away comes, whoever is silent speaks.
+    fn settle(&mut self) {
+        self.steps.clear();
+        match &mut self.place {
+            Place::Away => self.seek(None),
+            Place::Silent { until, .. } => *until = Duration::ZERO,
+            Place::Seeking(_) | Place::In { .. } | Place::Gone => {}
+        }
+    }
+
+    async fn leave(mut self) {
+        if let Place::In { link, .. } = &mut self.place {
+            link.wire.out().extend(DISCONNECT_FOR_GOOD);
+            let _ = timeout(LEAVE_TIME_MAX, link.wire.drain()).await;
+        }
+    }
+}
+
+/// Hears what comes to a device that is in; never ends for another.
+async fn hear(place: &mut Place, talk: &mut Talk, ear: &mut DeviceEar<'_>) -> Result<(), Ended> {
+    let Place::In { link, .. } = place else {
+        return pending().await;
+    };
+    link.wire
+        .turn(|bytes, out| talk.take(bytes, out, ear))
+        .await
+}
+
+/// Revokes a device, and notes when that was asked for and when it was done.
+async fn revoke(fleet: Arc<Fleet>, number: u32) {
+    if let Some(broker) = fleet.world.broker().await {
+        fleet.ledger.revoking(number, fleet.now());
+        if broker.revoke(fleet.id(number)).await.is_ok() {
+            fleet.ledger.revoked(number, fleet.now());
+        }
+    }
+}
