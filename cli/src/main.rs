@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod failure;
+mod fleet_commands;
 mod logging;
 mod operate;
 mod provision;
@@ -66,6 +67,8 @@ enum Command {
     Pub(publish::PubArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    #[command(subcommand)]
+    Fleet(fleet_commands::FleetCommand),
     Sub(subscribe::SubArgs),
 }
 
@@ -89,6 +92,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Policy(command) => policy_commands::run(command),
         Command::Storage(command) => storage_commands::run(command),
         Command::Bench(command) => bench::run(command),
+        Command::Fleet(command) => runtime()?.block_on(fleet_commands::run(command)),
         Command::Pub(args) => runtime()?.block_on(publish::run(args)),
         Command::Sub(args) => runtime()?.block_on(subscribe::run(args)),
     }

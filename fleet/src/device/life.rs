@@ -1,23 +1,22 @@
 //! The life of one device: it does what its script says, and comes back when it is lost.
 
-use super::dial::{Caller, KEEP_ALIVE, Link, NotIn};
+mod arrival;
+
+use super::dial::{KEEP_ALIVE, Link};
 use super::intruder::Intrusion;
 use super::talk::{Ended, Talk};
 use super::{DeviceEar, Fleet, Mail, Stage};
 use crate::scenario::{Action, Chance, Step, What};
-use crate::verdict::{Attempt, Way};
-use crate::wire::{DISCONNECT, DISCONNECT_FOR_GOOD, PINGREQ, Start, subscribe};
-use protocol::packet::Version;
+use crate::verdict::Way;
+use crate::wire::{DISCONNECT, DISCONNECT_FOR_GOOD, PINGREQ};
+use arrival::Search;
 use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::future::pending;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// Who is revoked and was refused so often does not come again.
-const REFUSALS_MAX: u32 = 2;
 
 /// How long leaving may take.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -61,15 +60,6 @@ enum Place {
     },
     /// It does not come again.
     Gone,
-}
-
-/// When a device tries to come in.
-#[derive(Clone, Copy, Debug)]
-struct Search {
-    at: Duration,
-    from: Option<IpAddr>,
-    /// Since when, and how long at most, by the law of coming back.
-    law: Option<(Duration, Duration)>,
 }
 
 /// What comes after silence.
@@ -269,120 +259,17 @@ impl Life {
         }
     }
 
-    /// Tries to come in at once.
-    fn seek(&mut self, from: Option<IpAddr>) {
-        let search = Search {
-            at: self.fleet.now(),
-            from,
-            law: None,
-        };
-        self.put(Place::Seeking(search));
-    }
-
-    /// Goes elsewhere, and leaves the connection that it has as it is.
-    fn move_on(&mut self, from: Option<IpAddr>) {
-        if matches!(self.place, Place::In { .. }) {
-            if let Place::In { link, .. } = std::mem::replace(&mut self.place, Place::Away) {
-                self.old = Some(link);
-            }
-            self.seek(from);
-        }
-    }
-
-    fn put(&mut self, place: Place) {
-        let was_in = matches!(self.place, Place::In { .. } | Place::Silent { .. });
-        self.place = place;
-        if was_in && !matches!(self.place, Place::In { .. } | Place::Silent { .. }) {
-            let now = self.fleet.now();
-            self.fleet.ledger.disconnected(self.number, now);
-        }
-    }
-
-    /// The connection is lost, or an attempt has failed: full jitter before the next.
-    fn lose(&mut self) {
-        if self.refusals >= REFUSALS_MAX {
-            return self.put(Place::Gone);
-        }
-        let now = self.fleet.now();
-        let ceiling = self.fleet.scenario.reconnect.ceiling(self.attempts);
-        self.attempts += 1;
-        let search = Search {
-            at: now + self.chance.up_to(ceiling),
-            from: None,
-            law: Some((now, ceiling)),
-        };
-        self.put(Place::Seeking(search));
-    }
-
-    /// Loses its connection, if it has one.
-    fn cut(&mut self) {
-        if matches!(self.place, Place::In { .. }) {
-            self.lose();
-        }
-    }
-
-    async fn come(&mut self, search: Search) {
-        let began = self.fleet.now();
-        if let Some((since, ceiling)) = search.law {
-            let waited = began.saturating_sub(since);
-            self.fleet.ledger.attempted(Attempt { waited, ceiling });
-        }
-        let mut ear = DeviceEar {
-            fleet: &self.fleet,
-            number: self.number,
-            commands: 0,
-        };
-        let caller = Caller {
-            tls: &self.tls,
-            client_id: self.fleet.id(self.number),
-            start: if self.is_known {
-                Start::Lasting
-            } else {
-                Start::Fresh
-            },
-            from: search.from,
-        };
-        let rest = |bytes: &[u8], out: &mut Vec<u8>| self.talk.take(bytes, out, &mut ear);
-        match self.fleet.target.call(caller, rest).await {
-            Ok(link) => self.enter(Box::new(link), began).await,
-            Err(NotIn::Nobody(_)) => self.lose(),
-            Err(NotIn::Refused(_)) => {
-                self.fleet.ledger.refused();
-                self.refusals += u32::from(self.fleet.ledger.is_revoked(self.number));
-                self.lose();
-            }
-        }
-    }
-
-    async fn enter(&mut self, mut link: Box<Link>, began: Duration) {
-        let ledger = &self.fleet.ledger;
-        ledger.connected(self.number, (began, link.is_resumed));
-        if std::mem::take(&mut self.is_renewing) {
-            ledger.renewed(self.number);
-        }
-        let is_present = link.is_session_present;
-        if self.is_known && !is_present {
-            ledger.session_lost(self.number);
-        }
-        let mail = Mail {
-            fleet: &self.fleet,
-            way: Way::Up,
-        };
-        let out = link.wire.out();
-        self.talk.resume(is_present, out, &mail);
-        if !is_present {
-            let filter = self.fleet.filter(self.number);
-            out.extend(subscribe(Version::V5, &filter, super::QoS::ExactlyOnce));
-        }
-        (self.is_known, self.attempts, self.old) = (true, 0, None);
-        let ping_at = self.fleet.now() + PING_EVERY;
-        self.place = Place::In { link, ping_at };
-        self.send().await;
-    }
-
+    /// Who is silent does not see when he is cut: he is out meanwhile.
     fn fall_silent(&mut self, until: Duration, then: Then) {
+        if self.fleet.ledger.is_revoked(self.number) {
+            return;
+        }
         self.place = match std::mem::replace(&mut self.place, Place::Away) {
-            Place::In { link, .. } => Place::Silent { link, until, then },
+            Place::In { link, .. } => {
+                let now = self.fleet.now();
+                self.fleet.ledger.disconnected(self.number, now);
+                Place::Silent { link, until, then }
+            }
             place => place,
         };
     }
@@ -395,7 +282,10 @@ impl Life {
         let ping_at = self.fleet.now() + PING_EVERY;
         self.place = Place::In { link, ping_at };
         match then {
-            Then::GoOn => self.flush().await,
+            Then::GoOn => {
+                self.fleet.ledger.speaks_again(self.number);
+                self.flush().await;
+            }
             Then::ComeAnew => self.move_on(None),
         }
     }

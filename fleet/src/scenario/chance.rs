@@ -7,11 +7,7 @@ use std::time::Duration;
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Another, for one part of what this one is for: what is drawn there changes nothing here.
+    /// For one part of what the seed is for: what is drawn there changes nothing elsewhere.
     pub(crate) fn of(seed: u64, part: u64) -> Self {
         let mut chance = Self(seed);
         Self(chance.number() ^ part.wrapping_mul(0xd134_2543_de82_ef95))

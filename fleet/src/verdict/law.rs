@@ -74,7 +74,7 @@ mod tests {
     use crate::scenario::Chance;
 
     fn distance(wait: impl Fn(u64) -> u64) -> Distance {
-        let (mut law, mut chance) = (Law::default(), Chance::new(1));
+        let (mut law, mut chance) = (Law::default(), Chance::of(1, 0));
         for _ in 0..500 {
             law.note(wait(chance.number() % 1000));
         }

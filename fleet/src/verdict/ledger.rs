@@ -185,6 +185,13 @@ impl Ledger {
         }
     }
 
+    /// A device that was silent is heard again, on the connection it had.
+    pub(crate) fn speaks_again(&self, device: u32) {
+        let mut book = self.book();
+        let was_connected = std::mem::replace(&mut book.page(device).is_connected, true);
+        book.counts.connected += u64::from(!was_connected);
+    }
+
     /// A device is out.
     pub(crate) fn disconnected(&self, device: u32, at: Duration) {
         let mut book = self.book();

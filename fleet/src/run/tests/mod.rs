@@ -140,9 +140,9 @@ async fn broken(wrong: Wrong, qos: &str) -> Vec<Invariant> {
     let verdict = run_in(&plan, (world, Target { address, name }), &|_| ()).await;
     let verdict = verdict.unwrap();
     assert!(verdict.counts.heard > 50, "{verdict}");
-    let checks = verdict.checks.iter();
-    let broken = checks.filter(|check| check.outcome == Outcome::Broken);
-    broken.map(|check| check.invariant).collect()
+    let is_broken = |check: &&crate::verdict::Check| check.outcome == Outcome::Broken;
+    let checks = verdict.checks.iter().filter(is_broken);
+    checks.map(|check| check.invariant).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
