@@ -49,7 +49,7 @@ pub(crate) struct RunArgs {
     /// Print the verdict as one line of JSON.
     #[arg(long)]
     json: bool,
-    /// Write the verdict as JUnit XML too.
+    /// Write the verdict as `JUnit` XML too.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -120,11 +120,11 @@ fn scenario(path: &Path) -> Result<Scenario, Failure> {
         ready.toml
     } else {
         read = std::fs::read_to_string(path).map_err(|error| {
-            let names: Vec<_> = ready().iter().map(|ready| ready.name).collect();
+            let all: Vec<_> = ready().iter().map(|ready| ready.name).collect();
             let words = format!(
                 "{}: cannot be read, and is none of {}",
                 path.display(),
-                names.join(", ")
+                all.join(", ")
             );
             Failure::new(USAGE, words).because(&error)
         })?;

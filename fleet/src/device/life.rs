@@ -186,7 +186,8 @@ impl Life {
             Action::Sleep => self.sleep().await,
             Action::Roam => {
                 // Any address of the loopback network is ours.
-                let from = Ipv4Addr::new(127, 0, 0, 2 + self.chance.number().to_le_bytes()[0] % 8);
+                let last = u8::try_from(2 + self.chance.below(8)).unwrap_or(2);
+                let from = Ipv4Addr::new(127, 0, 0, last);
                 let is_local = self.fleet.target.address.ip().is_loopback();
                 self.move_on(is_local.then_some(from.into()));
             }

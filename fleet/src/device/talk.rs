@@ -3,8 +3,8 @@
 //! It outlives its connections. It does no I/O: bytes in, bytes out, and an [`Ear`] is told.
 
 use crate::wire::{
-    Delivery, Frame, Malformed, PUBACK, PUBCOMP, PUBREC, PUBREL, PacketType, ack_parts, push_ack,
-    refusal, split,
+    Delivery, Frame, Malformed, PUBACK, PUBCOMP, PUBREC, PUBREL, PacketType, ack_parts, id_bytes,
+    id_number, push_ack, refusal, split,
 };
 use protocol::packet::{QoS, Version};
 use std::collections::{BTreeSet, VecDeque};
@@ -127,7 +127,7 @@ impl Talk {
                 Stage::Waiting => {}
                 Stage::Published if is_present => post.push(out, sent, Again::Yes),
                 Stage::Published => post.push(out, sent, Again::No),
-                Stage::Released => push_ack(out, PUBREL, sent.id.to_be_bytes()),
+                Stage::Released => push_ack(out, PUBREL, id_bytes(sent.id)),
             }
         }
         self.flush(out, post);
@@ -179,7 +179,7 @@ impl Talk {
             }
             PacketType::Pubrel => {
                 let (id, _) = ack_parts(frame)?;
-                self.unreleased.remove(&u16::from_be_bytes(id));
+                self.unreleased.remove(&id_number(id));
                 push_ack(out, PUBCOMP, id);
             }
             PacketType::Suback => match refusal(frame) {
@@ -208,7 +208,7 @@ impl Talk {
             (QoS::ExactlyOnce, Some(id)) => {
                 // A message that does not say it comes again is a new one: whoever took the
                 // session over for a while may have released the old one.
-                let is_new = self.unreleased.insert(u16::from_be_bytes(id));
+                let is_new = self.unreleased.insert(id_number(id));
                 if is_new || !frame.is_again() {
                     ear.heard(&delivery);
                 }
@@ -224,12 +224,12 @@ impl Talk {
     }
 
     fn find(&mut self, id: [u8; 2]) -> Option<&mut Sent> {
-        let id = u16::from_be_bytes(id);
+        let id = id_number(id);
         self.outbox.iter_mut().find(|sent| sent.id == id)
     }
 
     fn remove(&mut self, id: [u8; 2]) -> Option<Sent> {
-        let id = u16::from_be_bytes(id);
+        let id = id_number(id);
         let place = self.outbox.iter().position(|sent| sent.id == id)?;
         self.outbox.remove(place)
     }

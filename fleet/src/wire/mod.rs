@@ -13,8 +13,8 @@ pub(crate) use duplex::Duplex;
 pub use frames::Malformed;
 pub(crate) use frames::{Frame, split, split_varint};
 pub(crate) use packets::{
-    Connack, Delivery, PacketType, Start, ack_id, ack_parts, connect, push_ack, refusal,
-    split_text, suback_grants, subscribe,
+    Connack, Delivery, PacketType, Start, ack_id, ack_parts, connect, id_bytes, id_number,
+    push_ack, refusal, split_text, suback_grants, subscribe,
 };
 pub(crate) use packets::{
     DISCONNECT, DISCONNECT_FOR_GOOD, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL,

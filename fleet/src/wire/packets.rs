@@ -120,6 +120,16 @@ pub(crate) fn subscribe(version: Version, filter: &str, qos: QoS) -> Vec<u8> {
     frame(0x82, &body)
 }
 
+/// A packet id as it stands in packets.
+pub(crate) fn id_bytes(id: u16) -> [u8; 2] {
+    id.to_be_bytes()
+}
+
+/// The same as a number.
+pub(crate) fn id_number(id: [u8; 2]) -> u16 {
+    u16::from_be_bytes(id)
+}
+
 /// Appends an acknowledgement of this type, which succeeds.
 #[inline]
 pub(crate) fn push_ack(out: &mut Vec<u8>, first: u8, id: [u8; 2]) {
