@@ -1,6 +1,6 @@
 //! What became of a fleet: whether all that must hold has held.
 //!
-//! The [`Ledger`] notes what was said, acknowledged and heard while it happens; the [`Verdict`] is
+//! The ledger notes what was said, acknowledged and heard while it happens; the [`Verdict`] is
 //! made of it afterwards. Both get their time as an argument.
 
 mod check;
