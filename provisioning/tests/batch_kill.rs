@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -154,7 +155,8 @@ fn kill_and_resume(devices: usize, kills: usize, format: &str) {
             victim.kill().unwrap();
             killed += 1;
         }
-        victim.wait().unwrap();
+        let ended = victim.wait().unwrap();
+        assert!(ended.success() || ended.signal().is_some(), "{ended}");
         world.nobody_has_two(devices);
     }
     assert!(
@@ -216,7 +218,7 @@ impl World {
     fn start(&self, lot: usize, format: &str) -> Child {
         let place = format!("{}\n{lot}\n{format}", self.temp.path().display());
         Command::new(env::current_exe().unwrap())
-            .args(["victim", "--exact", "--ignored"])
+            .args(["victim", "--exact", "--ignored", "--nocapture"])
             .env(PLACE, place)
             .stdout(Stdio::null())
             .spawn()

@@ -116,8 +116,14 @@ fn check_output(batch: &Batch, (roster, path): (&Roster, &Path)) -> Result<(), C
     files::refuse_symbolic_link(&batch.output)?;
     match batch.format {
         BatchFormat::Jsonl => {
-            for file in [batch.output.clone(), part_file(&batch.output)] {
-                if files::exists(&file)? {
+            let part = part_file(&batch.output);
+            // An empty one was left by a process that was stopped before its batch was on record.
+            let is_taken = files::read_if_there(&part)?.is_some_and(|it| !it.is_empty());
+            for (file, is_taken) in [
+                (batch.output.clone(), files::exists(&batch.output)?),
+                (part, is_taken),
+            ] {
+                if is_taken {
                     return Err(CommandError::OutputExists(file));
                 }
             }

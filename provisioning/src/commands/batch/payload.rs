@@ -5,7 +5,7 @@
 //! is cut off.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,16 @@ pub(super) fn prepare(batch: &Batch) -> Result<(), CommandError> {
             files::make_dir(&batch.output)?;
             files::refuse_open_dir(&batch.output)?;
         }
-        BatchFormat::Jsonl => files::ensure_file(&part_file(&batch.output))?,
+        BatchFormat::Jsonl => {
+            let part = part_file(&batch.output);
+            // Empty, or it would not have come to this; and perhaps open to others.
+            match fs::remove_file(&part) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(files::failed("remove", &part, error));
+                }
+                Ok(()) | Err(_) => files::ensure_file(&part)?,
+            }
+        }
     }
     batch.output.parent().map_or(Ok(()), files::sync)
 }

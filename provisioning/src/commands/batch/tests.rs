@@ -313,6 +313,15 @@ fn nothing_that_is_there_is_replaced() {
 }
 
 #[test]
+fn a_batch_begins_where_one_was_stopped_before_it_was_on_record() {
+    let world = World::new(list(3));
+    fs::write(world.path("out.part"), "").unwrap();
+    world.issue("lot-1", BatchFormat::Jsonl).unwrap();
+    assert_eq!(mode(&world.path("out")), 0o600);
+    assert_eq!(world.active(), 3);
+}
+
+#[test]
 fn an_output_that_leads_elsewhere_or_is_open_to_others_is_refused() {
     let world = World::new(list(3));
     let outside = world.path("outside");
