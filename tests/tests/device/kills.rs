@@ -9,12 +9,17 @@ use countersign_tests::seeded::Seeded;
 use countersign_tests::world::{Settings, World, program};
 use device_client::{Device, Identity, QoS};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::timeout;
+
+/// On a slow disk each message that is accepted takes its time.
+const STALL_MAX: Duration = Duration::from_mins(1);
 
 #[test]
 fn what_a_device_accepted_arrives_though_it_and_the_broker_are_killed() {
@@ -48,7 +53,7 @@ fn kill(devices: u32, brokers: u32) {
     let mut accepted = Vec::new();
     let mut brokers_left = brokers;
     for life in 0..devices {
-        let mut device = home.start(&relay, &life.to_string());
+        let device = home.start(&relay, &life.to_string());
         // As many brokers are killed as is their share, each while a device publishes.
         let lives_left = devices - life;
         for _ in 0..brokers_left.div_ceil(lives_left) {
@@ -102,7 +107,7 @@ struct Home(TempDir);
 /// A device as a process.
 struct Publisher {
     process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
     log: Log,
 }
 
@@ -124,7 +129,15 @@ impl Home {
             .unwrap();
         let log = Log::default();
         log.follow(process.stderr.take().unwrap());
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        // It ends with the process; the last line may be cut anywhere but is one write.
+        thread::spawn(move || {
+            let all = stdout.lines().map_while(Result::ok);
+            all.map(|line| sender.send(line))
+                .take_while(Result::is_ok)
+                .count()
+        });
         Publisher {
             process,
             lines,
@@ -135,35 +148,33 @@ impl Home {
 
 impl Publisher {
     /// The next messages that it has accepted.
-    fn read(&mut self, count: usize) -> Vec<String> {
-        let lines: Vec<_> = self
-            .lines
-            .by_ref()
-            .take(count)
-            .map(Result::unwrap)
-            .collect();
-        assert_eq!(
-            lines.len(),
-            count,
-            "it ended:\n{}",
-            self.log.lines().join("\n")
-        );
-        lines
+    fn read(&self, count: usize) -> Vec<String> {
+        let next = |_| {
+            let line = self.lines.recv_timeout(STALL_MAX);
+            line.unwrap_or_else(|error| panic!("{error}:\n{}", self.log.lines().join("\n")))
+        };
+        (0..count).map(next).collect()
     }
 
     /// Kills it. Yields what it has accepted and nobody has read yet.
     fn kill(mut self) -> Vec<String> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        // The last line may be cut anywhere but is one write.
-        self.lines.by_ref().map_while(Result::ok).collect()
+        self.lines.iter().collect()
     }
 
     fn expect_end(mut self) {
-        let status = self.process.wait().unwrap();
+        let deadline = Instant::now() + STALL_MAX;
+        let status = loop {
+            let status = self.process.try_wait().unwrap();
+            if status.is_some() || Instant::now() > deadline {
+                break status;
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
         assert!(
-            status.success(),
-            "{status}:\n{}",
+            status.is_some_and(|status| status.success()),
+            "{status:?}:\n{}",
             self.log.lines().join("\n")
         );
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::error::{OutboxError, WhenDamaged};
 use super::frame::{self, FRAME_HEADER_LEN, SEGMENT_HEADER_LEN};
 use super::record::{Accepted, Record};
-use super::recovery::{self, Found, Kept, Stage};
+use super::recovery::{self, Found, Holders, Kept, Stage};
 use super::slots::Slots;
 
 /// Segments that the largest outbox consists of, twice: the rest of a segment may be too short for
@@ -64,6 +64,7 @@ pub(super) struct Log<S> {
     end: usize,
     last_frame: u64,
     live: BTreeMap<u64, Live>,
+    holders: Holders,
 }
 
 /// What has to be written again when its segment is given back.
@@ -112,6 +113,7 @@ impl<S: Slots> Log<S> {
             slots,
             limits,
             live: live.collect(),
+            holders: found.holders,
             segments: found.segments,
             free: VecDeque::new(),
             end: found.end,
@@ -138,6 +140,7 @@ impl<S: Slots> Log<S> {
             slots,
             limits,
             live: BTreeMap::new(),
+            holders: Holders::default(),
             segments: BTreeMap::new(),
             free: VecDeque::new(),
             end: 0,
@@ -306,6 +309,10 @@ impl<S: Slots> Log<S> {
                 self.live.insert(accepted.id, Live { segment, stage });
             }
             Record::Sent { id, packet_id } => {
+                let before = self.holders.pass_on(*packet_id, *id);
+                if let Some(before) = before.filter(|id| self.holds(*id, *packet_id)) {
+                    self.live.remove(&before);
+                }
                 if let Some(live) = self.live.get_mut(id) {
                     live.stage = Stage::Sent(*packet_id);
                 }
@@ -324,6 +331,11 @@ impl<S: Slots> Log<S> {
                 }
             }
         }
+    }
+
+    fn holds(&self, id: u64, packet_id: u16) -> bool {
+        let live = self.live.get(&id);
+        live.is_some_and(|live| live.stage.holds(packet_id))
     }
 
     /// Gives back the segments that the frame just synced said are not needed.

@@ -32,12 +32,37 @@ pub(crate) enum Stage {
     Received(u16),
 }
 
+impl Stage {
+    pub(super) fn holds(self, packet_id: u16) -> bool {
+        match self {
+            Self::Waiting => false,
+            Self::Sent(held) | Self::Received(held) => held == packet_id,
+        }
+    }
+}
+
+/// Which message was sent last under each packet id.
+///
+/// A packet id is used again once its exchange is complete. Whoever held it until then is settled,
+/// though the record of that may be written after the next one's, or never.
+#[derive(Debug, Default)]
+pub(super) struct Holders(BTreeMap<u16, u64>);
+
+impl Holders {
+    /// Passes a packet id on to this message. Yields who was sent under it before.
+    pub(super) fn pass_on(&mut self, packet_id: u16, id: u64) -> Option<u64> {
+        let before = self.0.insert(packet_id, id);
+        before.filter(|before| *before != id)
+    }
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) kept: BTreeMap<u64, Kept>,
     /// In which segment a message that is kept was accepted.
     pub(super) places: BTreeMap<u64, u32>,
+    pub(super) holders: Holders,
     /// The slot of each segment that is needed.
     pub(super) segments: BTreeMap<u32, u32>,
     /// Where the last segment goes on.
@@ -190,21 +215,34 @@ impl Found {
                 let (accepted, stage) = (*accepted, Stage::Waiting);
                 self.kept.insert(id, Kept { accepted, stage });
             }
-            Record::Sent { id, packet_id } => self.advance(id, |_| Stage::Sent(packet_id)),
+            Record::Sent { id, packet_id } => {
+                let before = self.holders.pass_on(packet_id, id);
+                if let Some(before) = before.filter(|id| self.holds(*id, packet_id)) {
+                    self.settle(before);
+                }
+                self.advance(id, |_| Stage::Sent(packet_id));
+            }
             Record::Received { id } => self.advance(id, |stage| match stage {
                 Stage::Sent(packet_id) | Stage::Received(packet_id) => Stage::Received(packet_id),
                 Stage::Waiting => Stage::Waiting,
             }),
-            Record::Settled { id } => {
-                self.kept.remove(&id);
-                self.places.remove(&id);
-            }
+            Record::Settled { id } => self.settle(id),
             Record::SessionLost => {
                 for kept in self.kept.values_mut() {
                     kept.stage = Stage::Waiting;
                 }
             }
         }
+    }
+
+    fn holds(&self, id: u64, packet_id: u16) -> bool {
+        let kept = self.kept.get(&id);
+        kept.is_some_and(|kept| kept.stage.holds(packet_id))
+    }
+
+    fn settle(&mut self, id: u64) {
+        self.kept.remove(&id);
+        self.places.remove(&id);
     }
 
     fn advance(&mut self, id: u64, stage: impl FnOnce(Stage) -> Stage) {

@@ -13,6 +13,10 @@ fn apply(model: &mut Model, record: &Record) {
     match record {
         Record::Accepted(accepted) => drop(model.insert(accepted.id, Stage::Waiting)),
         Record::Sent { id, packet_id } => {
+            model.retain(|other, stage| {
+                !matches!(stage, Stage::Sent(held) | Stage::Received(held)
+                    if held == packet_id && other != id)
+            });
             model
                 .entry(*id)
                 .and_modify(|stage| *stage = Stage::Sent(*packet_id));

@@ -78,6 +78,22 @@ fn what_is_not_settled_is_found_in_order_and_with_how_far_it_came() {
 }
 
 #[test]
+fn who_had_a_packet_id_that_is_used_again_is_settled() {
+    let sent = |id| Record::Sent { id, packet_id: 7 };
+    let disk = written(&[
+        &[accepted(1, 10), accepted(2, 10), accepted(3, 10), sent(1)],
+        // That 1 is acknowledged was to be written down a little later.
+        &[sent(2)],
+    ]);
+    let (mut log, kept) = opened(disk.clone());
+    assert_eq!(ids(&kept), [2, 3]);
+    assert_eq!(kept[0].stage, Stage::Sent(7));
+    log.commit(&[sent(3)]).unwrap();
+    log.commit(&[sent(3)]).unwrap();
+    assert_eq!(ids(&opened(disk).1), [3]);
+}
+
+#[test]
 fn with_the_session_go_the_packet_ids() {
     let sent = Record::Sent {
         id: 1,
