@@ -45,5 +45,6 @@ pub use revocation::{
 pub use serial::Serial;
 pub use status::{IllegalTransition, RevocationReason, Status};
 pub use subject::{InvalidSpiffeId, Kind, Subject, TrustDomain, parse_spiffe_uri, spiffe_uri};
+pub use text::causes::WithCauses;
 pub use text::hex::Hex;
 pub use text::time::TimeText;

@@ -1,5 +1,7 @@
 //! A command that did not succeed: words for a person on stderr, and an exit code for a script.
 
+use certs::WithCauses;
+use provisioning::CommandError;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -37,13 +39,16 @@ impl Failure {
     pub(crate) fn mistakes<E: Error>(code: u8, mistakes: &[E]) -> Self {
         Self {
             code,
-            lines: mistakes.iter().map(|mistake| chain(mistake)).collect(),
+            lines: mistakes
+                .iter()
+                .map(|mistake| WithCauses(mistake).to_string())
+                .collect(),
         }
     }
 
     /// Any error with its causes.
     pub(crate) fn from_error(code: u8, error: &dyn Error) -> Self {
-        Self::new(code, chain(error))
+        Self::new(code, WithCauses(error).to_string())
     }
 
     /// Says the lines of another failure too.
@@ -56,7 +61,7 @@ impl Failure {
     pub(crate) fn because(mut self, cause: &dyn Error) -> Self {
         if let Some(last) = self.lines.last_mut() {
             // Writing to a string does not fail.
-            let _ = write!(last, ": {}", chain(cause));
+            let _ = write!(last, ": {}", WithCauses(cause));
         }
         self
     }
@@ -70,13 +75,8 @@ impl Failure {
     }
 }
 
-/// An error and all its causes on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(line, ": {error}");
-        cause = error.source();
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        Self::from_error(error.exit_class().code(), &error)
     }
-    line
 }

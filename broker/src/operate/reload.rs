@@ -6,6 +6,7 @@ use crate::config::{Config, Storage};
 use crate::engine::Input;
 use crate::server::{PlanError, Source, load_policy};
 use crate::trust::Replacement;
+use certs::WithCauses;
 use certs::admin::{Outcome, Reloaded, ReloadedPart};
 use std::time::Instant;
 
@@ -200,14 +201,6 @@ fn told((part, outcome): Read) -> ReloadedPart {
 
 /// Each error with its causes, on one line.
 fn words<E: std::error::Error>(errors: &[E]) -> Vec<String> {
-    let all = errors.iter().map(|error| {
-        let mut words = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            words = format!("{words}: {error}");
-            cause = error.source();
-        }
-        words
-    });
+    let all = errors.iter().map(|error| WithCauses(error).to_string());
     all.collect()
 }

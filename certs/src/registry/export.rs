@@ -198,7 +198,7 @@ mod tests {
 
     /// Signs lines that no writer of ours writes.
     fn signed(lines: &str, (_, key): &(Authority, KeyPair)) -> Vec<u8> {
-        let signature = crate::text::hex::to_hex(&key.sign(lines.as_bytes()).unwrap());
+        let signature = crate::text::hex::Hex(&key.sign(lines.as_bytes()).unwrap()).to_string();
         let last = format!(r#"{{"algorithm":"ecdsa-with-sha256","signature":"{signature}"}}"#);
         format!("{lines}{last}\n").into_bytes()
     }
@@ -249,7 +249,7 @@ mod tests {
         let header = [
             r#"{"countersign_registry":1,"number":7,"trust_domain":"fleet.example","#,
             r#""issuer_key_id":""#,
-            &crate::text::hex::to_hex(issuer.0.key_id()),
+            &crate::text::hex::Hex(issuer.0.key_id()).to_string(),
             r#"","created":"2027-01-15T08:00:00Z","next_update":"2027-01-16T08:00:00Z"}"#,
         ];
         assert_eq!(lines[0], header.concat());

@@ -8,7 +8,7 @@ use super::invalid::InvalidExport;
 use crate::authority::Authority;
 use crate::device_id::DeviceId;
 use crate::subject::TrustDomain;
-use crate::text::hex::to_hex;
+use crate::text::hex::Hex;
 use crate::text::time::TimeText;
 
 /// The version that is written and read.
@@ -60,7 +60,7 @@ impl ExportWriter {
             countersign_registry: VERSION,
             number: header.number,
             trust_domain: header.trust_domain.as_str().to_owned(),
-            issuer_key_id: to_hex(issuer.key_id()),
+            issuer_key_id: Hex(issuer.key_id()).to_string(),
             created: TimeText(header.created).to_string(),
             next_update: TimeText(header.next_update).to_string(),
         });
@@ -90,7 +90,7 @@ impl ExportWriter {
     /// # Errors
     /// Whatever error `sign` returns.
     pub fn sign<E>(mut self, sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
-        let signature = to_hex(&sign(&self.octets)?);
+        let signature = Hex(&sign(&self.octets)?).to_string();
         self.write_line(&SignatureLine {
             algorithm: self.algorithm,
             signature,

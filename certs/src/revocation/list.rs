@@ -17,7 +17,7 @@ use super::revoked::Revoked;
 use crate::authority::{Authority, BadSignature};
 use crate::certificate::{Certificate, sha256};
 use crate::serial::Serial;
-use crate::text::hex::to_hex;
+use crate::text::hex::Hex;
 
 /// A million entries with reasons have 53 MB.
 const LIST_LEN_MAX: usize = 64 * 1024 * 1024;
@@ -89,7 +89,8 @@ impl RevocationList {
         let extensions = Extensions::read(tbs.extensions)?;
         let key_id = extensions.issuer_key_id;
         let issuer = issuers.iter().find(|issuer| issuer.key_id() == key_id);
-        let issuer = issuer.ok_or_else(|| InvalidList::UnknownIssuer(to_hex(key_id).into()))?;
+        let issuer =
+            issuer.ok_or_else(|| InvalidList::UnknownIssuer(Hex(key_id).to_string().into()))?;
         if !issuer.has_name(tbs.issuer) {
             return Err(InvalidList::OtherIssuer);
         }

@@ -22,14 +22,6 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// `octets` as lower-case hexadecimal digits.
-pub(crate) fn to_hex(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len() * 2);
-    // Writing to a string does not fail.
-    let _ = write!(text, "{}", Hex(octets));
-    text
-}
-
 /// Reads pairs of digits in either case, with or without a colon between the pairs.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let plain: Vec<u8> = if text.contains(':') {
@@ -61,7 +53,7 @@ mod tests {
         for text in ["00ff7a", "00FF7A", "00:FF:7A", "00:ff:7a"] {
             assert_eq!(from_hex(text), Some(vec![0, 0xff, 0x7a]), "{text}");
         }
-        assert_eq!(to_hex(&[0, 0xff, 0x7a]), "00ff7a");
+        assert_eq!(Hex(&[0, 0xff, 0x7a]).to_string(), "00ff7a");
     }
 
     #[test]

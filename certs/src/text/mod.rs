@@ -1,6 +1,7 @@
 //! Text that comes from outside or goes there: escaped for a line, octets as hexadecimal digits,
 //! values as strings of JSON.
 
+pub(crate) mod causes;
 pub(crate) mod escape;
 pub(crate) mod hex;
 pub(crate) mod time;

@@ -1,6 +1,6 @@
 //! `countersign sub`: subscribes with the identity of a device, and prints what comes.
 
-use std::fmt::Write as _;
+use certs::Hex;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -237,7 +237,8 @@ fn json_of(message: &Message) -> Value {
         ("payload", text.map(Value::from)),
         (
             "payload_hex",
-            text.is_none().then(|| hex(&message.payload).into()),
+            text.is_none()
+                .then(|| Hex(&message.payload).to_string().into()),
         ),
         (
             "properties",
@@ -260,7 +261,9 @@ fn json_of_properties(properties: &Properties) -> Value {
         ("response_topic", response_topic.as_deref().map(Value::from)),
         (
             "correlation_data_hex",
-            correlation_data.as_ref().map(|data| hex(data).into()),
+            correlation_data
+                .as_ref()
+                .map(|data| Hex(data).to_string().into()),
         ),
         (
             "expiry_seconds",
@@ -277,22 +280,4 @@ fn present<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
         .into_iter()
         .filter_map(|(name, value)| Some((name.into(), value?)));
     Value::Object(present.collect())
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |mut text, octet| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{octet:02x}");
-        text
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn octets_that_are_no_text_are_shown_as_hex() {
-        assert_eq!(hex(&[0x00, 0xFF, 0x1A]), "00ff1a");
-    }
 }

@@ -1,12 +1,11 @@
 //! `countersign ca audit`: what was done with the authorities, and whether all of it still stands.
 
 use crate::failure::Failure;
-use crate::provision::provisioning_commands::failure;
+use certs::Hex;
 use certs::TimeText;
 use clap::{Args, Subcommand};
 use provisioning::{AuditEntry, audit_show, audit_verify};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// What was done here, in a chain in which each entry holds the hash of all before it.
@@ -55,8 +54,8 @@ pub(crate) fn run(command: &CaAuditCommand) -> Result<(), Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let end = audit_verify(&args.dir).map_err(|error| failure(&error))?;
-    let hash = hex(&end.hash);
+    let end = audit_verify(&args.dir)?;
+    let hash = Hex(&end.hash).to_string();
     if args.json {
         println!("{}", json!({ "entries": end.entries, "hash": hash }));
         return Ok(());
@@ -70,7 +69,7 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
     let entries = audit_show(&args.dir, args.last.unwrap_or(usize::MAX));
-    for entry in entries.map_err(|error| failure(&error))? {
+    for entry in entries? {
         if args.json {
             println!("{}", entry_json(&entry));
         } else {
@@ -99,15 +98,7 @@ fn entry_json(entry: &AuditEntry) -> Value {
         "event": entry.event.as_str(),
         "subject": entry.subject,
         "words": entry.words,
-        "hash": hex(&entry.hash),
-    })
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |mut text, octet| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{octet:02x}");
-        text
+        "hash": Hex(&entry.hash).to_string(),
     })
 }
 
@@ -127,6 +118,6 @@ mod tests {
         assert_eq!(entry_words(&entry).lines().count(), 1);
         assert_eq!(entry_json(&entry)["event"], "refused");
         let hash = audit_verify(temp.path()).unwrap().hash;
-        assert_eq!(entry_json(&entry)["hash"], json!(hex(&hash)));
+        assert_eq!(entry_json(&entry)["hash"], json!(Hex(&hash).to_string()));
     }
 }

@@ -1,6 +1,7 @@
 //! Why there is no broker to test with, or no device at it.
 
 use broker::server::{PlanError, StartError};
+use certs::WithCauses;
 use certs::admin::AdminError;
 use device_client::{BuildError, ConnectError, IdentityError};
 use provisioning::CommandError;
@@ -54,15 +55,7 @@ impl From<ConnectError> for WorldError {
 
 impl WorldError {
     pub(super) fn settings(errors: &[PlanError]) -> Self {
-        let words = errors.iter().map(|error| {
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(error);
-            while let Some(source) = cause {
-                text = format!("{text}: {source}");
-                cause = source.source();
-            }
-            text
-        });
+        let words = errors.iter().map(|error| WithCauses(error).to_string());
         Self::Settings(words.collect::<Vec<_>>().join("; "))
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! A refusal that cannot be noted is a refusal all the same.
 
-use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use certs::DeviceId;
+use certs::{DeviceId, WithCauses};
 use rustls_pki_types::UnixTime;
 
 use crate::error::{CommandError, ExitClass};
@@ -52,16 +51,11 @@ fn is_suspicious(error: &CommandError) -> bool {
 }
 
 fn words(error: &CommandError) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string does not fail.
-        let _ = write!(words, ": {error}");
-        cause = error.source();
-    }
+    let mut words = WithCauses(error).to_string();
     if let CommandError::Roster { mistakes, .. } = error
         && let Some(first) = mistakes.first()
     {
+        // Writing to a string does not fail.
         let _ = write!(words, ": {first}");
     }
     words

@@ -3,9 +3,9 @@
 //! What is not known of somebody permits nothing: an allow that depends on it does not hold, and
 //! a deny that depends on it does.
 
+use certs::Hex;
 use certs::{CommonName, RegistryExport, Subject, VerifiedDevice};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Who asks.
@@ -48,7 +48,7 @@ impl Credentials {
         let issuer_key_id = certificate.extensions.issuer_key_id.as_deref();
         Self {
             common_name,
-            issuer_key_id: issuer_key_id.map(hex),
+            issuer_key_id: issuer_key_id.map(|id| Hex(id).to_string().into()),
             serial: Some(device.serial().to_string().into()),
             organizational_units: Some(certificate.organizational_units.clone()),
             organizations: Some(certificate.organizations.clone()),
@@ -56,15 +56,6 @@ impl Credentials {
             ..Self::default()
         }
     }
-}
-
-fn hex(octets: &[u8]) -> Box<str> {
-    let mut digits = String::new();
-    for octet in octets {
-        // Writing to a string does not fail.
-        let _ = write!(digits, "{octet:02x}");
-    }
-    digits.into()
 }
 
 /// What the registry says of devices and applications.

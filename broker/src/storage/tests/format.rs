@@ -12,22 +12,14 @@ use crate::storage::log::shelf::Shelf;
 use crate::storage::log::tests::samples::{key, number, parts, target};
 use crate::storage::log::tests::simulated_disk::SimulatedDisk;
 use crate::storage::state::State;
+use certs::Hex;
 use protocol::packet::{PacketId, QoS};
 use protocol::topic::TopicFilter;
-use std::fmt::Write;
 use std::sync::Arc;
-
-fn hex_of(bytes: &[u8]) -> String {
-    let mut hex = String::new();
-    for byte in bytes {
-        write!(hex, "{byte:02x}").unwrap();
-    }
-    hex
-}
 
 #[track_caller]
 fn check(bytes: &[u8], hex: &str) {
-    assert_eq!(hex_of(bytes), hex.replace([' ', '\n'], ""));
+    assert_eq!(Hex(bytes).to_string(), hex.replace([' ', '\n'], ""));
 }
 
 #[test]
@@ -50,7 +42,7 @@ fn the_bytes_of_the_header_of_a_segment_are_as_described() {
     );
     check(
         &bytes[52..56],
-        &hex_of(&crc32c::crc32c(&bytes[..52]).to_le_bytes()),
+        &Hex(&crc32c::crc32c(&bytes[..52]).to_le_bytes()).to_string(),
     );
     assert!(bytes.len() == 512 && bytes[56..].iter().all(|byte| *byte == 0));
 }
@@ -135,12 +127,12 @@ fn the_bytes_of_a_checkpoint_are_as_described_and_read_again() {
         &format!(
             "435349474e434b50 01000000 03000000 2900000000000000 8877665544332211 {} \
              0100000000000000",
-            hex_of(&size.to_le_bytes())
+            Hex(&size.to_le_bytes())
         ),
     );
     check(
         &bytes[48..52],
-        &hex_of(&crc32c::crc32c(&bytes[..48]).to_le_bytes()),
+        &Hex(&crc32c::crc32c(&bytes[..48]).to_le_bytes()).to_string(),
     );
     assert!(bytes[52..512].iter().all(|byte| *byte == 0));
     let body_len = u32::from_le_bytes(bytes[512..516].try_into().unwrap());

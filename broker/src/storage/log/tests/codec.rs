@@ -8,11 +8,11 @@ use crate::storage::log::frame::{Frame, HEADER_LEN, Header, Link, Promise};
 use crate::storage::log::record::coding::{Malformed, Reader};
 use crate::storage::log::record::{self, Found, Logged, Outline};
 use bytes::Bytes;
+use certs::Hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::packet::{ForwardedProperties, PacketId, QoS, Will};
 use protocol::topic::{TopicFilter, TopicName};
-use std::fmt::Write;
 use std::sync::Arc;
 
 fn read(bytes: &[u8]) -> Result<Record, Malformed> {
@@ -77,19 +77,11 @@ proptest! {
 #[track_caller]
 fn check(record: &Record, hex: &str) {
     let bytes = bytes_of(std::slice::from_ref(record));
-    assert_eq!(hex_of(&bytes), hex.replace(' ', ""));
+    assert_eq!(Hex(&bytes).to_string(), hex.replace(' ', ""));
     assert_eq!(
         format!("{:?}", read(&bytes).unwrap()),
         format!("{record:?}")
     );
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    let mut hex = String::new();
-    for byte in bytes {
-        write!(hex, "{byte:02x}").unwrap();
-    }
-    hex
 }
 
 const SESSION: SessionNumber = SessionNumber(300);
@@ -251,7 +243,9 @@ fn the_bytes_of_a_frame_are_as_described() {
     assert_eq!(check, crc32c::crc32c(&keyed));
     assert_eq!(end, Link { turns: 43, check });
     assert_eq!(
-        hex_of(&bytes[..20]) + &hex_of(&bytes[24..28]) + &hex_of(&bytes[32..]),
+        Hex(&bytes[..20]).to_string()
+            + &Hex(&bytes[24..28]).to_string()
+            + &Hex(&bytes[32..]).to_string(),
         "06000000 02000000 2900000000000000 04030201  00000000  02 0401 0801 00 0000"
             .replace(' ', "")
     );
@@ -294,7 +288,7 @@ fn the_bytes_of_a_carried_message_are_as_described() {
     let at = record::write_carried(number(300), &bytes[content.clone()], &mut carried);
     assert_eq!(carried[at], bytes[content]);
     assert_eq!(
-        hex_of(&carried),
+        Hex(&carried).to_string(),
         "13 ac02  96e4ea7b 21 03 612f62 02 05 6465762d31 02 6869".replace(' ', "")
     );
     let mut reader = Reader::new(&carried);
