@@ -5,6 +5,7 @@
 //! cost it.
 
 mod device;
+mod host;
 pub mod load;
 pub mod run;
 pub mod scenario;

@@ -4,11 +4,12 @@
 use super::{At, RunError};
 use crate::TestBroker;
 use crate::device::{APP_ID, Target, Tls};
+use crate::host::server_name;
 use crate::load::Identities;
 use certs::{DeviceId, Kind, Subject, Validity};
 use provisioning::EphemeralIdentity;
 use rustls::ClientConfig;
-use rustls_pki_types::{ServerName, UnixTime};
+use rustls_pki_types::UnixTime;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,12 +180,7 @@ pub(super) async fn target(at: &At, world: &World) -> Result<Target, RunError> {
         },
     };
     let wrong = || RunError::Address(address.clone());
-    let (host, _) = address.rsplit_once(':').ok_or_else(wrong)?;
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = ServerName::try_from(host).map_err(|_| wrong())?;
+    let name = server_name(&address).ok_or_else(wrong)?;
     let found = lookup_host(&address).await;
     let mut found = found.map_err(|source| RunError::Lookup {
         address: address.clone(),

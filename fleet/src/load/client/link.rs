@@ -4,6 +4,7 @@
 
 use super::identity::Identity;
 use super::socket::{Socket, Volume};
+use crate::host::server_name;
 use crate::load::LoadError;
 use crate::wire::{self, Connack, DISCONNECT, Duplex, Frame, PacketType, Start, split};
 use protocol::packet::{QoS, Version};
@@ -47,12 +48,7 @@ impl Dialer {
         let wrong = || LoadError::BadAddress {
             address: address.to_owned(),
         };
-        let (host, _) = address.rsplit_once(':').ok_or_else(wrong)?;
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let name = ServerName::try_from(host).map_err(|_| wrong())?;
+        let name = server_name(address).ok_or_else(wrong)?;
         Ok(Self {
             address: address.into(),
             name,
