@@ -13,12 +13,8 @@ use clap::{Parser, Subcommand};
 use client::{publish, subscribe};
 use failure::Failure;
 use mimalloc::MiMalloc;
-use operate::{
-    admin, audit_commands, broker_admin, broker_commands, policy_commands, storage_commands,
-};
-use provision::{
-    batch_commands, ca_commands, inventory_commands, provisioning_commands, revocation_commands,
-};
+use operate::{audit_commands, broker_commands, policy_commands, storage_commands};
+use provision::{batch_commands, ca_commands, device_commands, revocation_commands};
 use std::process::ExitCode;
 
 /// A message is made by one thread and freed by another: this allocator takes a quarter less of a
@@ -53,7 +49,7 @@ enum Command {
     #[command(subcommand)]
     Ca(ca_commands::CaCommand),
     #[command(subcommand)]
-    Device(provisioning_commands::DeviceCommand),
+    Device(device_commands::DeviceCommand),
     #[command(subcommand)]
     Batch(batch_commands::BatchCommand),
     #[command(subcommand)]
@@ -85,7 +81,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit(command) => audit_commands::run(command),
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => ca_commands::run(command),
-        Command::Device(command) => provisioning_commands::run_device(command),
+        Command::Device(command) => device_commands::run_device(command),
         Command::Batch(command) => batch_commands::run(command),
         Command::Crl(command) => revocation_commands::run_crl(command),
         Command::Registry(command) => revocation_commands::run_registry(command),

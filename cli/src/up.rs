@@ -1,8 +1,8 @@
 //! `countersign up`: from an empty directory to a broker that serves, in one command.
 
-use crate::broker_commands::start;
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::logging;
+use crate::operate::broker_commands::start;
 use broker::Plan;
 use broker::config::NewConfig;
 use broker::engine::policy;
@@ -61,9 +61,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Failure> {
         server_names: &[],
         trust_domain: None,
     };
-    let prepared = up_prepare(&request, UnixTime::now());
-    let prepared =
-        prepared.map_err(|error| Failure::from_error(error.exit_class().code(), &error))?;
+    let prepared = up_prepare(&request, UnixTime::now())?;
     write_settings(&prepared)?;
     let plan = Plan::load(&prepared.layout.broker_toml());
     let mut plan = plan.map_err(|mistakes| Failure::mistakes(USAGE, &mistakes))?;

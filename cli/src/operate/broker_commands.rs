@@ -1,8 +1,8 @@
 //! `countersign broker`: runs a broker from its configuration, says what is wrong with it, or asks
 //! one that runs.
 
-use crate::broker_admin::{self, AdminCommand};
 use crate::failure::{FAILED, Failure, USAGE};
+use crate::operate::broker_admin::{self, AdminCommand};
 use crate::{logging, runtime};
 use broker::{Plan, Running};
 use clap::{Args, Subcommand};

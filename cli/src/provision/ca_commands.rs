@@ -4,7 +4,6 @@ use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
 use crate::provision::passphrase::PassphraseArgs;
-use crate::provision::provisioning_commands::failure;
 use certs::{Freshness, TimeText, TrustDomain};
 use clap::{Args, Subcommand};
 use provisioning::{
@@ -116,7 +115,7 @@ fn init(args: &CaInitArgs) -> Result<(), Failure> {
         algorithm: args.algorithm,
         passphrase: passphrase.as_ref(),
     };
-    let made = ca_init(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let made = ca_init(&request, UnixTime::now())?;
     if args.json {
         println!("{}", made_json(&made));
     } else {
@@ -155,7 +154,7 @@ fn keys(kept: KeyKept) -> &'static str {
 
 fn status(args: &CaStatusArgs) -> Result<(), Failure> {
     let now = UnixTime::now();
-    let status = ca_status(&args.dir, now).map_err(|error| failure(&error))?;
+    let status = ca_status(&args.dir, now)?;
     if args.json {
         println!("{}", status_json(&status, (&args.dir, now)));
     } else {
@@ -165,7 +164,7 @@ fn status(args: &CaStatusArgs) -> Result<(), Failure> {
 }
 
 fn verify(args: &CaStatusArgs) -> Result<(), Failure> {
-    let found = ca_verify(&args.dir, UnixTime::now()).map_err(|error| failure(&error))?;
+    let found = ca_verify(&args.dir, UnixTime::now())?;
     let whole = found.findings.is_empty();
     if args.json {
         println!("{}", verification_json(&found));

@@ -1,12 +1,14 @@
 //! `countersign device`: devices, and the certificates that the local authority issues to them.
 
 use crate::failure::Failure;
-use crate::inventory_commands::{self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
+use crate::provision::inventory_commands::{
+    self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs,
+};
 use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::revocation_commands::{self, DeviceRevokeArgs};
 use crate::provision::suspension_commands::{self, SuspendArgs};
-use crate::revocation_commands::{self, DeviceRevokeArgs};
 use clap::{Args, Subcommand};
-use provisioning::{CommandError, IssueRequest, PeerIssued, device_id, device_issue};
+use provisioning::{IssueRequest, PeerIssued, device_id, device_issue};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
 use std::path::PathBuf;
@@ -136,7 +138,7 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
 
 fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
     // What is no id is noted, so the authority reads it.
-    let id = device_id(&args.dir, &args.id, UnixTime::now()).map_err(|error| failure(&error))?;
+    let id = device_id(&args.dir, &args.id, UnixTime::now())?;
     let passphrase = args.passphrase.open(&args.dir)?;
     let request = IssueRequest {
         dir: &args.dir,
@@ -145,7 +147,7 @@ fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
         csr: args.csr.as_deref(),
         again: args.again,
     };
-    let issued = device_issue(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let issued = device_issue(&request, UnixTime::now())?;
     if args.json {
         println!("{}", report(&issued));
         return Ok(());
@@ -172,8 +174,4 @@ fn report(issued: &PeerIssued) -> serde_json::Value {
         "key": issued.key,
         "ca": issued.files.ca,
     })
-}
-
-pub(crate) fn failure(error: &CommandError) -> Failure {
-    Failure::from_error(error.exit_class().code(), error)
 }

@@ -3,8 +3,8 @@
 pub(crate) mod batch_commands;
 pub(crate) mod ca_audit_commands;
 pub(crate) mod ca_commands;
+pub(crate) mod device_commands;
 pub(crate) mod inventory_commands;
 pub(crate) mod passphrase;
-pub(crate) mod provisioning_commands;
 pub(crate) mod revocation_commands;
 pub(crate) mod suspension_commands;

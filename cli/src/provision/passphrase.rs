@@ -3,7 +3,6 @@
 //! It is never an argument, which everybody on the machine can read, and not in the environment.
 
 use crate::failure::{FAILED, Failure, USAGE};
-use crate::provision::provisioning_commands::failure;
 use clap::Args;
 use provisioning::{KeyKept, Passphrase, key_kept, read_passphrase};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -28,7 +27,7 @@ impl PassphraseArgs {
         if let Some(found) = self.read_file()? {
             return Ok(Some(found));
         }
-        let kept = key_kept(dir).map_err(|error| failure(&error))?;
+        let kept = key_kept(dir)?;
         if kept != KeyKept::Encrypted || !io::stdin().is_terminal() {
             return Ok(None);
         }
@@ -61,7 +60,7 @@ impl PassphraseArgs {
         let Some(path) = &self.passphrase_file else {
             return Ok(None);
         };
-        let found = read_passphrase(path).map_err(|error| failure(&error))?;
+        let found = read_passphrase(path)?;
         let open = fs::metadata(path)
             .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
         if open {

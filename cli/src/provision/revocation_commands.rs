@@ -1,12 +1,11 @@
 //! `countersign device revoke`, `crl` and `registry`: what authorities say of devices, and telling
 //! the broker that runs beside them.
 
-use crate::admin::{AskError, ask};
-use crate::broker_admin::{reasons, receipt, subject};
 use crate::failure::{FAILED, Failure};
+use crate::operate::admin::{AskError, ask};
+use crate::operate::broker_admin::{reasons, receipt, subject};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::provision::suspension_commands::{broker_json, not_told, print_broker, reload_broker};
-use crate::provisioning_commands::failure;
 use certs::admin::{Answer, Receipt, Request, Revoke, Target};
 use certs::{Freshness, RevocationReason, Subject, TimeText};
 use clap::{Args, Subcommand};
@@ -111,7 +110,7 @@ pub(crate) fn revoke(args: &DeviceRevokeArgs) -> Result<(), Failure> {
         subject: &args.id,
         reason: args.reason,
     };
-    let revoked = device_revoke(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let revoked = device_revoke(&request, UnixTime::now())?;
     let told = tell_broker(&Layout::new(&args.dir), &revoked);
     if args.json {
         println!(
@@ -215,7 +214,7 @@ pub(crate) fn run_crl(command: CrlCommand) -> Result<(), Failure> {
     match command {
         CrlCommand::Publish(args) => publish(&args)?,
         CrlCommand::Show(args) => {
-            let list = crl_show(&args.dir, UnixTime::now()).map_err(|error| failure(&error))?;
+            let list = crl_show(&args.dir, UnixTime::now())?;
             if args.json {
                 println!("{}", shown_json(&list));
             } else {
@@ -238,7 +237,7 @@ fn publish(args: &CrlPublishArgs) -> Result<(), Failure> {
         days: args.days,
         force: *force,
     };
-    let list = crl_publish(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let list = crl_publish(&request, UnixTime::now())?;
     let told = reload_broker(&args.dir);
     if args.json {
         let mut published = published_json(&list);
@@ -304,7 +303,7 @@ pub(crate) fn run_registry(command: RegistryCommand) -> Result<(), Failure> {
         dir: &args.dir,
         days: args.days,
     };
-    let export = registry_export(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let export = registry_export(&request, UnixTime::now())?;
     if args.json {
         println!("{}", exported_json(&export));
     } else {
@@ -338,7 +337,7 @@ fn exported_json(export: &Exported) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::fake_broker;
+    use crate::operate::admin::tests::fake_broker;
     use certs::admin::{AdminError, ErrorCode, write_answer};
     use certs::{DeviceId, Kind};
     use provisioning::{UpRequest, up_prepare};

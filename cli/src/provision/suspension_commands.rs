@@ -5,7 +5,6 @@ use crate::failure::{FAILED, Failure};
 use crate::operate::admin::{AskError, ask};
 use crate::operate::broker_admin::subject;
 use crate::provision::passphrase::PassphraseArgs;
-use crate::provision::provisioning_commands::failure;
 use crate::provision::revocation_commands::{print_published, published_json};
 use certs::admin::{Answer, Outcome, Reloaded, Request};
 use certs::{Subject, TimeText};
@@ -38,7 +37,7 @@ pub(crate) fn suspend(args: &SuspendArgs) -> Result<(), Failure> {
         passphrase: passphrase.as_ref(),
         subject: &args.id,
     };
-    let done = device_suspend(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let done = device_suspend(&request, UnixTime::now())?;
     let told = reload_broker(&args.dir);
     if args.json {
         let suspended = json!({
@@ -68,7 +67,7 @@ pub(crate) fn resume(args: &SuspendArgs) -> Result<(), Failure> {
         passphrase: passphrase.as_ref(),
         subject: &args.id,
     };
-    let done = device_resume(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let done = device_resume(&request, UnixTime::now())?;
     let told = reload_broker(&args.dir);
     if args.json {
         let resumed = json!({

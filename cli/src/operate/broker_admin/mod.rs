@@ -5,8 +5,8 @@
 pub(crate) mod table;
 mod words;
 
-use crate::admin::{AskError, ask};
 use crate::failure::{Failure, USAGE};
+use crate::operate::admin::{AskError, ask};
 use certs::admin::{
     Action, Answer, Explain, KeyId, Request, Revoke, SessionFilter, Target, UnknownFilter, Why,
 };
@@ -339,7 +339,7 @@ impl Whom {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::fake_broker;
+    use crate::operate::admin::tests::fake_broker;
     use certs::admin::{Receipt, SessionPage, SessionRow, write_answer};
     use clap::Parser;
     use std::os::unix::net::UnixListener;

@@ -307,7 +307,7 @@ fn plural(count: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker_admin::tests::revoked;
+    use crate::operate::broker_admin::tests::revoked;
     use certs::admin::ReloadedPart;
 
     #[test]

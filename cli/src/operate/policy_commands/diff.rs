@@ -2,9 +2,9 @@
 //! another, and what that would cut at a broker that runs.
 
 use super::{read, read_policy, subject};
-use crate::admin::{AskError, ask};
-use crate::broker_admin::{Socket, losses};
 use crate::failure::{Failure, USAGE};
+use crate::operate::admin::{AskError, ask};
+use crate::operate::broker_admin::{Socket, losses};
 use broker::engine::policy::Action;
 use broker::engine::policy::explain::{Change, Changed, Extent, difference, sample};
 use certs::Subject;

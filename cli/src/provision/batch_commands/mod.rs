@@ -7,7 +7,6 @@ mod bar;
 
 use crate::failure::{Failure, PARTLY};
 use crate::provision::passphrase::PassphraseArgs;
-use crate::provisioning_commands::failure;
 use bar::Bar;
 use certs::{DeviceId, TimeText};
 use clap::{Args, Subcommand, ValueEnum};
@@ -145,7 +144,7 @@ pub(crate) fn run(command: BatchCommand) -> Result<(), Failure> {
 fn check(args: &CheckArgs) -> Result<(), Failure> {
     let (dir, file) = (args.dir.display(), args.file.display());
     let checked = batch_check(&args.dir, &args.file, UnixTime::now());
-    let checked = checked.map_err(|error| refusal(&error))?;
+    let checked = checked.map_err(refusal)?;
     if args.json {
         println!(
             "{}",
@@ -177,7 +176,7 @@ fn issue(args: &IssueArgs) -> Result<(), Failure> {
     let bar = Bar::new();
     let done = batch_issue(&request, &|status| bar.show(status), UnixTime::now());
     bar.clear();
-    let done = done.map_err(|error| refusal(&error))?;
+    let done = done.map_err(refusal)?;
     report(&done, args.json, &args.dir)
 }
 
@@ -191,13 +190,12 @@ fn resume(args: &ResumeArgs) -> Result<(), Failure> {
     let bar = Bar::new();
     let done = batch_resume(&request, &|status| bar.show(status), UnixTime::now());
     bar.clear();
-    let done = done.map_err(|error| refusal(&error))?;
+    let done = done.map_err(refusal)?;
     report(&done, args.json, &args.dir)
 }
 
 fn status(args: &StatusArgs) -> Result<(), Failure> {
-    let found = batch_status(&args.dir, args.name.as_ref());
-    let found = found.map_err(|error| failure(&error))?;
+    let found = batch_status(&args.dir, args.name.as_ref())?;
     for status in &found {
         if args.json {
             println!("{}", status_json(status));
@@ -237,14 +235,11 @@ fn report(done: &BatchDone, as_json: bool, dir: &std::path::Path) -> Result<(), 
 }
 
 /// All mistakes of a list, or what else is in the way.
-fn refusal(error: &CommandError) -> Failure {
-    let whole = failure(error);
-    match error {
-        CommandError::Roster { mistakes, .. } => {
-            Failure::mistakes(error.exit_class().code(), mistakes).and(whole)
-        }
-        _ => whole,
-    }
+fn refusal(error: CommandError) -> Failure {
+    let CommandError::Roster { mistakes, .. } = &error else {
+        return error.into();
+    };
+    Failure::mistakes(error.exit_class().code(), mistakes).and(error.into())
 }
 
 fn words(status: &BatchStatus) -> String {

@@ -1,7 +1,7 @@
 //! Devices as a table, as CSV and as JSON.
 
-use crate::broker_admin::table::{plain, table};
 use crate::failure::{FAILED, Failure};
+use crate::operate::broker_admin::table::{plain, table};
 use certs::TimeText;
 use provisioning::{Device, DeviceCertificate, DeviceShown};
 use serde_json::{Value, json};

@@ -6,9 +6,8 @@
 mod arguments;
 mod listing;
 
-use crate::broker_admin::subject;
 use crate::failure::Failure;
-use crate::provisioning_commands::failure;
+use crate::operate::broker_admin::subject;
 pub(crate) use arguments::{AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
 use certs::TimeText;
 use provisioning::{
@@ -24,7 +23,7 @@ pub(crate) fn add(args: &AddArgs) -> Result<(), Failure> {
         subject: &args.which.id,
         labels: &args.labels.labels(),
     };
-    let done = device_add(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let done = device_add(&request, UnixTime::now())?;
     if args.which.json {
         println!("{}", json!({ "device": done.subject, "added": done.added }));
         return Ok(());
@@ -37,7 +36,7 @@ pub(crate) fn add(args: &AddArgs) -> Result<(), Failure> {
 
 pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
     let now = UnixTime::now();
-    let devices = device_list(&args.dir, &args.filter(), now).map_err(|error| failure(&error))?;
+    let devices = device_list(&args.dir, &args.filter(), now)?;
     if args.json {
         for device in &devices {
             println!("{}", listing::json(device));
@@ -54,7 +53,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
 
 pub(crate) fn show(args: &WhichArgs) -> Result<(), Failure> {
     let shown = device_show(&args.dir, &args.id, UnixTime::now());
-    let shown = shown.map_err(|error| failure(&error))?;
+    let shown = shown?;
     if args.json {
         println!("{}", listing::shown_json(&shown));
         return Ok(());
@@ -75,7 +74,7 @@ pub(crate) fn label(args: &LabelArgs) -> Result<(), Failure> {
         subject: &args.which.id,
         change: &args.change(),
     };
-    let device = device_label(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let device = device_label(&request, UnixTime::now())?;
     if args.which.json {
         println!("{}", listing::json(&device));
         return Ok(());
@@ -87,7 +86,7 @@ pub(crate) fn label(args: &LabelArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn remove(args: &WhichArgs) -> Result<(), Failure> {
-    device_remove(&args.dir, &args.id, UnixTime::now()).map_err(|error| failure(&error))?;
+    device_remove(&args.dir, &args.id, UnixTime::now())?;
     if args.json {
         println!("{}", json!({ "device": args.id, "removed": true }));
         return Ok(());
@@ -110,7 +109,7 @@ pub(crate) fn renew(args: &RenewArgs) -> Result<(), Failure> {
         csr: args.csr.as_deref(),
         out: args.out.as_deref(),
     };
-    let renewed = device_renew(&request, UnixTime::now()).map_err(|error| failure(&error))?;
+    let renewed = device_renew(&request, UnixTime::now())?;
     if args.json {
         println!("{}", renewed_json(&renewed));
         return Ok(());
