@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use certs::{Certificate, DeviceId};
+use certs::{Certificate, DeviceId, RevocationReason, Subject};
 use rustls_pki_types::UnixTime;
 
 use crate::{
-    CommandError, IssueRequest, PeerIssued, Prepared, UpRequest, device_issue, up_prepare,
+    CommandError, DeviceRevoked, IssueRequest, PeerIssued, Prepared, RevokeRequest, UpRequest,
+    device_issue, device_revoke, up_prepare,
 };
 
 /// The day on which the authorities of the tests are made.
@@ -40,6 +41,19 @@ pub(crate) fn issue(dir: &Path, id: &str, csr: Option<&Path>) -> Result<PeerIssu
             again: false,
         },
         day(0),
+    )
+}
+
+pub(crate) fn revoke(dir: &Path, id: &str, now: UnixTime) -> Result<DeviceRevoked, CommandError> {
+    let subject = &Subject::parse(id).unwrap();
+    device_revoke(
+        &RevokeRequest {
+            passphrase: None,
+            dir,
+            subject,
+            reason: RevocationReason::KeyCompromise,
+        },
+        now,
     )
 }
 

@@ -245,14 +245,12 @@ fn write(ca: &Hierarchy, pem: &[u8]) -> Result<Vec<PathBuf>, CommandError> {
 mod tests {
     use std::fs;
 
-    use certs::{Freshness, RevocationReason, Subject};
+    use certs::Freshness;
 
     use super::*;
     use crate::layout::Layout;
-    use crate::testing::{day, up};
-    use crate::{
-        CommandError, ExitClass, InitRequest, RevokeRequest, ca_init, crl_show, device_revoke,
-    };
+    use crate::testing::{day, revoke, up};
+    use crate::{CommandError, ExitClass, InitRequest, ca_init, crl_show};
 
     fn publish(dir: &Path, now: UnixTime) -> Published {
         crl_publish(
@@ -265,21 +263,6 @@ mod tests {
             now,
         )
         .unwrap()
-    }
-
-    fn revoke(dir: &Path, id: &str, now: UnixTime) {
-        let subject = &Subject::parse(id).unwrap();
-        let reason = RevocationReason::Superseded;
-        device_revoke(
-            &RevokeRequest {
-                passphrase: None,
-                dir,
-                subject,
-                reason,
-            },
-            now,
-        )
-        .unwrap();
     }
 
     #[test]
@@ -353,7 +336,7 @@ mod tests {
     fn a_certificate_leaves_the_list_some_time_after_its_end() {
         let temp = tempfile::tempdir().unwrap();
         up(temp.path(), 1, day(0)).unwrap();
-        revoke(temp.path(), "dev-1", day(1));
+        revoke(temp.path(), "dev-1", day(1)).unwrap();
         for (now, entries) in [(364, 1), (366, 1), (394, 1), (396, 0)] {
             assert_eq!(publish(temp.path(), day(now)).entries, entries, "day {now}");
         }
@@ -366,7 +349,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         up(temp.path(), 3, day(0)).unwrap();
         for (id, days) in [("dev-3", 1), ("dev-1", 2), ("app/app-1", 3)] {
-            revoke(temp.path(), id, day(days));
+            revoke(temp.path(), id, day(days)).unwrap();
         }
         let shown = crl_show(temp.path(), day(3)).unwrap();
         let holders: Vec<_> = shown
@@ -404,7 +387,7 @@ mod tests {
         ] {
             assert_eq!(publish(days, force, at), expected, "day {at}");
         }
-        revoke(temp.path(), "dev-1", day(14));
+        revoke(temp.path(), "dev-1", day(14)).unwrap();
         assert_eq!(
             publish(None, false, 14),
             (6, false),

@@ -126,13 +126,12 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use certs::RevocationReason;
     use rcgen::PublicKeyData;
 
     use super::*;
     use crate::commands::inventory::device_show;
-    use crate::testing::{certificate, day, issue, mode, up};
-    use crate::{AddRequest, ExitClass, Labels, RevokeRequest, device_add, device_revoke};
+    use crate::testing::{certificate, day, issue, mode, revoke, up};
+    use crate::{AddRequest, ExitClass, Labels, device_add};
 
     fn renew(dir: &Path, id: &str, out: Option<&Path>) -> Result<DeviceRenewed, CommandError> {
         let id = &DeviceId::parse(id).unwrap();
@@ -197,9 +196,8 @@ mod tests {
     fn who_has_nothing_to_renew_is_told_why() {
         let temp = tempfile::tempdir().unwrap();
         up(temp.path(), 1, day(0)).unwrap();
-        let [dev_1, dev_2] = ["dev-1", "dev-2"].map(|id| Subject::parse(id).unwrap());
         let labels = &Labels::default();
-        let (dir, subject) = (temp.path(), &dev_2);
+        let (dir, subject) = (temp.path(), &Subject::parse("dev-2").unwrap());
         device_add(
             &AddRequest {
                 dir,
@@ -209,17 +207,7 @@ mod tests {
             day(0),
         )
         .unwrap();
-        let (subject, reason) = (&dev_1, RevocationReason::KeyCompromise);
-        device_revoke(
-            &RevokeRequest {
-                passphrase: None,
-                dir,
-                subject,
-                reason,
-            },
-            day(0),
-        )
-        .unwrap();
+        revoke(dir, "dev-1", day(0)).unwrap();
         for (id, class) in [
             ("dev-1", ExitClass::Refused),
             ("dev-2", ExitClass::NotFound),

@@ -89,22 +89,8 @@ mod tests {
 
     use super::*;
     use crate::layout::Layout;
-    use crate::testing::{certificate, day, issue, mode, up};
+    use crate::testing::{certificate, day, issue, mode, revoke, up};
     use crate::{ExitClass, IssueRequest, Outcome, device_issue};
-
-    fn revoke(dir: &Path, id: &str, now: UnixTime) -> Result<DeviceRevoked, CommandError> {
-        let subject = &Subject::parse(id).unwrap();
-        let reason = RevocationReason::KeyCompromise;
-        device_revoke(
-            &RevokeRequest {
-                passphrase: None,
-                dir,
-                subject,
-                reason,
-            },
-            now,
-        )
-    }
 
     fn issue_again(dir: &Path, id: &str, now: UnixTime) -> Certificate {
         let id = &certs::DeviceId::parse(id).unwrap();

@@ -66,6 +66,19 @@ impl Up {
         self.dir.join(name)
     }
 
+    /// An application of ours that hears all that the devices say.
+    pub(crate) fn subscriber(&self) -> Child {
+        countersign()
+            .args(["sub", "--identity"])
+            .arg(self.identity("apps/app-1"))
+            .args(["--broker", &format!("mqtts://127.0.0.1:{}", self.port)])
+            .args(["-t", "devices/+/#"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -151,19 +151,7 @@ fn an_address_of_the_command_line_stays_whatever_the_file_says() {
 fn policy_diff_says_what_of_a_running_broker_would_be_cut() {
     let up = Up::start();
     let dir = &up.dir;
-    let mut subscriber = countersign()
-        .args(["sub", "--identity"])
-        .arg(up.identity("apps/app-1"))
-        .args([
-            "--broker",
-            &format!("mqtts://127.0.0.1:{}", up.port),
-            "-t",
-            "devices/+/#",
-        ])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut subscriber = up.subscriber();
     let strict = dir.join("strict.toml");
     fs::write(&strict, "built_in = false\n[[rule]]\npublish = 'a'\n").unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -192,19 +180,7 @@ fn policy_diff_says_what_of_a_running_broker_would_be_cut() {
 #[ignore = "needs the binary; scripts/test runs it"]
 fn a_signal_tells_every_client_and_ends_the_process() {
     let mut up = Up::start();
-    let subscriber = countersign()
-        .args(["sub", "--identity"])
-        .arg(up.identity("apps/app-1"))
-        .args([
-            "--broker",
-            &format!("mqtts://127.0.0.1:{}", up.port),
-            "-t",
-            "devices/+/#",
-        ])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn();
-    let mut subscriber = subscriber.unwrap();
+    let mut subscriber = up.subscriber();
     up.log_line(&["listening"]);
     assert_eq!(up.terminate(), Some(0), "{}", up.log());
     subscriber.kill().unwrap();

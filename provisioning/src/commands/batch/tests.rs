@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use certs::{DeviceId, RevocationReason, Subject};
+use certs::{DeviceId, Subject};
 use rcgen::{KeyPair, PublicKeyData};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -14,10 +14,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::layout::Layout;
 use crate::registry::{BatchFormat, DeviceState};
-use crate::testing::{certificate, day, issue, mode};
+use crate::testing::{certificate, day, issue, mode, revoke};
 use crate::{
-    CommandError, ExitClass, Filter, InitRequest, RevokeRequest, ca_init, device_list,
-    device_remove, device_revoke, device_show,
+    CommandError, ExitClass, Filter, InitRequest, ca_init, device_list, device_remove, device_show,
 };
 
 /// A directory with an authority in `ca`, and a list in `list`.
@@ -212,23 +211,12 @@ fn another_list_is_another_batch() {
 #[test]
 fn every_row_in_the_way_is_named_before_anything_is_done() {
     let world = World::new("device_id\nnew\nHas\nhas-it\nrevoked\ngone\nthere\napp-1\n");
-    let (ca, reason) = (&world.ca(), RevocationReason::KeyCompromise);
+    let ca = &world.ca();
     for id in ["HAS", "has-it", "revoked", "gone"] {
         issue(ca, id, None).unwrap();
     }
     for id in ["revoked", "gone"] {
-        let subject = &Subject::parse(id).unwrap();
-        let dir = ca;
-        device_revoke(
-            &RevokeRequest {
-                passphrase: None,
-                dir,
-                subject,
-                reason,
-            },
-            day(0),
-        )
-        .unwrap();
+        revoke(ca, id, day(0)).unwrap();
     }
     device_remove(ca, &Subject::parse("gone").unwrap(), day(0)).unwrap();
     let id = &DeviceId::parse("app-1").unwrap();
@@ -450,18 +438,7 @@ fn others_get_their_turn_and_their_devices_are_passed_over() {
     let sql = "UPDATE batch SET finished = NULL;
                UPDATE batch_row SET state = 'waiting', serial = NULL WHERE line IN (2, 3);";
     world.registry().execute_batch(sql).unwrap();
-    let (dir, subject) = (&world.ca(), &Subject::parse("sensor-1").unwrap());
-    let reason = RevocationReason::KeyCompromise;
-    device_revoke(
-        &RevokeRequest {
-            passphrase: None,
-            dir,
-            subject,
-            reason,
-        },
-        day(0),
-    )
-    .unwrap();
+    revoke(&world.ca(), "sensor-1", day(0)).unwrap();
     let done = world.resume("lot-1").unwrap();
     assert_eq!(*done.passed_over, ["sensor-1".into(), "sensor-2".into()]);
     assert_eq!((done.status.standing.written, world.active()), (598, 599));
