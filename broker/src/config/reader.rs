@@ -265,6 +265,7 @@ impl From<&file::Limits> for Limits {
             in_flight_bytes_max: file.in_flight_bytes_max.value,
             queue_len_max: file.queue_len_max.value,
             queue_bytes_max: file.queue_bytes_max.value,
+            queue_qos0: file.queue_qos0,
             queue_cache_bytes_max: file.queue_cache_bytes_max.value,
             retained_len_max: file.retained_len_max.value,
             retained_per_device_max: file.retained_per_device_max.value,

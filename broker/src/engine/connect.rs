@@ -162,7 +162,7 @@ impl Engine {
             return Err(ConnectRefusal::TooManySessions);
         }
         let session = known.and_then(|id| self.sessions.get(id));
-        if session.is_some_and(|session| session.connected().is_some()) {
+        if session.is_some_and(Session::is_here) {
             let rest = self.takeovers.rest(key, self.now);
             return rest.map_or(Ok(()), |rest| Err(ConnectRefusal::TakenOverTooOften(rest)));
         }
@@ -236,7 +236,7 @@ impl Engine {
     /// Takes a session from the connection it has, and ends it where the client begins anew.
     fn take_over(&mut self, id: SessionId, clean_start: bool) {
         let session = self.sessions.get(id);
-        if let Some(taken) = session.filter(|session| session.connected().is_some()) {
+        if let Some(taken) = session.filter(|session| session.is_here()) {
             self.counters.takeovers += 1;
             self.takeovers.note(&taken.key, self.now);
             self.close(id, CloseReason::TakenOver);

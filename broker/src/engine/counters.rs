@@ -56,6 +56,8 @@ pub struct Counters {
     pub subscriptions_revoked: u64,
     /// Messages dropped because a session's queue was full.
     pub dropped_queue_full: u64,
+    /// Messages at QoS 0 dropped because they were to wait and the disk was full.
+    pub dropped_disk_full: u64,
     /// Messages dropped because their time was over before they could be sent.
     pub dropped_expired: u64,
     /// Messages dropped because they were longer than the client takes.
@@ -98,6 +100,7 @@ impl Counters {
     /// All messages that were taken over and that some receiver did not get.
     pub fn dropped(&self) -> u64 {
         self.dropped_queue_full
+            + self.dropped_disk_full
             + self.dropped_expired
             + self.dropped_too_large
             + self.dropped_withheld

@@ -25,12 +25,16 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        if pending.qos == QoS::AtMostOnce {
-            return self.send_once(id, pending.delivery(), after);
-        }
-        let is_here = session.connected().is_some();
-        if is_here && session.queue.is_empty() && session.has_window() {
-            return self.send(id, pending, after);
+        let is_next = session.is_here() && session.queue.is_empty();
+        match pending.qos {
+            // What waits at QoS 0 is in the records.
+            QoS::AtMostOnce if pending.number.is_none() => {
+                return self.send_once(id, pending.delivery(), after);
+            }
+            QoS::AtLeastOnce | QoS::ExactlyOnce if is_next && session.has_window() => {
+                return self.send(id, pending, after);
+            }
+            QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce => {}
         }
         let number = pending.number;
         if self.let_wait(id, pending).is_err() {
@@ -59,6 +63,11 @@ impl Engine {
             } else if withheld {
                 self.counters.dropped_withheld += 1;
                 self.settle(id, pending.number);
+            } else if pending.qos == QoS::AtMostOnce {
+                // Were the record of this lost, it would be sent twice [MQTT-4.3.1-1].
+                self.settle(id, pending.number);
+                let after = After::record(pending.number);
+                self.send_once(id, pending.delivery(), after);
             } else {
                 // Its own records may be waiting yet.
                 let after = After::record((message.qos() == QoS::ExactlyOnce).then_some(()));

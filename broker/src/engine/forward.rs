@@ -272,6 +272,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_passed_on_until_it_is_taken_is_delivered_at_qos_0_once_that_is_recorded() {
+        let (mut here, mut there) = (shard(0), shard(1));
+        let publisher = here.enter("dev-1");
+        let [near, far] = [&mut here, &mut there].map(|world| {
+            let subscriber = world.enter("dev-2");
+            world.subscribe(subscriber, "+", QoS::AtMostOnce);
+            subscriber
+        });
+        here.send(publisher, retained(qos0("a", "kept")));
+        here.send(publisher, qos0("b", "not"));
+        for forward in here.forwards() {
+            there.input(Input::Forward(forward));
+        }
+        // What comes from its publisher comes once.
+        assert_eq!(here.heard(near), ["PUBLISH a=kept q0", "PUBLISH b=not q0"]);
+        assert_eq!(there.heard(far), ["*PUBLISH a=kept q0", "PUBLISH b=not q0"]);
+    }
+
+    #[test]
     fn what_expires_on_its_way_is_taken_and_goes_to_nobody() {
         let (mut here, mut there) = (shard(0), shard(1));
         let publisher = here.enter("dev-1");

@@ -41,6 +41,9 @@ pub struct Limits {
     pub queue_len_max: usize,
     /// How many payload bytes may wait for one session; then the newcomer is dropped.
     pub queue_bytes_max: usize,
+    /// Whether QoS 0 waits for a lasting session too, instead of being dropped while nobody is
+    /// there.
+    pub queue_qos0: bool,
     /// How many bytes the messages that wait may take in memory, of all sessions together; then
     /// they wait in the log. No limit where there is no log to load them from.
     pub queue_cache_bytes_max: usize,
@@ -86,6 +89,7 @@ impl Default for Limits {
             in_flight_bytes_max: 4 << 20,
             queue_len_max: 10_000,
             queue_bytes_max: 16 << 20,
+            queue_qos0: false,
             queue_cache_bytes_max: 64 << 20,
             forwards_len_max: 64 * 1024,
             forwards_bytes_max: 64 << 20,

@@ -232,7 +232,8 @@ impl Engine {
     /// `from` is the session that published it.
     fn give_out(&mut self, message: Message, from: SessionId, after: After) -> Taken {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let (matched, after) = if is_owed(&message) || self.shard.count > 1 {
+        let is_kept = is_owed(&message) || self.limits.queue_qos0;
+        let (matched, after) = if is_kept || self.shard.count > 1 {
             let matched = self.find_receivers(&message, Some(from), &mut scratch);
             let message = match self.sessions.get(from) {
                 Some(publisher) => message.by(&publisher.key).kept(),
@@ -260,10 +261,15 @@ impl Engine {
         scratch: &mut Scratch,
         after: After,
     ) -> After {
-        let after = if message.retain() {
-            after.max(self.retain(message))
+        let kept = if message.retain() {
+            self.retain(message)
         } else {
-            after
+            After::Nothing
+        };
+        let after = match message.qos() {
+            // Nobody is told that it is kept.
+            QoS::AtMostOnce => after,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => after.max(kept),
         };
         let reach = if self.shard.count > 1 {
             Reach::Everywhere

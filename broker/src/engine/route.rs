@@ -3,6 +3,7 @@
 //! A session gets one copy of a message however many of its subscriptions match, and a shared
 //! subscription one more [MQTT-3.3.4-2]. What is routed has a permit: it is a [`Message`].
 
+use super::durable::Qos0;
 use super::judging::PolicyVersion;
 use super::message::{Delivery, Message, SubscriptionIds};
 use super::policy::Policy;
@@ -41,6 +42,7 @@ pub(super) struct Offer<'a> {
     pub(super) message: &'a Message,
     pub(super) policy: &'a Policy,
     pub(super) version: PolicyVersion,
+    pub(super) qos0: Qos0,
     pub(super) now: Time,
 }
 
@@ -95,15 +97,21 @@ impl Engine {
         after: After,
     ) -> After {
         let recorded = self.record_receivers((message, reach), &mut scratch.receivers);
-        let after = after.max(After::record(recorded));
-        let deliver = not_before(message, after);
+        let deliver = match message.qos() {
+            // Nobody gets what might be sent to us again as new.
+            QoS::ExactlyOnce => after.max(After::record(recorded)),
+            // A shard that passed it on passes it on again until it knows that we have it.
+            QoS::AtMostOnce => after,
+            QoS::AtLeastOnce => After::Nothing,
+        };
         for mut receiver in scratch.receivers.drain(..) {
             self.offer(receiver.session, receiver.pending(message), deliver);
         }
         if reach == Reach::Everywhere {
-            self.forward(message, recorded, deliver);
+            // Nobody repeats what nobody is owed.
+            self.forward(message, recorded.filter(|_| is_owed(message)), deliver);
         }
-        after
+        after.max(After::record(recorded))
     }
 
     /// Puts everybody who gets the message into `scratch.receivers`. Whether any subscription
@@ -159,6 +167,7 @@ impl Engine {
             message,
             policy: &self.policy,
             version: self.rejudging.version(),
+            qos0: self.qos0(),
             now: self.now,
         };
         let mut found = Found::default();
@@ -222,21 +231,29 @@ impl Engine {
             return None;
         }
         let payload_len = message.payload().len();
-        let has_room = session.room(receiver.qos, payload_len).is_some();
+        let manner = (receiver.qos, self.qos0());
+        let has_room = session.room(manner, payload_len).is_some();
         (has_room || self.make_room(id, receiver.qos, payload_len)).then_some(receiver)
     }
 
     /// Drops what has expired from a full queue. Whether there is room then.
     fn make_room(&mut self, id: SessionId, qos: QoS, payload_len: usize) -> bool {
-        if qos == QoS::AtMostOnce {
-            // Nobody is there, and QoS 0 does not wait.
-            return false;
+        let qos0 = self.qos0();
+        let lasts = self.lasting(id).is_some();
+        match (qos, qos0) {
+            (QoS::AtMostOnce, Qos0::Waits) if lasts => {}
+            (QoS::AtMostOnce, _) => {
+                // Nobody is there, and it does not wait.
+                self.counters.dropped_disk_full += u64::from(lasts && qos0 == Qos0::Dropped);
+                return false;
+            }
+            (QoS::AtLeastOnce | QoS::ExactlyOnce, _) => {}
         }
         self.drop_expired(id);
         let room = self
             .sessions
             .get(id)
-            .and_then(|session| session.room(qos, payload_len));
+            .and_then(|session| session.room((qos, qos0), payload_len));
         self.counters.dropped_queue_full += u64::from(room.is_none());
         room.is_some()
     }
@@ -306,7 +323,7 @@ impl Engine {
 
     /// Whether the records are to say that this session gets the message.
     fn is_recorded(&self, receiver: &Receiver) -> bool {
-        receiver.qos != QoS::AtMostOnce && self.lasting(receiver.session).is_some()
+        self.keeps_for(receiver.session, receiver.qos)
     }
 
     fn target(&self, receiver: &Receiver) -> Option<Target> {
@@ -380,10 +397,11 @@ impl Session {
             message,
             policy,
             version,
+            qos0,
             now,
         } = *offer;
         let qos = grant.qos.min(message.qos());
-        let room = self.room(qos, message.payload().len())?;
+        let room = self.room((qos, qos0), message.payload().len())?;
         let is_asked = grant.withholds || !self.is_judged(version);
         let permitted = !is_asked || self.may_receive(policy, message, now);
         let delivery = Delivery {
@@ -400,7 +418,7 @@ impl Session {
     /// It is asked where a permit for a filter does not say all: where it withholds a part of
     /// the filter, and where it was given by an earlier policy.
     pub(super) fn may_receive(&self, policy: &Policy, message: &Message, now: Time) -> bool {
-        let is_known = self.connected().is_some() || self.credentials().is_some();
+        let is_known = self.is_here() || self.credentials().is_some();
         let rights = self.rights(policy);
         rights.is_some_and(|rights| {
             if is_known {
@@ -416,15 +434,6 @@ impl Session {
 #[inline]
 pub(super) fn is_owed(message: &Message) -> bool {
     message.qos() != QoS::AtMostOnce || message.retain()
-}
-
-/// What the delivery of a message waits for whose acknowledgement waits for `after`: at QoS 2
-/// nobody gets what might be sent to us again as new.
-pub(super) fn not_before(message: &Message, after: After) -> After {
-    match message.qos() {
-        QoS::ExactlyOnce => after,
-        QoS::AtMostOnce | QoS::AtLeastOnce => After::Nothing,
-    }
 }
 
 #[cfg(test)]

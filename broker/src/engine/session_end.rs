@@ -57,6 +57,7 @@ impl Engine {
             message: &pending.message,
             policy: &self.policy,
             version: self.rejudging.version(),
+            qos0: self.qos0(),
             now: self.now,
         };
         let picked = pending.share.as_deref().and_then(|filter| {
@@ -73,10 +74,10 @@ impl Engine {
             subscription_ids: grant.id.into_iter().collect(),
             ..pending
         };
-        if pending.qos == QoS::AtMostOnce {
-            pending.number = None;
-        } else {
+        if self.keeps_for(id, pending.qos) {
             self.record_pending(id, &mut pending);
+        } else {
+            pending.number = None;
         }
         self.offer(id, pending, super::After::Sync);
     }

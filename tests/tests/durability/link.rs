@@ -108,7 +108,7 @@ impl Link {
         Ok(ack.code)
     }
 
-    /// Takes what waits at QoS 1 and acknowledges it: so many messages if they are there, and more
+    /// Takes what waits at QoS 0 or 1 and acknowledges it: so many messages if they are there, and more
     /// if more come.
     pub(crate) fn take_all(&mut self, count: usize) -> Vec<Published> {
         let mut taken = Vec::new();
@@ -119,8 +119,9 @@ impl Link {
                 return taken;
             };
             let published = Published::read(&frame, self.version);
-            let puback = request::ack(Kind::Puback, published.id.unwrap());
-            self.send(&puback).unwrap();
+            if let Some(id) = published.id {
+                self.send(&request::ack(Kind::Puback, id)).unwrap();
+            }
             taken.push(published);
         }
     }

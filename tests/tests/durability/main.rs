@@ -16,4 +16,5 @@ mod damage;
 mod full;
 mod kills;
 mod link;
+mod qos0;
 mod tmpfs;

@@ -46,6 +46,7 @@ impl Plan {
             in_flight_len_max: (*random.choose(&[1, 3, 4096])).try_into().unwrap(),
             queue_len_max: *random.choose(&[5, 10_000, 10_000, 10_000]),
             queue_cache_bytes_max: *random.choose(&[0, 1500, 64 << 20]),
+            queue_qos0: random.below(2) == 0,
             ..Limits::default()
         };
         let is_tight = random.below(8) == 0;

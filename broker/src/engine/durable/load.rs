@@ -98,10 +98,6 @@ impl Engine {
 }
 
 impl Session {
-    fn is_here(&self) -> bool {
-        self.connected().is_some()
-    }
-
     fn reader(&self) -> Reader {
         if self.is_here() {
             Reader::Here

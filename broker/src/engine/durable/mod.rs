@@ -5,9 +5,11 @@
 
 mod forwards;
 mod load;
+mod qos0;
 mod restore;
 mod room;
 
 pub(super) use forwards::Forwards;
+pub(super) use qos0::Qos0;
 pub(super) use restore::Beginning;
 pub use restore::{NotRestored, Restored, RestoredPending, RestoredSession};

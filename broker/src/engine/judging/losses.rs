@@ -47,7 +47,7 @@ impl Engine {
 }
 
 fn loss<'a>(session: &'a Session, policy: &Policy) -> Option<Loss<'a>> {
-    let is_here = session.connected().is_some();
+    let is_here = session.is_here();
     let Some(rights) = session.rights_by(policy) else {
         return Some(Loss {
             key: &session.key,

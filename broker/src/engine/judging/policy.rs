@@ -107,7 +107,7 @@ impl Engine {
     /// could publish: it is told, for it would wait in vain.
     fn has_nothing_left(&self, id: SessionId, subscriptions_len: usize) -> bool {
         let session = self.sessions.get(id);
-        let here = session.filter(|session| session.connected().is_some());
+        let here = session.filter(|session| session.is_here());
         subscriptions_len > 0
             && here.is_some_and(|session| {
                 let rights = session.rights(&self.policy);

@@ -25,6 +25,7 @@ pub(super) use subscriptions::Subscriptions;
 pub use view::SessionView;
 pub(super) use will::SessionWill;
 
+use super::durable::Qos0;
 use super::input::ConnectionId;
 use super::judging::PolicyVersion;
 use super::limits::Limits;
@@ -198,6 +199,12 @@ impl Session {
         self.judged = Some(by);
     }
 
+    /// Whether its client is connected.
+    #[inline]
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.presence, Presence::Here(_))
+    }
+
     pub(super) fn connected(&self) -> Option<&Connected> {
         match &self.presence {
             Presence::Here(connected) => Some(connected),
@@ -222,12 +229,16 @@ impl Session {
     }
 
     /// What would become of a message of this QoS; `None` if it could not be taken.
-    pub(super) fn room(&self, qos: QoS, payload_len: usize) -> Option<Room> {
-        let is_here = self.connected().is_some();
+    pub(super) fn room(&self, (qos, qos0): (QoS, Qos0), payload_len: usize) -> Option<Room> {
+        let is_here = self.is_here();
         if qos == QoS::AtMostOnce {
-            return is_here.then_some(Room::Now);
-        }
-        if is_here && self.queue.is_empty() && self.has_window() {
+            if !self.has_turns(qos0) {
+                return is_here.then_some(Room::Now);
+            }
+            if qos0 == Qos0::Dropped {
+                return None;
+            }
+        } else if is_here && self.queue.is_empty() && self.has_window() {
             return Some(Room::Now);
         }
         let waiting = self.queue.room_behind(payload_len)?;

@@ -1,7 +1,8 @@
 //! Queue: the messages that wait for a session, in their order.
 //!
-//! Bounded in messages and bytes: nothing that was taken is dropped, the newcomer is. QoS 0 does
-//! not wait. First stand those whose content is here, then those whose content is in the log.
+//! Bounded in messages and bytes: nothing that was taken is dropped, the newcomer is. QoS 0 waits
+//! only if it was chosen to. First stand those whose content is here, then those whose content is
+//! in the log.
 
 use super::cache::{Cache, Reader};
 use super::pending::{Judged, Pending, Waiting};

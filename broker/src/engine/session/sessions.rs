@@ -75,7 +75,7 @@ impl Sessions {
     /// Those that are connected, always in the same order for the same history.
     pub(in crate::engine) fn connected(&self) -> impl Iterator<Item = SessionId> {
         self.iter()
-            .filter(|(_, session)| session.connected().is_some())
+            .filter(|(_, session)| session.is_here())
             .map(|(id, _)| id)
     }
 

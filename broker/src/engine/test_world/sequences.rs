@@ -95,9 +95,11 @@ impl Sequence {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let cache = random.one_of(&[0, 500, 1000, usize::MAX]);
+        let queue_qos0 = random.yes();
         let limit = |limits: &mut Limits| {
             small(limits);
             limits.queue_cache_bytes_max = cache;
+            limits.queue_qos0 = queue_qos0;
         };
         Self {
             random,
