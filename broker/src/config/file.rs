@@ -223,7 +223,8 @@ section! {
         queue_len_max: Count<usize, 1, 100_000_000> = Count::new(engine().queue_len_max),
         /// Payload that waits for one session; a message beyond it is dropped.
         queue_bytes_max: Size<usize, 1, { 1 << 40 }> = Size::new(engine().queue_bytes_max),
-        /// Whether QoS 0 waits too for a session that outlives its connection, and is stored with it.
+        /// Whether QoS 0 waits too, in its turn, and is stored for a session whose client is away;
+        /// otherwise it is sent before all that waits, or dropped.
         queue_qos0: bool = false,
         /// Payload that waits in memory for all sessions; beyond it, in the data directory.
         queue_cache_bytes_max: Size<usize, 0, { 1 << 40 }> =

@@ -22,13 +22,15 @@ enum Due {
 impl Engine {
     /// Sends a message to a session's client if it can be sent now, else lets it wait.
     pub(super) fn offer(&mut self, id: SessionId, pending: Pending, after: After) {
+        let qos0 = self.qos0();
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
+        // What a lasting session has waiting is in its records.
+        let waits = pending.number.is_some() || (!session.is_lasting && session.has_turns(qos0));
         let is_next = session.is_here() && session.queue.is_empty();
         match pending.qos {
-            // What waits at QoS 0 is in the records.
-            QoS::AtMostOnce if pending.number.is_none() => {
+            QoS::AtMostOnce if !waits => {
                 return self.send_once(id, pending.delivery(), after);
             }
             QoS::AtLeastOnce | QoS::ExactlyOnce if is_next && session.has_window() => {
@@ -66,7 +68,7 @@ impl Engine {
             } else if pending.qos == QoS::AtMostOnce {
                 // Were the record of this lost, it would be sent twice [MQTT-4.3.1-1].
                 self.settle(id, pending.number);
-                let after = After::record(pending.number);
+                let after = After::record(self.lasting(id).and(pending.number));
                 self.send_once(id, pending.delivery(), after);
             } else {
                 // Its own records may be waiting yet.

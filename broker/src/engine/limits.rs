@@ -41,8 +41,8 @@ pub struct Limits {
     pub queue_len_max: usize,
     /// How many payload bytes may wait for one session; then the newcomer is dropped.
     pub queue_bytes_max: usize,
-    /// Whether QoS 0 waits for a lasting session too, instead of being dropped while nobody is
-    /// there.
+    /// Whether QoS 0 waits too, in its turn, and for a client that is away; otherwise it is sent
+    /// before all that waits, or dropped.
     pub queue_qos0: bool,
     /// How many bytes the messages that wait may take in memory, of all sessions together; then
     /// they wait in the log. No limit where there is no log to load them from.

@@ -241,13 +241,13 @@ impl Engine {
         let qos0 = self.qos0();
         let lasts = self.lasting(id).is_some();
         match (qos, qos0) {
-            (QoS::AtMostOnce, Qos0::Waits) if lasts => {}
-            (QoS::AtMostOnce, _) => {
-                // Nobody is there, and it does not wait.
-                self.counters.dropped_disk_full += u64::from(lasts && qos0 == Qos0::Dropped);
+            // Nobody is there, and it does not wait.
+            (QoS::AtMostOnce, Qos0::Passes) => return false,
+            (QoS::AtMostOnce, Qos0::Dropped) if lasts => {
+                self.counters.dropped_disk_full += 1;
                 return false;
             }
-            (QoS::AtLeastOnce | QoS::ExactlyOnce, _) => {}
+            (QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce, _) => {}
         }
         self.drop_expired(id);
         let room = self

@@ -1,5 +1,5 @@
-//! QoS 0 that waits: by choice it is kept for a session that outlives its connection, in its order
-//! with all that waits, and in the records.
+//! QoS 0 that waits: by choice it has its turn behind all that waits for a session, and is in the
+//! records of one that outlives its connection.
 //!
 //! It is settled before it is sent: a message at QoS 0 is sent once or not at all [MQTT-4.3.1-1].
 
@@ -8,14 +8,14 @@ use crate::engine::input::Room;
 use crate::engine::session::{Session, SessionId};
 use protocol::packet::QoS;
 
-/// What becomes of a message at QoS 0 that a lasting session cannot be sent next.
+/// What becomes of a message at QoS 0 that a session cannot be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Qos0 {
     /// It is sent before all that waits, or not at all.
     Passes,
     /// It waits, as all do.
     Waits,
-    /// It was to wait, and there is no room on the disk.
+    /// It was to wait, and there is no room on the disk for what is recorded.
     Dropped,
 }
 
@@ -41,7 +41,7 @@ impl Session {
     /// Whether a message at QoS 0 has its turn, behind all that waits.
     pub(in crate::engine) fn has_turns(&self, qos0: Qos0) -> bool {
         let is_next = self.is_here() && self.queue.is_empty();
-        self.is_lasting && qos0 != Qos0::Passes && !is_next
+        qos0 != Qos0::Passes && !is_next
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_last_is_sent_it_now_or_never() {
+    fn who_does_not_last_has_it_in_its_order_and_without_a_record() {
         let mut world = World::limited(|limits| {
             queues(limits);
             limits.in_flight_len_max = 1.try_into().unwrap();
@@ -137,12 +137,30 @@ mod tests {
         world.subscribe(subscriber, "a", QoS::ExactlyOnce);
         let publisher = world.enter("dev-2");
         world.publish_many(publisher, 1..=2);
-        world.send(publisher, qos0("a", "now"));
+        world.send(publisher, qos0("a", "3"));
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=1 q1 #1"]);
+        world.send(subscriber, puback(1));
+        world.send(subscriber, puback(2));
         assert_eq!(
             world.heard(subscriber),
-            ["PUBLISH a=1 q1 #1", "PUBLISH a=now q0"]
+            ["PUBLISH a=2 q1 #2", "PUBLISH a=3 q0"]
         );
         assert_eq!(world.record_names(), [""; 0]);
+    }
+
+    #[test]
+    fn it_keeps_its_order_when_its_session_is_not_to_last_any_more() {
+        let (mut world, publisher) = away(|it| it.in_flight_len_max = 1.try_into().unwrap());
+        world.send(publisher, qos1("a", "1", 1));
+        world.send(publisher, qos0("a", "2"));
+        let subscriber = world.enter_with("dev-1", |connect| connect.clean_start = false);
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=1 q1 #1"]);
+        world.send(publisher, qos0("a", "3"));
+        world.send(subscriber, puback(1));
+        assert_eq!(
+            world.heard(subscriber),
+            ["PUBLISH a=2 q0", "PUBLISH a=3 q0"]
+        );
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Session {
             if !self.has_turns(qos0) {
                 return is_here.then_some(Room::Now);
             }
-            if qos0 == Qos0::Dropped {
+            if qos0 == Qos0::Dropped && self.is_lasting {
                 return None;
             }
         } else if is_here && self.queue.is_empty() && self.has_window() {
