@@ -108,8 +108,8 @@ impl Link {
         Ok(ack.code)
     }
 
-    /// Takes what waits at QoS 0 or 1 and acknowledges it: so many messages if they are there, and more
-    /// if more come.
+    /// Takes what waits at QoS 0 or 1 and acknowledges it: so many messages if they are there, and
+    /// more if more come.
     pub(crate) fn take_all(&mut self, count: usize) -> Vec<Published> {
         let mut taken = Vec::new();
         loop {
