@@ -258,6 +258,8 @@ pub struct Statistics {
     pub audit_lost: u64,
     /// Peers that were not let in.
     pub refused: u64,
+    /// Of these, those of which the log does not tell: it tells of so many in a second.
+    pub refused_untold: u64,
     /// Devices that came in and sent a CONNECT.
     pub connected: u64,
     /// Connections that are open now, finished or not.
@@ -371,6 +373,7 @@ impl Running {
             memory_stages: self.door.memory.raised.load(Ordering::Relaxed),
             audit_lost: self.door.audit.lost(),
             refused: counters.refused.load(Ordering::Relaxed),
+            refused_untold: counters.refused_untold.load(Ordering::Relaxed),
             connected: counters.connected.load(Ordering::Relaxed),
             connections: counters.open.load(Ordering::Relaxed),
             dropped_at_outboxes: self

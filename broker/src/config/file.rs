@@ -173,8 +173,8 @@ section! {
         /// in within the hour; strangers take no such place.
         known_reserve_percent: Count<u32, 0, 90> = Count::new(25),
         /// Handshakes in a second from an address from which no device has come in within the hour,
-        /// after as many at once as may be unfinished; the next one is closed. 0: any number.
-        stranger_rate_max: Count<u32, 0, 1_000_000> = Count::new(100),
+        /// after a hundred at once; the next one is closed. 0: any number.
+        stranger_rate_max: Count<u32, 0, 1_000_000> = Count::new(20),
         /// Memory of the process. At 85 % of it no new connections are let in, at 92 % QoS 0 is
         /// dropped, at 97 % no message is taken (0x97). 0: nine tenths of what there is, in the
         /// machine or in our control group.

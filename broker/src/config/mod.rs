@@ -359,7 +359,7 @@ mod tests {
                     connections_max: 100_000,
                     connections_per_address_max: 100_000,
                     known_reserve_percent: 25,
-                    stranger_rate_max: 100,
+                    stranger_rate_max: 20,
                     memory_bytes_max: 0,
                     drain_timeout: Duration::from_secs(10),
                     tcp_keep_alive: Duration::from_mins(1),

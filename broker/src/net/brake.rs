@@ -9,6 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
+/// Who publishes at its rate, or above it, is heard so often in a second: what it says comes to
+/// those who hear it in small batches, and nobody else waits behind a large one.
+const BATCHES_PER_SECOND: usize = 20;
+
 /// Whether a client is heard.
 #[derive(Debug)]
 pub(super) enum Brake {
@@ -36,8 +40,12 @@ impl Brake {
         if messages == 0 && bytes == 0 {
             return (Self::None, usize::MAX);
         }
-        let batch = usize::try_from(messages).unwrap_or(usize::MAX);
-        (Self::Off, if batch == 0 { usize::MAX } else { batch })
+        let in_a_second = usize::try_from(messages).unwrap_or(usize::MAX);
+        let batch = match in_a_second {
+            0 => usize::MAX,
+            in_a_second => in_a_second.div_ceil(BATCHES_PER_SECOND),
+        };
+        (Self::Off, batch)
     }
 
     /// Publishing has a rate since the connection was opened.

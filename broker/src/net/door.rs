@@ -5,6 +5,7 @@
 
 use super::addresses::{Addresses, Counted, Network};
 use super::known::{Known, Reputation, Strangers};
+use super::lines::Lines;
 use super::rules::Rules;
 use super::unfinished::{Slot, Unfinished};
 use crate::audit::Audit;
@@ -34,6 +35,7 @@ pub(crate) struct Door {
     known: Known,
     strangers: Strangers,
     unfinished: Arc<Unfinished>,
+    pub(super) lines: Lines,
 }
 
 /// What happened at the door since the start.
@@ -54,6 +56,8 @@ pub(crate) struct Counters {
     pub(crate) turned_away_memory: AtomicU64,
     /// Handshakes that failed or were refused.
     pub(crate) refused: AtomicU64,
+    /// Of these, those of which the log does not tell.
+    pub(crate) refused_untold: AtomicU64,
     /// Devices that sent a CONNECT.
     pub(crate) connected: AtomicU64,
     /// Connections that were to go, did not, and were reset.
@@ -90,6 +94,7 @@ impl Door {
             known: Known::default(),
             strangers: Strangers::default(),
             unfinished: Arc::default(),
+            lines: Lines::default(),
         }
     }
 

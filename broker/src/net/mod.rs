@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod handshake;
 mod known;
+mod lines;
 mod listener;
 mod listening;
 mod report;

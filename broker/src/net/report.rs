@@ -14,7 +14,7 @@ use certs::{Certificate, VerifiedDevice};
 use protocol::Text;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::field::display;
 
 /// A device that came in, for as long as its connection is there.
@@ -52,6 +52,13 @@ impl Door {
         // Whoever has read the line may ask.
         self.note_refused(peer, whom.clone(), reason.clone());
         let sha256 = whom.sha256.as_deref();
+        let Some(untold) = self.lines.take(Instant::now()) else {
+            self.counters.refused_untold.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if untold > 0 {
+            tracing::warn!(untold, "more were refused than are told of here");
+        }
         tracing::warn!(%peer, subject, sha256, reason = %reason.words, "refused");
     }
 

@@ -9,6 +9,10 @@ use crate::config::{Config, NetLimits};
 use crate::engine::Limits;
 use tokio::sync::Semaphore;
 
+/// So many strangers come from one address at once before their rate counts. Once a device of a
+/// fleet behind it is in, it is known, and the others come as fast as they like.
+const STRANGERS_AT_ONCE_MAX: usize = 100;
+
 /// The limits that connections keep.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -54,7 +58,8 @@ impl Rules {
     /// How fast strangers may come.
     pub(super) fn stranger_rate(&self) -> StrangerRate {
         let net = &self.net;
-        StrangerRate::new(net.stranger_rate_max, net.unfinished_per_address_max)
+        let at_once = net.unfinished_per_address_max.min(STRANGERS_AT_ONCE_MAX);
+        StrangerRate::new(net.stranger_rate_max, at_once)
     }
 }
 
