@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
 
+use crate::identity::IdentityError;
 use crate::outbox::disk::OutboxError;
 use crate::reason_code::ReasonCode;
 use crate::reconnect::Hope;
@@ -85,6 +86,9 @@ pub enum ConnectError {
     /// The outbox on disk cannot be opened or written: nothing more can be accepted.
     #[error("the outbox cannot be used")]
     Outbox(#[from] OutboxError),
+    /// The identity of the device cannot be renewed where it is.
+    #[error("the identity of the device cannot be renewed")]
+    NotRenewable(#[source] Arc<IdentityError>),
     /// What the broker sent is not MQTT as it should be.
     #[error("the broker broke the protocol: {what}")]
     Protocol {
@@ -105,6 +109,7 @@ impl ConnectError {
             | Self::NotAuthorized
             | Self::ClientIdRefused
             | Self::Outbox(_)
+            | Self::NotRenewable(_)
             | Self::SessionTakenOver => true,
             Self::Refused { reason } => !reason.is_passing(),
             // Ended: the next attempt will tell whether it was meant for good.
@@ -115,6 +120,17 @@ impl ConnectError {
             | Self::Unreachable { .. }
             | Self::Protocol { .. } => false,
         }
+    }
+
+    /// Whether it is our certificate that is refused, and another one may not be.
+    pub(crate) fn is_about_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::CertificateExpired
+                | Self::CertificateRevoked
+                | Self::UnknownAuthority
+                | Self::CertificateRefused { .. }
+        )
     }
 
     /// What there is to hope for.

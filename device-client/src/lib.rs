@@ -26,12 +26,13 @@ mod message;
 mod outbox;
 mod reason_code;
 mod reconnect;
+mod renewal;
 mod topic;
 mod wire;
 
 pub use client::{
-    BrokerAddress, BuildError, Builder, Device, InvalidAddress, Link, Receipt, RequestError,
-    Requester, Status, Subscription,
+    BrokerAddress, BuildError, Builder, CertificateStatus, Device, InvalidAddress, Link, Receipt,
+    RequestError, Requester, Status, Subscription,
 };
 /// What a [`Subscription`] is.
 pub use futures_core::Stream;
@@ -43,5 +44,6 @@ pub use outbox::disk::{OutboxError, WhenDamaged};
 pub use outbox::{OutboxCounts, WhenFull};
 pub use reason_code::ReasonCode;
 pub use reconnect::{Backoff, WhenRefused};
+pub use renewal::{EnrolError, Enrolment, Renewal, RenewalKey, Unfit};
 pub use topic::InvalidTopic;
 pub use wire::Retained;

@@ -82,7 +82,7 @@ impl FromStr for BrokerAddress {
         if authority.contains(['/', '?', '#']) {
             return Err(InvalidAddress::Path);
         }
-        let (host, port) = split_port(authority)?;
+        let (host, port) = split_port(authority, PORT_DEFAULT)?;
         let address = Self {
             host: host.into(),
             port,
@@ -91,20 +91,24 @@ impl FromStr for BrokerAddress {
     }
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), InvalidAddress> {
+/// The host, without brackets, and the port.
+pub(crate) fn split_port(
+    authority: &str,
+    port_default: u16,
+) -> Result<(&str, u16), InvalidAddress> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest
             .split_once(']')
             .ok_or_else(|| InvalidAddress::Host(authority.into()))?;
         return match port {
-            "" => Ok((host, PORT_DEFAULT)),
+            "" => Ok((host, port_default)),
             port => Ok((host, parse_port(port.strip_prefix(':').unwrap_or(port))?)),
         };
     }
     match authority.split_once(':') {
-        None => Ok((authority, PORT_DEFAULT)),
+        None => Ok((authority, port_default)),
         // An IPv6 address without brackets, hence without a port.
-        Some((_, rest)) if rest.contains(':') => Ok((authority, PORT_DEFAULT)),
+        Some((_, rest)) if rest.contains(':') => Ok((authority, port_default)),
         Some((host, port)) => Ok((host, parse_port(port)?)),
     }
 }

@@ -1,13 +1,14 @@
 //! The settings of a device, each with the value that suits most.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::ServerName;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::address::{BrokerAddress, InvalidAddress, server_name};
@@ -17,12 +18,15 @@ use super::opening::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN, OutboxSettings};
 use super::status::{Link, Status};
 use super::{Device, Keeps};
 use crate::error::{ConnectError, PublishError};
-use crate::identity::Identity;
+use crate::identity::{Home, Identity, IdentityError};
 use crate::message::Will;
 use crate::outbox::WhenFull;
 use crate::outbox::disk::WhenDamaged;
 use crate::reconnect::{Backoff, Reconnect, WhenRefused};
-use crate::wire::{Brokers, FirstSession, RumqttWire, SessionAfter, Settings, Wire};
+use crate::renewal::{Prober, Renewal, Renewer, Renewing, Replacement};
+use crate::wire::{
+    Bearer, Brokers, Farewell, FirstSession, RumqttWire, SessionAfter, Settings, Wire,
+};
 
 /// Commands on their way to the task of a device; more wait where they are given.
 const COMMANDS_MAX: usize = 32;
@@ -44,6 +48,8 @@ pub struct Builder {
     connect_within: Duration,
     outbox: OutboxSettings,
     queue_len_max: usize,
+    identity: Identity,
+    renewal: Option<Renewal>,
 }
 
 /// Why a device could not be set up or connected.
@@ -65,7 +71,7 @@ impl Builder {
         let wire = Settings {
             brokers: Brokers::new(broker)?,
             client_id: identity.device_id().into(),
-            identity,
+            identity: Bearer::new(identity.clone()),
             keep_alive: KEEP_ALIVE_DEFAULT,
             session_expiry: SESSION_EXPIRY_DEFAULT,
             first_session: FirstSession::New,
@@ -75,6 +81,7 @@ impl Builder {
             in_flight_max: 32,
             packet_len_max: 1024 * 1024,
             ledger: None,
+            farewell: Farewell::default(),
         };
         Ok(Self {
             wire,
@@ -84,6 +91,8 @@ impl Builder {
             connect_within: Duration::from_secs(30),
             outbox: OutboxSettings::default(),
             queue_len_max: 256,
+            identity,
+            renewal: None,
         })
     }
 
@@ -231,6 +240,17 @@ impl Builder {
         self
     }
 
+    /// Renews the certificate of the device before it runs out, and keeps the new one where the
+    /// identity was opened. By default it is not renewed.
+    ///
+    /// The connection is made anew once with it, when all that is under way has been answered; the
+    /// session is resumed, and nothing is lost. A refusal of the certificate that the device has
+    /// does not stop it then.
+    pub fn renew(mut self, renewal: Renewal) -> Self {
+        self.renewal = Some(renewal);
+        self
+    }
+
     /// Connects, in a task of the tokio runtime this is called in.
     ///
     /// # Errors
@@ -258,12 +278,12 @@ impl Builder {
         }
     }
 
-    async fn split<W>(
+    pub(super) async fn split<W>(
         mut self,
         wire: impl FnOnce(Settings) -> W,
     ) -> Result<(Device, Driver<W>), ConnectError> {
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
-        let (say_status, status) = watch::channel(Status::new());
+        let (say_status, status) = watch::channel(Status::new(self.identity.not_after()));
         if let Some(name) = &self.server_name {
             self.wire.brokers.name_all(name);
         }
@@ -274,6 +294,12 @@ impl Builder {
         };
         say_status.send_modify(|status| status.unacknowledged = opened.outbox.len());
         self.wire.ledger = opened.ledger;
+        let renewal = match self.renewal.take() {
+            Some(renewal) => {
+                Some(start_renewal(renewal, (&self.identity, &self.wire), &say_status).await?)
+            }
+            None => None,
+        };
         let device = Device {
             commands,
             status,
@@ -300,10 +326,42 @@ impl Builder {
             },
             phase: Phase::Connecting,
             leaving: None,
+            renewal,
+            turnover: None,
             wire: wire(self.wire),
         };
         Ok((device, driver))
     }
+}
+
+async fn start_renewal(
+    renewal: Renewal,
+    (identity, settings): (&Identity, &Settings),
+    status: &watch::Sender<Status>,
+) -> Result<(mpsc::Receiver<Replacement>, Renewing), ConnectError> {
+    let present = identity.clone();
+    let opened = spawn_blocking(move || match present.directory() {
+        Some(directory) => Home::open(directory),
+        None => Err(IdentityError::InMemory),
+    });
+    let home = match opened.await {
+        Ok(home) => home.map_err(|why| ConnectError::NotRenewable(why.into()))?,
+        // The runtime is being shut down.
+        Err(_) => std::future::pending().await,
+    };
+    let (device, replacements) = mpsc::channel(1);
+    let renewer = Renewer {
+        renewal,
+        present: identity.clone(),
+        home: Arc::new(Mutex::new(home)),
+        prober: Prober {
+            settings: settings.clone(),
+        },
+        device,
+        status: status.clone(),
+        chance,
+    };
+    Ok((replacements, renewer.start()))
 }
 
 /// Drawn from the source that TLS draws from; without it, the longest wait.

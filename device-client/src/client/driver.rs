@@ -17,12 +17,14 @@ use super::leaving::{End, Leaving};
 use super::routes::Granted;
 use super::status::{Link, Status};
 use super::subscription::Item;
+use super::turnover::Turnover;
 use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 use crate::message::{Publish, QoS};
 use crate::outbox::disk::{Accepted, Answer, Durable, OutboxError, Record, Writer};
 use crate::outbox::{Outbox, Place, Room, clock};
 use crate::reason_code::ReasonCode;
-use crate::reconnect::{Reconnect, Verdict};
+use crate::reconnect::{Hope, Reconnect, Verdict};
+use crate::renewal::{Renewing, Replacement};
 use crate::wire::{Event, Failure, Session, SessionAfter, Subscribe, Ticket, Unsendable, Wire};
 
 /// What the application asks.
@@ -79,6 +81,9 @@ pub(super) struct Driver<W> {
     pub(super) session_after: SessionAfter,
     pub(super) phase: Phase,
     pub(super) leaving: Option<Leaving>,
+    /// Where the certificate is renewed: what comes of it, for as long as it goes on.
+    pub(super) renewal: Option<(mpsc::Receiver<Replacement>, Renewing)>,
+    pub(super) turnover: Option<Turnover>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +95,7 @@ pub(super) enum Phase {
 
 impl<W: Wire> Driver<W> {
     pub(super) async fn run(mut self) {
-        self.wire.connect(self.reconnect.broker());
+        self.connect();
         let end = loop {
             if let ControlFlow::Break(end) = self.turn().await {
                 break end;
@@ -107,6 +112,7 @@ impl<W: Wire> Driver<W> {
     async fn turn(&mut self) -> ControlFlow<End> {
         self.expire();
         self.hand_over();
+        self.part_if_drained();
         self.leave_if_done()?;
         let deadline = self.deadline();
         tokio::select! {
@@ -116,6 +122,7 @@ impl<W: Wire> Driver<W> {
             },
             receipt = self.inbox.taken() => self.wire.acknowledge(receipt),
             event = self.wire.next() => return self.event(event),
+            replacement = replacement(&mut self.renewal) => self.replace(replacement),
             error = failed(&mut self.disk) => {
                 return ControlFlow::Break(End::GivenUp(error.into()));
             }
@@ -190,6 +197,7 @@ impl<W: Wire> Driver<W> {
             Session::Resumed => {}
         }
         info!(?session, "connected");
+        self.turned_over();
         let resumed = session != Session::New;
         self.set_link(Link::Connected {
             since: now.into_std(),
@@ -201,11 +209,21 @@ impl<W: Wire> Driver<W> {
         if self.leaving.as_ref().is_some_and(|leaving| leaving.closing) {
             return ControlFlow::Break(End::Left);
         }
+        if self.turned_back(&error) {
+            return ControlFlow::Continue(());
+        }
         let now = Instant::now();
-        let hope = error.hope();
+        let hope = match error.hope() {
+            // Another certificate is on its way.
+            Hope::Lasting if self.renewal.is_some() && error.is_about_certificate() => {
+                Hope::Passing
+            }
+            hope => hope,
+        };
         match self.reconnect.lost(now.into_std(), hope, (self.chance)()) {
             Verdict::Stop => ControlFlow::Break(End::GivenUp(error)),
             Verdict::Retry { after } => {
+                let after = self.hasten(after);
                 warn!(%error, ?after, "not connected");
                 let until = now + after;
                 self.phase = Phase::Waiting { until };
@@ -261,7 +279,8 @@ impl<W: Wire> Driver<W> {
     }
 
     fn hand_over(&mut self) {
-        if self.phase != Phase::Up {
+        let is_held_back = self.turnover.as_ref().is_some_and(Turnover::holds_back);
+        if self.phase != Phase::Up || is_held_back {
             return;
         }
         for (ticket, request) in self.inbox.routes.requests() {
@@ -338,7 +357,8 @@ impl<W: Wire> Driver<W> {
         };
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
         let expires = self.outbox.expires();
-        [retry, leaving, expires, self.inbox.claims_until()]
+        let turnover = self.turnover.as_ref().and_then(Turnover::deadline);
+        [retry, leaving, expires, turnover, self.inbox.claims_until()]
             .into_iter()
             .flatten()
             .min()
@@ -349,6 +369,7 @@ impl<W: Wire> Driver<W> {
             let delivered = self.inbox.end_claims();
             self.count(delivered);
         }
+        self.turn_over(now);
         if let Some(leaving) = self.leaving.as_ref().filter(|leaving| leaving.until <= now) {
             if leaving.closing {
                 return ControlFlow::Break(End::Left);
@@ -358,9 +379,14 @@ impl<W: Wire> Driver<W> {
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
             self.phase = Phase::Connecting;
             self.set_link(Link::Connecting);
-            self.wire.connect(self.reconnect.broker());
+            self.connect();
         }
         ControlFlow::Continue(())
+    }
+
+    pub(super) fn connect(&mut self) {
+        self.trying();
+        self.wire.connect(self.reconnect.broker());
     }
 
     pub(super) fn set_link(&self, link: Link) {
@@ -379,6 +405,16 @@ impl<W: Wire> Driver<W> {
             false
         });
     }
+}
+
+/// The next identity; never ready where the certificate is not renewed.
+async fn replacement(renewal: &mut Option<(mpsc::Receiver<Replacement>, Renewing)>) -> Replacement {
+    if let Some((replacements, _)) = renewal
+        && let Some(replacement) = replacements.recv().await
+    {
+        return replacement;
+    }
+    std::future::pending().await
 }
 
 /// Why the outbox cannot be written; never ready as long as it can, or is in memory.

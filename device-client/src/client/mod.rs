@@ -14,6 +14,7 @@ mod request;
 mod routes;
 mod status;
 mod subscription;
+mod turnover;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,10 +34,11 @@ use crate::wire::{Retained, Subscribe};
 use driver::{Command, Done};
 use routes::Routes;
 
+pub(crate) use address::split_port;
 pub use address::{BrokerAddress, InvalidAddress};
 pub use builder::{BuildError, Builder};
 pub use request::{RequestError, Requester};
-pub use status::{Link, Status};
+pub use status::{CertificateStatus, Link, Status};
 pub use subscription::Subscription;
 
 /// One device, connected to its broker or on its way there.

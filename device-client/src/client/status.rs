@@ -1,9 +1,10 @@
 //! How a device stands with its broker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::ConnectError;
 use crate::outbox::OutboxCounts;
+use crate::renewal::EnrolError;
 
 /// How a device stands. A snapshot: it may have changed since.
 #[derive(Clone, Debug)]
@@ -22,6 +23,22 @@ pub struct Status {
     pub dropped: u32,
     /// Messages that came and were dropped, because nobody had subscribed to them.
     pub unclaimed: u32,
+    /// The certificate, and its renewal.
+    pub certificate: CertificateStatus,
+}
+
+/// How it stands with the certificate of a device.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CertificateStatus {
+    /// The last second of its validity, since 1970.
+    pub not_after: Duration,
+    /// When it is to be renewed next, since 1970; `None` where it is not renewed.
+    pub next_renewal: Option<Duration>,
+    /// How often it was renewed since the device was connected.
+    pub renewals: u32,
+    /// What went wrong last, unless it was renewed since.
+    pub last_failure: Option<EnrolError>,
 }
 
 /// The connection of a device.
@@ -56,7 +73,7 @@ pub enum Link {
 }
 
 impl Status {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(not_after: Duration) -> Self {
         Self {
             link: Link::Connecting,
             connections: 0,
@@ -64,6 +81,12 @@ impl Status {
             outbox: OutboxCounts::default(),
             dropped: 0,
             unclaimed: 0,
+            certificate: CertificateStatus {
+                not_after,
+                next_renewal: None,
+                renewals: 0,
+                last_failure: None,
+            },
         }
     }
 

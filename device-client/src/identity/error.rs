@@ -84,6 +84,31 @@ pub enum IdentityError {
         /// How far from it.
         validity: Validity,
     },
+    /// What should name the version that counts names none.
+    #[error("{} names no version of an identity but `{name}`", .path.display())]
+    NoVersion {
+        /// Where it is.
+        path: PathBuf,
+        /// What it names.
+        name: String,
+    },
+    /// The identity is in no directory, so that another could not be kept.
+    #[error("the identity was not opened from a directory")]
+    InMemory,
+    /// Another device renews the identity in this directory.
+    #[error("another device renews the identity in {}", .path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A version of the identity cannot be written or removed.
+    #[error("the identity in {} cannot be replaced", .path.display())]
+    NotKept {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// Why a certificate names no device.

@@ -4,6 +4,7 @@
 //! date or not of one piece are refused when it is opened, by name, not in a handshake later.
 
 mod error;
+mod home;
 mod tls;
 
 use std::fmt;
@@ -18,7 +19,8 @@ use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject};
 
 pub use error::{IdentityError, NoDevice, Validity};
-pub(crate) use tls::TlsStream;
+pub(crate) use home::{EmptyHome, Home, Staged};
+pub(crate) use tls::{TlsStream, https_of_nobody};
 
 /// The identity of one device (or application).
 ///
@@ -32,7 +34,10 @@ pub struct Identity {
 struct Holder {
     subject: Subject,
     serial: Serial,
+    not_before: UnixTime,
     not_after: UnixTime,
+    /// Where it was opened, and can be renewed.
+    directory: Option<PathBuf>,
     tls: Arc<ClientConfig>,
     /// The same without a TLS session from before.
     tls_anew: Arc<ClientConfig>,
@@ -42,20 +47,24 @@ struct Holder {
 
 impl Identity {
     /// Opens `directory`, which holds the certificate and its issuers (`cert.pem`), the private key
-    /// (`key.pem`) and the authorities that brokers are trusted by (`ca.pem`).
+    /// (`key.pem`) and the authorities that brokers are trusted by (`ca.pem`). Once it was renewed
+    /// there, they are in the version that its link `current` names.
     ///
     /// # Errors
     /// [`IdentityError`] names the file and what is wrong with it.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, IdentityError> {
-        let directory = directory.as_ref();
-        let key_path = directory.join("key.pem");
-        check_private(&key_path)?;
-        let parts = Parts {
-            chain: PemFile::open(directory.join("cert.pem"))?,
-            key: PemFile::open(key_path)?,
-            authorities: PemFile::open(directory.join("ca.pem"))?,
-        };
-        parts.identity(UnixTime::now())
+        let (parts, directory) = Parts::open_current(directory.as_ref())?;
+        parts.identity(Some(UnixTime::now()), Some(directory))
+    }
+
+    /// The same, even if the certificate has expired or is not valid yet: for a device that was
+    /// off for long, and renews it ([`crate::Builder::renew`]). Brokers do not accept it before.
+    ///
+    /// # Errors
+    /// As [`Identity::open`].
+    pub fn open_at_any_time(directory: impl AsRef<Path>) -> Result<Self, IdentityError> {
+        let (parts, directory) = Parts::open_current(directory.as_ref())?;
+        parts.identity(None, Some(directory))
     }
 
     /// An identity from the contents of what would be `cert.pem`, `key.pem` and `ca.pem`.
@@ -68,7 +77,7 @@ impl Identity {
             key: PemFile::new("key.pem", key),
             authorities: PemFile::new("ca.pem", authorities),
         };
-        parts.identity(UnixTime::now())
+        parts.identity(Some(UnixTime::now()), None)
     }
 
     /// The id of the device.
@@ -91,6 +100,17 @@ impl Identity {
         Duration::from_secs(self.holder.not_after.as_secs())
     }
 
+    /// From when to when the certificate is valid, since 1970.
+    pub(crate) fn term(&self) -> (Duration, Duration) {
+        let not_before = Duration::from_secs(self.holder.not_before.as_secs());
+        (not_before, self.not_after())
+    }
+
+    /// Where it was opened.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.holder.directory.as_deref()
+    }
+
     pub(crate) fn has_expired(&self) -> bool {
         UnixTime::now() > self.holder.not_after
     }
@@ -103,24 +123,48 @@ impl fmt::Debug for Identity {
 }
 
 /// The three files of an identity, read.
-struct Parts {
-    chain: PemFile,
-    key: PemFile,
-    authorities: PemFile,
+pub(crate) struct Parts {
+    pub(crate) chain: PemFile,
+    pub(crate) key: PemFile,
+    pub(crate) authorities: PemFile,
 }
 
 impl Parts {
-    fn identity(self, now: UnixTime) -> Result<Identity, IdentityError> {
+    fn open_current(directory: &Path) -> Result<(Self, PathBuf), IdentityError> {
+        let files = home::files(directory)?;
+        Ok((Self::open(&files)?, directory.into()))
+    }
+
+    /// Reads the files in `directory`.
+    pub(crate) fn open(directory: &Path) -> Result<Self, IdentityError> {
+        let key_path = directory.join("key.pem");
+        check_private(&key_path)?;
+        Ok(Self {
+            chain: PemFile::open(directory.join("cert.pem"))?,
+            key: PemFile::open(key_path)?,
+            authorities: PemFile::open(directory.join("ca.pem"))?,
+        })
+    }
+
+    /// One that is valid `now`, if that is asked for.
+    pub(crate) fn identity(
+        self,
+        now: Option<UnixTime>,
+        directory: Option<PathBuf>,
+    ) -> Result<Identity, IdentityError> {
         let chain = self.chain.certificates()?;
         let certificate = self.read_leaf(&chain)?;
         let subject = self.read_subject(&certificate)?;
-        self.check_validity(&certificate, now)?;
-        let authorities = self.authorities.certificates()?;
-        let tls = tls::client_config(&self, chain, authorities)?;
+        if let Some(now) = now {
+            self.check_validity(&certificate, now)?;
+        }
+        let tls = tls::client_config(&self, chain)?;
         let holder = Holder {
             subject,
             serial: certificate.serial,
+            not_before: certificate.not_before,
             not_after: certificate.not_after,
+            directory,
             tls_anew: Arc::new(tls::without_resumption(&tls)),
             tls: Arc::new(tls),
             is_resumption_in_doubt: AtomicBool::new(false),
@@ -130,7 +174,10 @@ impl Parts {
         })
     }
 
-    fn read_leaf(&self, chain: &[CertificateDer<'_>]) -> Result<Certificate, IdentityError> {
+    pub(crate) fn read_leaf(
+        &self,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Certificate, IdentityError> {
         let leaf = chain.first().map_or(&[][..], |leaf| leaf);
         Certificate::read(leaf).map_err(|why| IdentityError::Refused {
             path: self.chain.path.clone(),
@@ -177,13 +224,13 @@ impl Parts {
 }
 
 /// A PEM file and where it is from.
-struct PemFile {
+pub(crate) struct PemFile {
     path: PathBuf,
-    text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
 }
 
 impl PemFile {
-    fn new(path: &str, text: &[u8]) -> Self {
+    pub(crate) fn new(path: &str, text: &[u8]) -> Self {
         Self {
             path: path.into(),
             text: text.into(),
@@ -198,7 +245,7 @@ impl PemFile {
     }
 
     /// At least one.
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(&self.text)
             .collect::<Result<_, _>>()
             .map_err(|source| self.not_pem("certificate", source))?;
@@ -208,9 +255,14 @@ impl PemFile {
         Ok(certificates)
     }
 
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
         PrivateKeyDer::from_pem_slice(&self.text)
             .map_err(|source| self.not_pem("unencrypted private key", source))
+    }
+
+    fn unusable(&self, source: rustls::Error) -> IdentityError {
+        let path = self.path.clone();
+        IdentityError::Unusable { path, source }
     }
 
     fn not_pem(&self, expected: &'static str, source: pem::Error) -> IdentityError {

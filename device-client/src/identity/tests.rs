@@ -25,23 +25,41 @@ pub(crate) struct Files {
     pub(crate) authorities: String,
 }
 
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
 impl TestCa {
     pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Test CA");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let (params, key) = (ca_params("Test CA"), KeyPair::generate().unwrap());
+        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         Self { issuer }
+    }
+
+    /// One that this one has signed.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let (params, key) = (ca_params(name), KeyPair::generate().unwrap());
+        let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap();
+        Self { issuer }
+    }
+
+    pub(crate) fn issuer(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     pub(crate) fn device(&self, id: &str) -> Files {
         self.issue(&device_params(id))
     }
 
-    fn issue(&self, params: &CertificateParams) -> Files {
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Files {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Files {
@@ -62,7 +80,7 @@ impl Files {
         Identity::from_pem(chain.as_bytes(), key.as_bytes(), authorities.as_bytes())
     }
 
-    fn write(&self, directory: &Path) {
+    pub(crate) fn write(&self, directory: &Path) {
         let key = directory.join("key.pem");
         fs::write(directory.join("cert.pem"), &self.chain).unwrap();
         fs::write(directory.join("ca.pem"), &self.authorities).unwrap();
@@ -71,7 +89,7 @@ impl Files {
     }
 }
 
-fn device_params(id: &str) -> CertificateParams {
+pub(crate) fn device_params(id: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, id);
     params.subject_alt_names = vec![uri(&format!("spiffe://test/device/{id}"))];
@@ -80,7 +98,7 @@ fn device_params(id: &str) -> CertificateParams {
     params
 }
 
-fn uri(text: &str) -> SanType {
+pub(crate) fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 

@@ -16,11 +16,14 @@ use rustls::{ClientConfig, HandshakeKind, InconsistentKeys, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Identity, IdentityError, Parts};
+use super::{Identity, IdentityError, Parts, PemFile};
 use crate::error::ConnectError;
 
 /// A connection over which MQTT may be spoken.
 pub(crate) type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// HTTP/1.1, as an enrolment server speaks it.
+const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// Registered with IANA for MQTT; a broker on a shared port knows us by it.
 const ALPN: &[u8] = b"mqtt";
@@ -56,6 +59,14 @@ impl Identity {
         Ok(stream)
     }
 
+    /// TLS with an enrolment server. What it makes of a certificate that has expired is for it to
+    /// say.
+    pub(crate) fn https(&self) -> Arc<ClientConfig> {
+        let mut config = (*self.holder.tls_anew).clone();
+        config.alpn_protocols = vec![ALPN_HTTP.into()];
+        Arc::new(config)
+    }
+
     /// The broker has let us in with this certificate.
     pub(crate) fn note_welcome(&self) {
         let in_doubt = &self.holder.is_resumption_in_doubt;
@@ -63,21 +74,30 @@ impl Identity {
     }
 }
 
+/// TLS with an enrolment server, of a device that has no certificate yet.
+pub(crate) fn https_of_nobody(authorities: &PemFile) -> Result<ClientConfig, IdentityError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|source| authorities.unusable(source))?
+        .with_root_certificates(roots(authorities)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_HTTP.into()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
 pub(super) fn client_config(
     parts: &Parts,
     chain: Vec<CertificateDer<'static>>,
-    authorities: Vec<CertificateDer<'static>>,
 ) -> Result<ClientConfig, IdentityError> {
     // Its key exchanges begin with X25519MLKEM768.
     let provider = Arc::new(aws_lc_rs::default_provider());
     let key = certified_key(parts, chain, &provider)?;
-    let roots = roots(parts, authorities)?;
+    let roots = roots(&parts.authorities)?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|source| IdentityError::Unusable {
-            path: parts.chain.path.clone(),
-            source,
-        })?
+        .map_err(|source| parts.chain.unusable(source))?
         .with_root_certificates(roots)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.alpn_protocols = vec![ALPN.into()];
@@ -102,23 +122,15 @@ fn certified_key(
             let (key, certificate) = (parts.key.path.clone(), parts.chain.path.clone());
             IdentityError::KeyMismatch { key, certificate }
         }
-        source => IdentityError::Unusable {
-            path: parts.key.path.clone(),
-            source,
-        },
+        source => parts.key.unusable(source),
     })
 }
 
-fn roots(
-    parts: &Parts,
-    authorities: Vec<CertificateDer<'static>>,
-) -> Result<RootCertStore, IdentityError> {
+fn roots(authorities: &PemFile) -> Result<RootCertStore, IdentityError> {
     let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority).map_err(|source| {
-            let path = parts.authorities.path.clone();
-            IdentityError::Unusable { path, source }
-        })?;
+    for authority in authorities.certificates()? {
+        let added = roots.add(authority);
+        added.map_err(|source| authorities.unusable(source))?;
     }
     Ok(roots)
 }

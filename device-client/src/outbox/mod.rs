@@ -186,6 +186,11 @@ impl<D> Outbox<D> {
         Some(self.entries.get(&id)?.publish.qos)
     }
 
+    /// Whether anything was handed over and is not answered.
+    pub(crate) fn has_under_way(&self) -> bool {
+        self.handed_over > 0
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

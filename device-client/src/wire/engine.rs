@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::gated::Farewell;
 use super::{Failure, Leave, SessionAfter, translate};
 use crate::error::ConnectError;
 
@@ -47,6 +48,8 @@ pub(super) enum Order {
     /// Acknowledge a message that came with this connection.
     Acknowledge(u32, ManualAck),
     Leave(Leave),
+    /// Say goodbye, and keep the session.
+    HangUp(Farewell),
 }
 
 /// What the engine says.
@@ -273,7 +276,11 @@ pub(super) fn carry_out(
             client.try_manual_ack(ack)
         }
         Order::Leave(leave) if connected.is_some() => disconnect(client, leave),
-        Order::Acknowledge(..) | Order::Leave(_) => Ok(()),
+        Order::HangUp(farewell) if connected.is_some() => {
+            farewell.say();
+            Ok(())
+        }
+        Order::Acknowledge(..) | Order::Leave(_) | Order::HangUp(_) => Ok(()),
     }
 }
 

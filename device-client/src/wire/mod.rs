@@ -17,12 +17,14 @@ mod translate;
 use std::time::Duration;
 
 use crate::error::ConnectError;
+use crate::identity::Identity;
 use crate::message::{Message, Publish, QoS};
 use crate::reason_code::ReasonCode;
 
+pub(crate) use gated::Farewell;
 pub(crate) use ledger::{Ledger, Restored};
 pub(crate) use rumqtt::RumqttWire;
-pub(crate) use settings::{Brokers, FirstSession, Settings};
+pub(crate) use settings::{Bearer, Brokers, FirstSession, Settings};
 
 /// One device's side of MQTT. There is one connection at a time, and none at first.
 pub(crate) trait Wire: Send + 'static {
@@ -41,6 +43,13 @@ pub(crate) trait Wire: Send + 'static {
 
     /// Says that a message has been taken care of. Only for messages of this connection.
     fn acknowledge(&mut self, receipt: Receipt);
+
+    /// Makes connections as `identity` from the next one on.
+    fn renew(&mut self, identity: Identity);
+
+    /// Ends this connection in good order and keeps the session; [`Event::Down`] follows. What is
+    /// under way goes on with the next connection.
+    fn hang_up(&mut self);
 
     /// Leaves in good order; [`Event::Closed`] or [`Event::Down`] follows.
     fn close(&mut self, leave: Leave);

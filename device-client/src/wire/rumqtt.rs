@@ -23,6 +23,7 @@ use super::{
     translate,
 };
 use crate::error::ConnectError;
+use crate::identity::Identity;
 use crate::message::{Publish, QoS};
 
 /// The wire of a device in MQTT 5.0.
@@ -167,7 +168,7 @@ impl RumqttWire {
     }
 
     fn up(&mut self, connack: &ConnAck) -> Session {
-        self.settings.identity.note_welcome();
+        self.settings.identity.identity().note_welcome();
         let session = match (connack.session_present, self.engine.knows_session) {
             (false, _) => Session::New,
             (true, true) => Session::Resumed,
@@ -304,6 +305,15 @@ impl Wire for RumqttWire {
         };
         self.engine
             .order(Order::Acknowledge(self.engine.connections, ack));
+    }
+
+    fn renew(&mut self, identity: Identity) {
+        self.settings.identity.replace(identity);
+    }
+
+    fn hang_up(&mut self) {
+        let farewell = self.settings.farewell.clone();
+        self.engine.order(Order::HangUp(farewell));
     }
 
     fn close(&mut self, leave: Leave) {

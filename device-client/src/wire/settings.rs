@@ -1,15 +1,15 @@
 //! How a device presents itself to its broker, and that in the terms of `rumqttc`.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rumqttc::{AckMode, Broker, ConnectProperties, MqttOptions};
 use rustls::pki_types::ServerName;
 
 use super::adopt::Adopted;
-use super::gated::Gated;
+use super::gated::{Farewell, Gated};
 use super::ledger::Ledger;
 use super::translate;
 use crate::client::{BrokerAddress, InvalidAddress};
@@ -23,7 +23,7 @@ const REQUEST_BATCH_MAX: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) brokers: Brokers,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Bearer,
     pub(crate) client_id: String,
     pub(crate) keep_alive: Duration,
     pub(crate) session_expiry: Duration,
@@ -35,7 +35,12 @@ pub(crate) struct Settings {
     pub(crate) packet_len_max: u32,
     /// Where packet ids are written down, if anywhere.
     pub(crate) ledger: Option<Arc<Ledger>>,
+    pub(crate) farewell: Farewell,
 }
+
+/// The identity by which connections are made from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer(Arc<Mutex<Identity>>);
 
 /// What the first connection does with a session of this client id that the broker may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,14 @@ impl Brokers {
         Ok(())
     }
 
+    /// The same, of which another is chosen by somebody else.
+    fn apart(&self) -> Self {
+        Self {
+            all: self.all.clone(),
+            chosen: Arc::new(self.chosen().into()),
+        }
+    }
+
     /// All bear this name.
     pub(crate) fn name_all(&mut self, server_name: &ServerName<'static>) {
         for (_, name) in &mut self.all {
@@ -94,7 +107,41 @@ impl Brokers {
     }
 }
 
+impl Bearer {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self(Arc::new(Mutex::new(identity)))
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        let identity = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        identity.clone()
+    }
+
+    pub(super) fn replace(&self, by: Identity) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = by;
+    }
+}
+
 impl Settings {
+    /// For a connection of its own that leaves no trace, and the broker it goes to: the one that
+    /// the device is at.
+    pub(crate) fn for_probe(&self, identity: Identity, client_id: String) -> (Self, u32) {
+        let brokers = self.brokers.apart();
+        let broker = brokers.chosen();
+        let settings = Self {
+            brokers,
+            identity: Bearer::new(identity),
+            client_id,
+            session_expiry: Duration::ZERO,
+            first_session: FirstSession::New,
+            will: None,
+            ledger: None,
+            farewell: Farewell::default(),
+            ..self.clone()
+        };
+        (settings, broker)
+    }
+
     /// For an engine that gives its messages packet ids up to `packet_id_max`.
     pub(super) fn options(&self, packet_id_max: u16, adopted: Adopted) -> MqttOptions {
         // Whereto is chosen when it connects.
@@ -127,10 +174,8 @@ impl Settings {
     async fn connect(self) -> io::Result<Gated> {
         let (broker, name) = self.brokers.get().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let address = (broker.host(), broker.port());
-        let stream = self.identity.connect(address, name.clone());
-        Ok(Gated {
-            stream: stream.await?,
-            ledger: self.ledger,
-        })
+        let identity = self.identity.identity();
+        let stream = identity.connect(address, name.clone()).await?;
+        Ok(Gated::new(stream, self.ledger, self.farewell))
     }
 }

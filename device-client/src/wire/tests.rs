@@ -6,7 +6,6 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, ManualAck, MqttOptions, PubAck};
 
 use super::engine::{Order, carry_out};
-use super::settings::Brokers;
 use super::*;
 use crate::client::BrokerAddress;
 use crate::identity::tests::TestCa;
@@ -28,7 +27,7 @@ async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() 
     let broker: BrokerAddress = "localhost:1".parse().unwrap();
     let mut wire = RumqttWire::new(Settings {
         brokers: Brokers::new(broker).unwrap(),
-        identity: TestCa::new().device("dev-1").identity().unwrap(),
+        identity: Bearer::new(TestCa::new().device("dev-1").identity().unwrap()),
         client_id: "dev-1".into(),
         keep_alive: Duration::from_secs(30),
         session_expiry: Duration::ZERO,
@@ -39,6 +38,7 @@ async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() 
         in_flight_max: 1,
         packet_len_max: 1024,
         ledger: None,
+        farewell: Farewell::default(),
     });
     let ticket = Ticket { id: 1, turn: 1 };
     let publish = Publish::new("a", "").qos(QoS::AtLeastOnce);

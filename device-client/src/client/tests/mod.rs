@@ -1,6 +1,9 @@
 //! A device against a wire that does what the test says, in time that passes when nothing else
 //! happens.
 
+mod turnover;
+
+use certs::Serial;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -18,6 +21,8 @@ enum Asked {
     Subscribe(Ticket, String),
     Unsubscribe(String),
     Acknowledge(u16),
+    Renew(Serial),
+    HangUp,
     Close(Leave),
 }
 
@@ -52,6 +57,14 @@ impl Wire for Script {
 
     fn acknowledge(&mut self, receipt: wire::Receipt) {
         self.note(Asked::Acknowledge(receipt.packet_id));
+    }
+
+    fn renew(&mut self, identity: Identity) {
+        self.note(Asked::Renew(identity.serial()));
+    }
+
+    fn hang_up(&mut self) {
+        self.note(Asked::HangUp);
     }
 
     fn close(&mut self, leave: Leave) {
@@ -147,16 +160,22 @@ fn builder() -> Builder {
     Device::builder("localhost", identity).unwrap()
 }
 
-/// A device that is on its way.
-fn connecting(builder: Builder) -> (JoinHandle<Result<Device, ConnectError>>, Broker) {
+/// A wire, and the broker's side of it.
+fn script() -> (Script, Broker) {
     let (events, script_events) = mpsc::unbounded_channel();
     let (script_asked, asked) = mpsc::unbounded_channel();
     let script = Script {
         events: script_events,
         asked: script_asked,
     };
+    (script, Broker { events, asked })
+}
+
+/// A device that is on its way.
+fn connecting(builder: Builder) -> (JoinHandle<Result<Device, ConnectError>>, Broker) {
+    let (script, broker) = script();
     let device = tokio::spawn(builder.connect_over(|_| script));
-    (device, Broker { events, asked })
+    (device, broker)
 }
 
 /// A device that is connected.

@@ -1,0 +1,111 @@
+//! A directory that gets its first identity, file by file: the certificate is the last, and says
+//! that all are there.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::{IdentityError, check_private};
+use super::step::{Step, carry_out};
+use super::{CURRENT, FILES, lock};
+
+/// A directory without an identity, held by one device.
+#[derive(Debug)]
+pub(crate) struct EmptyHome {
+    directory: PathBuf,
+    /// Released when it is dropped.
+    _lock: File,
+}
+
+impl EmptyHome {
+    /// Makes or takes over `directory`; `None` when there is an identity in it.
+    pub(crate) fn open(directory: &Path) -> Result<Option<Self>, IdentityError> {
+        if !directory.exists() {
+            carry_out(&Step::MakeDirectory(directory.into())).map_err(not_kept(directory))?;
+        }
+        let lock = lock(directory)?;
+        let [_, chain, _] = FILES;
+        let is_there = |name: &str| directory.join(name).symlink_metadata().is_ok();
+        let is_empty = !is_there(CURRENT) && !is_there(chain);
+        Ok(is_empty.then(|| Self {
+            directory: directory.into(),
+            _lock: lock,
+        }))
+    }
+
+    /// The key that is there already or, durably from now on, another one.
+    pub(crate) fn key(&self, new: &str) -> Result<String, IdentityError> {
+        let [key, ..] = FILES;
+        let path = self.directory.join(key);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                check_private(&path)?;
+                Ok(text)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.place(key, new.as_bytes())?;
+                Ok(new.to_owned())
+            }
+            Err(source) => Err(IdentityError::Unreadable { path, source }),
+        }
+    }
+
+    /// Completes the identity.
+    pub(crate) fn complete(
+        self,
+        (chain, authorities): (&[u8], &[u8]),
+    ) -> Result<(), IdentityError> {
+        let [_, chain_name, authorities_name] = FILES;
+        self.place(authorities_name, authorities)?;
+        self.place(chain_name, chain)
+    }
+
+    /// A file that is whole as soon as it is there.
+    fn place(&self, name: &str, contents: &[u8]) -> Result<(), IdentityError> {
+        let path = self.directory.join(name);
+        let next = self.directory.join(format!("{name}.new"));
+        let steps = [
+            Step::Remove(next.clone()),
+            Step::Write(next.clone(), contents.into()),
+            Step::Rename(next, path),
+            Step::Sync(self.directory.clone()),
+        ];
+        let mut steps = steps.iter();
+        steps
+            .try_for_each(carry_out)
+            .map_err(not_kept(&self.directory))
+    }
+}
+
+fn not_kept(directory: &Path) -> impl Fn(io::Error) -> IdentityError {
+    move |source| IdentityError::NotKept {
+        path: directory.into(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::identity::tests::TestCa;
+
+    #[test]
+    fn a_key_survives_until_its_certificate_is_there() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("dev-1");
+        let files = TestCa::new().device("dev-1");
+        let open = || EmptyHome::open(&directory).unwrap();
+        assert_eq!(open().unwrap().key(&files.key).unwrap(), files.key);
+        let empty = open().unwrap();
+        assert_eq!(empty.key("another").unwrap(), files.key);
+        assert!(Identity::open(&directory).is_err());
+        // Cut off before the certificate.
+        empty.place("ca.pem", b"half").unwrap();
+        drop(empty);
+        let files_of = (files.chain.as_bytes(), files.authorities.as_bytes());
+        open().unwrap().complete(files_of).unwrap();
+        Identity::open(&directory).unwrap();
+        assert!(open().is_none());
+    }
+}

@@ -1,0 +1,91 @@
+//! A certificate for the device before the one it has runs out, and a first one.
+//!
+//! The identity that works is given up only for one that was seen to work: a new certificate is
+//! judged, tried at the broker, written down whole, and used; until then the old one stays.
+
+mod application;
+mod enrolment;
+mod error;
+mod est;
+mod probe;
+mod schedule;
+mod task;
+
+use crate::identity::Identity;
+use est::Server;
+use schedule::{Pace, Term};
+
+pub use enrolment::Enrolment;
+pub use error::{EnrolError, Unfit};
+pub(crate) use probe::Prober;
+pub(crate) use task::{Renewer, Renewing, Replacement};
+
+/// How the certificate of a device is renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "nothing is renewed before it is given to a device"]
+pub struct Renewal {
+    server: Server,
+    pace: Pace,
+    key: RenewalKey,
+}
+
+/// The key of a new certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RenewalKey {
+    /// Another one (P-256), made on the device.
+    #[default]
+    New,
+    /// The one that the device has.
+    Same,
+}
+
+impl Renewal {
+    /// From an enrolment server (EST, RFC 7030) at `https://HOST[:PORT]`, with or without the path
+    /// under which certificates are asked for; by default `/.well-known/est`. It must prove itself
+    /// by the same authorities as the broker.
+    ///
+    /// # Errors
+    /// [`EnrolError::Url`] when `url` is no such address.
+    pub fn by_est(url: &str) -> Result<Self, EnrolError> {
+        Ok(Self {
+            server: Server::parse(url)?,
+            pace: Pace {
+                latest: 667,
+                jitter: 100,
+            },
+            key: RenewalKey::New,
+        })
+    }
+
+    /// The share of its lifetime, in thousandths, after which a certificate is renewed at the
+    /// latest; 667 by default, from 50 to 950.
+    pub fn at(mut self, thousandths: u32) -> Self {
+        self.pace.latest = thousandths.clamp(50, 950);
+        self.pace.jitter = self.pace.jitter.min(self.pace.latest);
+        self
+    }
+
+    /// By how much of its lifetime, in thousandths, a certificate may be renewed before that, so
+    /// that devices that were issued together do not come together; 100 by default. Drawn anew for
+    /// each certificate.
+    pub fn jitter(mut self, thousandths: u32) -> Self {
+        self.pace.jitter = thousandths.min(self.pace.latest);
+        self
+    }
+
+    /// The key of the new certificate; by default another one.
+    pub fn key(mut self, key: RenewalKey) -> Self {
+        self.key = key;
+        self
+    }
+}
+
+impl Term {
+    fn of(identity: &Identity) -> Self {
+        let (not_before, not_after) = identity.term();
+        Self {
+            not_before,
+            not_after,
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The task that renews: it asks, tries, writes down and hands over, one step at a time.
+//!
+//! Whatever fails, the identity that worked is still there and counts, and nothing is left behind
+//! beside it. A certificate that could not be tried, because there is no way to the broker, is kept
+//! to be tried later: the enrolment server is not asked for another.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::Renewal;
+use super::application::{Application, Granted, Present};
+use super::error::EnrolError;
+use super::est::Asker;
+use super::probe::Prober;
+use super::schedule::{Now, Schedule, Setback, Term};
+use crate::client::Status;
+use crate::error::ConnectError;
+use crate::identity::{Home, Identity, Parts, Staged};
+
+/// Renews the identity of one device.
+pub(crate) struct Renewer {
+    pub(crate) renewal: Renewal,
+    /// The newest that counts.
+    pub(crate) present: Identity,
+    pub(crate) home: Arc<Mutex<Home>>,
+    pub(crate) prober: Prober,
+    pub(crate) device: mpsc::Sender<Replacement>,
+    pub(crate) status: watch::Sender<Status>,
+    /// Drawn evenly from all numbers.
+    pub(crate) chance: fn() -> u32,
+}
+
+/// An identity to go on with.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    pub(crate) identity: Identity,
+    /// To go back to, if a broker refuses the other.
+    pub(crate) before: Identity,
+    /// Told when a broker has let it in, or has refused it.
+    pub(crate) used: oneshot::Sender<Result<(), ConnectError>>,
+}
+
+/// Ends with the device.
+#[derive(Debug)]
+pub(crate) struct Renewing(AbortHandle);
+
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+impl Renewing {
+    /// One that a test takes the place of.
+    pub(crate) fn idle() -> Self {
+        Self(tokio::spawn(pending::<()>()).abort_handle())
+    }
+}
+
+impl Renewer {
+    pub(crate) fn start(self) -> Renewing {
+        let now = now();
+        let schedule = Schedule::new(
+            self.renewal.pace,
+            Term::of(&self.present),
+            now,
+            (self.chance)(),
+        );
+        let task = Task {
+            schedule,
+            candidate: None,
+            use_of: UseOf::Opened,
+            renewer: self,
+        };
+        Renewing(tokio::spawn(task.run()).abort_handle())
+    }
+}
+
+struct Task {
+    renewer: Renewer,
+    schedule: Schedule,
+    /// Accepted, and not tried yet.
+    candidate: Option<Candidate>,
+    use_of: UseOf,
+}
+
+/// A new certificate whose key is on the disk.
+struct Candidate {
+    staged: Staged,
+    granted: Granted,
+    authorities: Vec<u8>,
+}
+
+/// Whether the identity that counts has been used for a connection.
+enum UseOf {
+    /// The one that was opened, not yet: until then there may be an older version.
+    Opened,
+    /// The one that replaced `before`, not yet.
+    Renewed {
+        used: oneshot::Receiver<Result<(), ConnectError>>,
+        before: Identity,
+    },
+    /// It has.
+    Seen,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            self.tell();
+            let wait = self.schedule.wait(now());
+            if wait.is_zero() {
+                self.attempt().await;
+                continue;
+            }
+            tokio::select! {
+                used = self.use_of.next(&self.renewer.status) => self.used(used).await,
+                () = sleep(wait) => {}
+                () = self.renewer.device.closed() => return,
+            }
+        }
+    }
+
+    async fn attempt(&mut self) {
+        debug!("renewing the certificate");
+        let result = self.renew().await;
+        let chance = (self.renewer.chance)();
+        match result {
+            Ok(()) => {
+                let term = Term::of(&self.renewer.present);
+                self.schedule.renewed(term, now(), chance);
+                info!(serial = ?self.renewer.present.serial(), "the certificate was renewed");
+                self.renewer.status.send_if_modified(|status| {
+                    let certificate = &mut status.certificate;
+                    certificate.renewals = certificate.renewals.wrapping_add(1);
+                    certificate.last_failure = None;
+                    false
+                });
+            }
+            Err(error) => {
+                warn!(error = %certs::WithCauses(&error), "the certificate was not renewed");
+                self.schedule.failed(now(), error.setback(), chance);
+                self.note_failure(error);
+            }
+        }
+    }
+
+    /// One attempt, from where the last one came to.
+    async fn renew(&mut self) -> Result<(), EnrolError> {
+        let candidate = match self.candidate.take() {
+            Some(candidate) if !candidate.granted.identity.has_expired() => candidate,
+            Some(stale) => {
+                self.on_disk(move |home| home.discard(&stale.staged))
+                    .await?;
+                self.enrol().await?
+            }
+            None => self.enrol().await?,
+        };
+        if let Err(error) = self.renewer.prober.probe(&candidate.granted.identity).await {
+            if error.is_about_certificate() {
+                self.on_disk(move |home| home.discard(&candidate.staged))
+                    .await?;
+                return Err(EnrolError::Probe(error));
+            }
+            // With nothing to lose there is nothing to try.
+            if !self.renewer.present.has_expired() {
+                self.candidate = Some(candidate);
+                return Err(EnrolError::Probe(error));
+            }
+        }
+        self.switch(candidate).await
+    }
+
+    /// A new certificate, accepted and not tried. When there is none, nothing is left of it.
+    async fn enrol(&mut self) -> Result<Candidate, EnrolError> {
+        let key = self.renewer.renewal.key;
+        let prepare = move |home: &mut Home| -> Result<_, EnrolError> {
+            let present = Present::read(Parts::open(&home.files())?)?;
+            let application = Application::renewal(&present, key)?;
+            let staged = home.stage(application.key_pem().as_bytes())?;
+            Ok((present, application, staged))
+        };
+        let (present, application, staged) = self.on_disk(prepare).await?;
+        match self.ask(&present, &application).await {
+            Ok(granted) => Ok(Candidate {
+                staged,
+                granted,
+                authorities: present.parts.authorities.text,
+            }),
+            Err(error) => {
+                self.on_disk(move |home| home.discard(&staged)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        present: &Present,
+        application: &Application,
+    ) -> Result<Granted, EnrolError> {
+        let (server, tls) = (&self.renewer.renewal.server, self.renewer.present.https());
+        let answer = server.enrol(tls, Asker::Holder, &application.request);
+        application.judge(&answer.await?, present)
+    }
+
+    /// Lets a certificate count, and hands it to the device.
+    async fn switch(&mut self, candidate: Candidate) -> Result<(), EnrolError> {
+        let Candidate {
+            staged,
+            granted,
+            authorities,
+        } = candidate;
+        let chain = granted.chain_pem;
+        let switch = move |home: &mut Home| {
+            let switched = home.switch(&staged, (chain.as_bytes(), &authorities));
+            if switched.is_err() {
+                // What went wrong first is what is told.
+                let _ = home.discard(&staged);
+            }
+            switched
+        };
+        self.on_disk(switch).await?;
+        let before = std::mem::replace(&mut self.renewer.present, granted.identity);
+        let (tell, used) = oneshot::channel();
+        let replacement = Replacement {
+            identity: self.renewer.present.clone(),
+            before: before.clone(),
+            used: tell,
+        };
+        self.use_of = UseOf::Renewed { used, before };
+        // A device that has ended ends us too.
+        let _ = self.renewer.device.send(replacement).await;
+        Ok(())
+    }
+
+    /// The identity that counts was used, or refused.
+    async fn used(&mut self, result: Option<Result<(), ConnectError>>) {
+        let use_of = std::mem::replace(&mut self.use_of, UseOf::Seen);
+        let kept = match (result, use_of) {
+            (Some(Ok(())), _) => self.on_disk(|home| home.retire()).await,
+            (Some(Err(error)), UseOf::Renewed { before, .. }) => {
+                warn!(%error, "back to the certificate before");
+                self.renewer.present = before;
+                let term = Term::of(&self.renewer.present);
+                let chance = (self.renewer.chance)();
+                self.schedule = Schedule::new(self.renewer.renewal.pace, term, now(), chance);
+                self.schedule.failed(now(), Setback::Refused, chance);
+                self.note_failure(EnrolError::Probe(error));
+                self.on_disk(Home::revert).await
+            }
+            (None, _) | (Some(Err(_)), UseOf::Opened | UseOf::Seen) => Ok(()),
+        };
+        if let Err(error) = kept {
+            warn!(error = %certs::WithCauses(&error), "a version of the identity remains");
+        }
+    }
+
+    /// Writes are waited for elsewhere: a disk takes its time.
+    async fn on_disk<T: Send + 'static, E: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Home) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let home = Arc::clone(&self.renewer.home);
+        let work = move || work(&mut home.lock().unwrap_or_else(PoisonError::into_inner));
+        match spawn_blocking(work).await {
+            Ok(result) => result,
+            // The runtime is being shut down.
+            Err(_) => pending().await,
+        }
+    }
+
+    fn note_failure(&self, error: EnrolError) {
+        self.renewer.status.send_if_modified(|status| {
+            status.certificate.last_failure = Some(error);
+            false
+        });
+    }
+
+    /// How it stands with the certificate.
+    fn tell(&self) {
+        let next_renewal = Some(self.schedule.next(now()));
+        let not_after = self.renewer.present.not_after();
+        self.renewer.status.send_if_modified(|status| {
+            status.certificate.next_renewal = next_renewal;
+            status.certificate.not_after = not_after;
+            false
+        });
+    }
+}
+
+impl UseOf {
+    /// Ready when there is something to learn about it; `None` when there will be nothing.
+    async fn next(&mut self, status: &watch::Sender<Status>) -> Option<Result<(), ConnectError>> {
+        match self {
+            Self::Opened => {
+                let mut status = status.subscribe();
+                let connected = status.wait_for(Status::is_connected).await;
+                connected.ok().map(|_| Ok(()))
+            }
+            Self::Renewed { used, .. } => used.await.ok(),
+            Self::Seen => pending().await,
+        }
+    }
+}
+
+fn now() -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Now {
+        wall: wall.unwrap_or(Duration::ZERO),
+        steady: Instant::now(),
+    }
+}
