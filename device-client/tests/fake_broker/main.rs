@@ -10,9 +10,12 @@
 
 mod broker;
 mod connecting;
+mod enrolling;
+mod est;
 mod hostile;
 mod keeping;
 mod material;
 mod publishing;
 mod receiving;
+mod renewing;
 mod requesting;

@@ -1,13 +1,18 @@
 //! Certificates: an authority of the test, a broker's and a device's.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use device_client::Identity;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
 
 /// Who signs both for brokers and devices.
 pub(crate) struct Authority {
@@ -28,18 +33,50 @@ impl Authority {
 
     /// A device of this authority, that trusts brokers of `trusted`.
     pub(crate) fn device_trusting(&self, id: &str, trusted: &Self) -> Identity {
-        let mut params = CertificateParams::default();
-        let uri = format!("spiffe://test/device/{id}");
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
+        let params = device_params(id);
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
-        let (key, authorities) = (key.serialize_pem(), trusted.issuer.pem());
+        let (key, authorities) = (key.serialize_pem(), trusted.pem());
         Identity::from_pem(chain.as_bytes(), key.as_bytes(), authorities.as_bytes()).unwrap()
     }
 
     pub(crate) fn device(&self, id: &str) -> Identity {
         self.device_trusting(id, self)
+    }
+
+    /// The files of a device whose certificate is good for so long.
+    pub(crate) fn write_device(&self, id: &str, lifetime: Duration, directory: &Path) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = device_params(id);
+        good_for(&mut params, lifetime);
+        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
+        fs::write(directory.join("cert.pem"), chain).unwrap();
+        fs::write(directory.join("ca.pem"), self.pem()).unwrap();
+        let path = directory.join("key.pem");
+        fs::write(&path, key.serialize_pem()).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// What is asked for, good for so long. Its names are taken from `id`.
+    pub(crate) fn certify(
+        &self,
+        id: &str,
+        request: &[u8],
+        lifetime: Duration,
+    ) -> CertificateDer<'static> {
+        let request = CertificateSigningRequestParams::from_der(&request.into());
+        let mut request = request.unwrap();
+        request.params = device_params(id);
+        good_for(&mut request.params, lifetime);
+        request.signed_by(&self.issuer).unwrap().der().clone()
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
     }
 
     /// The certificate and key of a broker of this name.
@@ -56,4 +93,21 @@ impl Authority {
         roots.add(self.issuer.der().clone()).unwrap();
         Arc::new(roots)
     }
+}
+
+fn device_params(id: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, id);
+    let uri = format!("spiffe://test/device/{id}");
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+/// From a minute ago, as authorities do it.
+fn good_for(params: &mut CertificateParams, lifetime: Duration) {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - Duration::from_mins(1);
+    params.not_after = now + lifetime;
 }

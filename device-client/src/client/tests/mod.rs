@@ -1,174 +1,21 @@
 //! A device against a wire that does what the test says, in time that passes when nothing else
 //! happens.
 
+mod script;
 mod turnover;
 
-use certs::Serial;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
 use crate::identity::tests::TestCa;
-use crate::message::Message;
 use crate::reason_code::ReasonCode;
-use crate::wire::{self, Event, Failure, Incoming, Leave, Session, SessionAfter, Ticket, Wire};
-
-/// What a wire was asked to do.
-#[derive(Debug)]
-enum Asked {
-    Connect,
-    Publish(Ticket, String),
-    Subscribe(Ticket, String),
-    Unsubscribe(String),
-    Acknowledge(u16),
-    Renew(Serial),
-    HangUp,
-    Close(Leave),
-}
-
-struct Script {
-    events: mpsc::UnboundedReceiver<Event>,
-    asked: mpsc::UnboundedSender<Asked>,
-}
-
-impl Script {
-    fn note(&self, asked: Asked) {
-        let _ = self.asked.send(asked);
-    }
-}
-
-impl Wire for Script {
-    fn connect(&mut self, _broker: u32) {
-        self.note(Asked::Connect);
-    }
-
-    fn publish(&mut self, ticket: Ticket, publish: &Publish) -> Result<(), wire::Unsendable> {
-        self.note(Asked::Publish(ticket, publish.topic.clone()));
-        Ok(())
-    }
-
-    fn subscribe(&mut self, ticket: Ticket, request: &Subscribe) {
-        self.note(Asked::Subscribe(ticket, request.filter.clone()));
-    }
-
-    fn unsubscribe(&mut self, filter: &str) {
-        self.note(Asked::Unsubscribe(filter.into()));
-    }
-
-    fn acknowledge(&mut self, receipt: wire::Receipt) {
-        self.note(Asked::Acknowledge(receipt.packet_id));
-    }
-
-    fn renew(&mut self, identity: Identity) {
-        self.note(Asked::Renew(identity.serial()));
-    }
-
-    fn hang_up(&mut self) {
-        self.note(Asked::HangUp);
-    }
-
-    fn close(&mut self, leave: Leave) {
-        self.note(Asked::Close(leave));
-    }
-
-    async fn next(&mut self) -> Event {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// The broker's side of a wire.
-struct Broker {
-    events: mpsc::UnboundedSender<Event>,
-    asked: mpsc::UnboundedReceiver<Asked>,
-}
-
-impl Broker {
-    fn say(&self, event: Event) {
-        self.events.send(event).unwrap();
-    }
-
-    async fn asked(&mut self) -> Asked {
-        self.asked.recv().await.expect("the device has ended")
-    }
-
-    async fn published(&mut self) -> (Ticket, String) {
-        match self.asked().await {
-            Asked::Publish(ticket, topic) => (ticket, topic),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn subscribed(&mut self) -> (Ticket, String) {
-        match self.asked().await {
-            Asked::Subscribe(ticket, filter) => (ticket, filter),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The wire is asked for nothing for a while.
-    async fn asked_nothing(&mut self) {
-        let asked = tokio::time::timeout(Duration::from_millis(1), self.asked()).await;
-        assert!(asked.is_err(), "{asked:?}");
-    }
-
-    /// The connection is lost, and the device knows.
-    async fn lose(&self, device: &Device) {
-        self.say(Event::Down(ConnectError::Closed));
-        let mut status = device.status.clone();
-        status
-            .wait_for(|status| !status.is_connected())
-            .await
-            .unwrap();
-    }
-
-    /// The connection is lost and comes back.
-    async fn reconnect(&mut self, session: Session) {
-        self.say(Event::Down(ConnectError::Closed));
-        assert!(matches!(self.asked().await, Asked::Connect));
-        self.say(Event::Up(session));
-    }
-
-    fn send(&self, topic: &str, packet_id: u16) {
-        let receipt = wire::Receipt {
-            packet_id,
-            qos: QoS::AtLeastOnce,
-        };
-        let (topic, payload, qos) = (topic.into(), Bytes::new(), QoS::AtLeastOnce);
-        let (retain, duplicate, properties) = Default::default();
-        let message = Message {
-            topic,
-            payload,
-            qos,
-            retain,
-            duplicate,
-            properties,
-        };
-        let receipt = (packet_id != 0).then_some(receipt);
-        self.say(Event::Message(Incoming {
-            message,
-            identifiers: vec![],
-            receipt,
-        }));
-    }
-}
+use crate::wire::{Event, Failure, Session, SessionAfter};
+use script::{Asked, Broker, script};
 
 fn builder() -> Builder {
     let identity = TestCa::new().device("dev-1").identity().unwrap();
     Device::builder("localhost", identity).unwrap()
-}
-
-/// A wire, and the broker's side of it.
-fn script() -> (Script, Broker) {
-    let (events, script_events) = mpsc::unbounded_channel();
-    let (script_asked, asked) = mpsc::unbounded_channel();
-    let script = Script {
-        events: script_events,
-        asked: script_asked,
-    };
-    (script, Broker { events, asked })
 }
 
 /// A device that is on its way.

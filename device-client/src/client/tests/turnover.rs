@@ -1,5 +1,8 @@
 //! How a device goes over to another identity, step by step.
 
+use certs::Serial;
+
+use super::script::{Asked, Broker, script};
 use super::*;
 use crate::renewal::{Renewing, Replacement};
 
