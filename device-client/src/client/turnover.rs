@@ -90,10 +90,9 @@ impl<W: Wire> Driver<W> {
         });
     }
 
-    /// A hundredth of the lifetime at most.
+    /// A hundredth of the time that is left at most.
     fn spread(&self, identity: &Identity) -> Duration {
-        let (not_before, not_after) = identity.term();
-        let most = (not_after.saturating_sub(not_before) / 100).min(SPREAD_MAX);
+        let most = (identity.time_left() / 100).min(SPREAD_MAX);
         most.saturating_mul((self.chance)()) / u32::MAX
     }
 
@@ -162,7 +161,7 @@ impl<W: Wire> Driver<W> {
             return false;
         };
         match turnover.stage {
-            Stage::Trying if error.is_about_certificate() => {
+            Stage::Trying if error.is_about_certificate() && !turnover.before.has_expired() => {
                 warn!(%error, "the renewed certificate is refused");
                 self.wire.renew(turnover.before);
                 let _ = turnover.used.send(Err(error.clone()));

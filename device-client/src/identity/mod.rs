@@ -106,6 +106,11 @@ impl Identity {
         (not_before, self.not_after())
     }
 
+    pub(crate) fn time_left(&self) -> Duration {
+        let left = self.holder.not_after.as_secs();
+        Duration::from_secs(left.saturating_sub(UnixTime::now().as_secs()))
+    }
+
     /// Where it was opened.
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.holder.directory.as_deref()

@@ -109,7 +109,9 @@ impl EnrolError {
             | Self::NotTrusted { .. }
             | Self::Refused { .. }
             | Self::CertificateRefused { .. }
-            | Self::Unfit(_)
+            | Self::Unfit(
+                Unfit::Unusable(_) | Unfit::OtherKey | Unfit::NoPath(_) | Unfit::OtherDevice,
+            )
             | Self::Answer(_)
             | Self::Identity(_)
             | Self::Key { .. } => Setback::Refused,
@@ -118,7 +120,9 @@ impl EnrolError {
                 ..
             } => Setback::ComeAgain(*after),
             Self::Probe(error) if error.is_lasting() => Setback::Refused,
-            Self::Probe(_)
+            // The one that we have is as good as that, for now.
+            Self::Unfit(Unfit::EndsTooSoon)
+            | Self::Probe(_)
             | Self::NotNow { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut

@@ -12,12 +12,16 @@ use crate::identity::{self, Identity};
 use certs::{ExportHeader, ExportWriter, KnownDevice, Subject, TrustDomain};
 use rcgen::SigningKey;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose as Usage, IsCa, KeyIdMethod, KeyUsagePurpose,
-    RevocationReason, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose as Usage, IsCa, KeyIdMethod, KeyUsagePurpose, RevocationReason,
+    RevokedCertParams, SanType, SerialNumber,
 };
-use rustls::pki_types::UnixTime;
-use rustls::{ALL_VERSIONS, ClientConfig};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
@@ -217,6 +221,25 @@ impl Authority {
         let mut params = client_params(id, "device");
         params.not_after = (SystemTime::now() + time).into();
         self.issue(&params)
+    }
+
+    /// Certifies the key of a request, in PEM, for the device of this id and this long.
+    pub fn certify(&self, id: &str, request: &str, time: Duration) -> CertificateDer<'static> {
+        let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
+        request.params = client_params(id, "device");
+        request.params.not_after = (SystemTime::now() + time).into();
+        let certificate = request.signed_by(&self.device_ca.issuer).unwrap();
+        certificate.der().clone()
+    }
+
+    /// Those that it lets in: devices with a certificate that is good now.
+    pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.device_ca.certificate.clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+            .build()
+            .unwrap()
     }
 
     /// A device certificate with this CN and this URI, whatever they are.

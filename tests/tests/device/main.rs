@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod est;
 mod kills;
 mod memory;
 mod relay;
+mod renewals;
