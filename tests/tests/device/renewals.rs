@@ -142,7 +142,7 @@ async fn collect(mut telemetry: Subscription) -> (BTreeMap<u32, u32>, Duration) 
     let mut arrived = BTreeMap::new();
     let (mut longest, mut last) = (Duration::ZERO, Instant::now());
     loop {
-        let message = timeout(3 * PATIENCE, telemetry.next()).await;
+        let message = timeout(5 * PATIENCE, telemetry.next()).await;
         let message = message.expect("no telemetry").unwrap().unwrap();
         longest = longest.max(last.elapsed());
         last = Instant::now();
@@ -159,7 +159,7 @@ async fn collect(mut telemetry: Subscription) -> (BTreeMap<u32, u32>, Duration) 
 async fn watch(world: &World, mut device: Device, times: u32) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     while device.status().connections <= times {
-        let status = timeout(3 * LIFETIME, device.status_changed()).await;
+        let status = timeout(9 * LIFETIME, device.status_changed()).await;
         let status = status.unwrap_or_else(|_| panic!("no renewal: {:?}", device.status()));
         if let Link::Connected { resumed, .. } = status.unwrap().link {
             assert!(resumed, "the session was lost");
