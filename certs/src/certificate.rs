@@ -116,7 +116,7 @@ pub enum CommonName {
 }
 
 impl CommonName {
-    fn read(subject: &X509Name<'_>) -> Self {
+    pub(crate) fn read(subject: &X509Name<'_>) -> Self {
         let mut names = subject.iter_common_name();
         match (names.next(), names.next()) {
             (None, _) => Self::Absent,

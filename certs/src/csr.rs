@@ -19,6 +19,7 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
 
+use crate::certificate::CommonName;
 use crate::subject::{Subject, TrustDomain, spiffe_uri};
 
 /// A request with a post-quantum key has 4 kB; PEM adds a third.
@@ -49,6 +50,37 @@ impl PublicKey {
     ) -> Result<Self, InvalidRequest> {
         let own = spiffe_uri(trust_domain, subject);
         Self::read(octets, |request| check_wishes(request, &own))
+    }
+
+    /// As [`Self::from_request_of`], of a request that names its holder: by the common name, by the
+    /// URI, or by both (RFC 7030 §4.2.2: a request to renew has the names of what it renews).
+    ///
+    /// # Errors
+    /// [`InvalidRequest`], also when it names somebody else, or nobody.
+    pub fn from_request_naming(
+        octets: &[u8],
+        trust_domain: &TrustDomain,
+        subject: &Subject,
+    ) -> Result<Self, InvalidRequest> {
+        let own = spiffe_uri(trust_domain, subject);
+        Self::read(octets, |request| {
+            check_wishes(request, &own)?;
+            check_name(request, subject)
+        })
+    }
+
+    /// As [`Self::from_request`], with the common name that the request asks for. It proves
+    /// nothing: only a person who compares keys may go by it.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] when there is no request, no proof of possession, or no key we certify.
+    pub fn from_request_with_name(octets: &[u8]) -> Result<(Self, CommonName), InvalidRequest> {
+        let mut name = CommonName::Absent;
+        let key = Self::read(octets, |request| {
+            name = CommonName::read(&request.certification_request_info.subject);
+            Ok(())
+        })?;
+        Ok((key, name))
     }
 
     fn read(
@@ -105,6 +137,27 @@ fn check_wishes(request: &X509CertificationRequest<'_>, own: &str) -> Result<(),
     Ok(())
 }
 
+/// Refuses a request that names somebody else than `subject`, or nobody; what URIs it names was
+/// checked before.
+fn check_name(
+    request: &X509CertificationRequest<'_>,
+    subject: &Subject,
+) -> Result<(), InvalidRequest> {
+    let mut wishes = request.requested_extensions().into_iter().flatten();
+    let has_uri = wishes.any(|wish| {
+        matches!(wish, ParsedExtension::SubjectAlternativeName(names)
+            if !names.general_names.is_empty())
+    });
+    match CommonName::read(&request.certification_request_info.subject) {
+        CommonName::One(name) if *name == *subject.id.as_str() => Ok(()),
+        CommonName::Absent if has_uri => Ok(()),
+        CommonName::Absent => Err(InvalidRequest::NamesNobody),
+        CommonName::One(_) | CommonName::Several | CommonName::Unreadable => {
+            Err(InvalidRequest::NamesSomebodyElse)
+        }
+    }
+}
+
 /// Only what every TLS library on a small device can verify, and only whole points on the curve.
 fn check_key(key: &ParsedKey<'_>) -> Result<(), InvalidRequest> {
     let curve = key
@@ -150,6 +203,12 @@ pub enum InvalidRequest {
     /// It asks for names that are not its holder's.
     #[error("the request asks for names that are not the device's; leave subjectAltName out")]
     AsksForOtherNames,
+    /// Its common name is not its holder's.
+    #[error("the common name of the request is not the device's id")]
+    NamesSomebodyElse,
+    /// It has neither a common name nor a URI.
+    #[error("the request names nobody; its common name must be the device's id")]
+    NamesNobody,
     /// Its key is an RSA key.
     #[error("RSA keys are not certified; make a P-256, P-384 or Ed25519 key")]
     Rsa,
@@ -270,6 +329,47 @@ mod tests {
         signer.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
         for params in [authority, signer] {
             assert_eq!(refused(params), Some(InvalidRequest::AsksForAuthority));
+        }
+    }
+
+    #[test]
+    fn rfc_7030_4_2_2_a_request_to_renew_names_its_holder_and_nobody_else() {
+        use InvalidRequest::{AsksForOtherNames, NamesNobody, NamesSomebodyElse};
+        let trust_domain = TrustDomain::parse("fleet.example").unwrap();
+        let device = Subject::parse("dev-1").unwrap();
+        let own = "spiffe://fleet.example/device/dev-1";
+        let other = "spiffe://fleet.example/device/dev-2";
+        let cases: [(&[&str], &[&str], _); 9] = [
+            (&["dev-1"], &[], None),
+            (&[], &[own], None),
+            (&["dev-1"], &[own], None),
+            (&[], &[], Some(NamesNobody)),
+            (&["dev-2"], &[], Some(NamesSomebodyElse)),
+            (&["dev-2"], &[own], Some(NamesSomebodyElse)),
+            (&["dev-1", "dev-2"], &[own], Some(NamesSomebodyElse)),
+            (&["dev-1"], &[other], Some(AsksForOtherNames)),
+            (&["dev-1"], &[own, other], Some(AsksForOtherNames)),
+        ];
+        for (common_names, uris, expected) in cases {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            for (place, name) in common_names.iter().enumerate() {
+                // The library keeps one name of each type; the same type in octets is another.
+                let oid = DnType::CustomDnType(vec![2, 5, 4, 3]);
+                let of = if place == 0 { DnType::CommonName } else { oid };
+                params.distinguished_name.push(of, *name);
+            }
+            params.subject_alt_names = uris.iter().map(|name| uri(name)).collect();
+            let request = params.serialize_request(&KeyPair::generate().unwrap());
+            let request = request.unwrap();
+            let key = PublicKey::from_request_naming(request.der(), &trust_domain, &device);
+            assert_eq!(key.err(), expected, "{common_names:?} {uris:?}");
+            let (_, claimed) = PublicKey::from_request_with_name(request.der()).unwrap();
+            match common_names {
+                [] => assert_eq!(claimed, CommonName::Absent),
+                [only] => assert_eq!(claimed, CommonName::One((*only).into())),
+                _ => assert_eq!(claimed, CommonName::Several),
+            }
         }
     }
 
