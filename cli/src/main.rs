@@ -14,6 +14,7 @@ use client::{publish, subscribe};
 use failure::Failure;
 use mimalloc::MiMalloc;
 use operate::{audit_commands, broker_commands, policy_commands, storage_commands};
+use provision::enrolment_commands::{pending, token};
 use provision::{batch_commands, ca_commands, device_commands, revocation_commands};
 use std::process::ExitCode;
 
@@ -53,6 +54,10 @@ enum Command {
     #[command(subcommand)]
     Batch(batch_commands::BatchCommand),
     #[command(subcommand)]
+    Token(token::TokenCommand),
+    #[command(subcommand)]
+    Pending(pending::PendingCommand),
+    #[command(subcommand)]
     Crl(revocation_commands::CrlCommand),
     #[command(subcommand)]
     Registry(revocation_commands::RegistryCommand),
@@ -83,6 +88,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Ca(command) => ca_commands::run(command),
         Command::Device(command) => device_commands::run_device(command),
         Command::Batch(command) => batch_commands::run(command),
+        Command::Token(command) => token::run(command),
+        Command::Pending(command) => pending::run(command),
         Command::Crl(command) => revocation_commands::run_crl(command),
         Command::Registry(command) => revocation_commands::run_registry(command),
         Command::Policy(command) => policy_commands::run(command),

@@ -3,6 +3,7 @@
 //! Every error has an exit class, so that a script can tell "not found" from "refused".
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use certs::{
@@ -228,6 +229,35 @@ pub enum CommandError {
     /// There is no batch of this name.
     #[error("there is no batch {0}")]
     NoSuchBatch(DeviceId),
+    /// A token is to be good for no time, or for too long.
+    #[error("a token is good for 1 s to {max} days")]
+    TokenLifetime {
+        /// The most days there can be.
+        max: u32,
+    },
+    /// There is no token of this number.
+    #[error("there is no token {0}")]
+    NoSuchToken(i64),
+    /// Nobody asked under this number.
+    #[error("there is no request {0} to enrol")]
+    NoSuchEnrolment(i64),
+    /// A request was answered with a certificate, so it is too late to deny it.
+    #[error("{0} has its certificate; take it away with: countersign device revoke {0}")]
+    EnrolmentIssued(DeviceId),
+    /// Nobody can listen there.
+    #[error("cannot listen at {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// TLS cannot be spoken with what there is.
+    #[error("cannot speak TLS")]
+    Tls(#[source] rustls::Error),
+    /// The system gave no thread.
+    #[error("the system gives no thread")]
+    Thread(#[source] io::Error),
     /// There is no revocation list yet.
     #[error(
         "no revocation list was published; make one with: countersign crl publish --dir {}",
@@ -290,6 +320,7 @@ impl CommandError {
             | Self::NoPassphrase(_)
             | Self::TooManyDevices { .. }
             | Self::Lifetime { .. }
+            | Self::TokenLifetime { .. }
             | Self::Label(_)
             | Self::Roster { .. }
             | Self::TooLarge { .. }
@@ -299,6 +330,8 @@ impl CommandError {
             Self::NoAuthority { .. }
             | Self::NoSuchDevice(_)
             | Self::NoSuchBatch(_)
+            | Self::NoSuchToken(_)
+            | Self::NoSuchEnrolment(_)
             | Self::NoCertificate(_)
             | Self::NoList(_) => ExitClass::NotFound,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -312,6 +345,7 @@ impl CommandError {
             | Self::AuthorityKey(_)
             | Self::Revoked { .. }
             | Self::Suspended { .. }
+            | Self::EnrolmentIssued(_)
             | Self::OutputExists(_)
             | Self::OtherBatch(_)
             | Self::Registry(
@@ -328,6 +362,9 @@ impl CommandError {
             | Self::Encryption
             | Self::Crypto { .. }
             | Self::NoRandomness
+            | Self::Listen { .. }
+            | Self::Tls(_)
+            | Self::Thread(_)
             | Self::Profile(_)
             | Self::Deviation(_)
             | Self::BadList(_)

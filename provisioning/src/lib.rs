@@ -5,6 +5,7 @@
 
 mod authority;
 mod commands;
+mod enrol;
 mod ephemeral;
 mod error;
 mod files;
@@ -27,6 +28,13 @@ pub use commands::{
     device_list, device_remove, device_renew, device_resume, device_revoke, device_show,
     device_suspend, key_kept, read_passphrase, registry_export, up_prepare,
 };
+pub use commands::{
+    DecideRequest, PendingDecided, TOKEN_DAYS_MAX, TokenCreated, TokenRequest, pending_approve,
+    pending_deny, pending_list, token_create, token_list, token_revoke,
+};
+pub use enrol::{
+    Approval, Counted, Counters, EnrolmentServer, Limits, ServeRequest, TokenText, ca_serve,
+};
 pub use ephemeral::{EphemeralCa, EphemeralIdentity};
 pub use error::{CommandError, ExitClass};
 pub use layout::{IdentityFiles, Layout};
@@ -34,4 +42,5 @@ pub use registry::{
     AuditEntry, BatchFormat, BatchStanding, ChainEnd, CurrentCertificate, Device,
     DeviceCertificate, DeviceState, Event, LabelChange, Labels, RegistryError,
 };
+pub use registry::{EnrolmentState, PendingEnrolment, Token, TokenState};
 pub use roster::Mistake;

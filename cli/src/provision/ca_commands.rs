@@ -3,7 +3,9 @@
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
+use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
 use crate::provision::passphrase::PassphraseArgs;
+use crate::runtime;
 use certs::{Freshness, TimeText, TrustDomain};
 use clap::{Args, Subcommand};
 use provisioning::{
@@ -37,6 +39,12 @@ pub(crate) enum CaCommand {
     Verify(CaStatusArgs),
     #[command(subcommand)]
     Audit(CaAuditCommand),
+    /// Serve enrolment over the network (EST, RFC 7030) until SIGTERM or SIGINT.
+    ///
+    /// The server makes itself a key at each start, and the authority for servers certifies it:
+    /// devices trust DIR/ca.pem.
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
 }
 
 const INIT_HELP: &str = "\
@@ -94,6 +102,7 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
         CaCommand::Status(args) => status(&args),
         CaCommand::Verify(args) => verify(&args),
         CaCommand::Audit(command) => ca_audit_commands::run(&command),
+        CaCommand::Serve(args) => runtime()?.block_on(serve::run(&args)),
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn issue_broker(
 }
 
 /// `localhost`, the loopback addresses, the host name where it is a DNS name, and `more`.
-pub(super) fn server_names(more: &[ServerName<'static>]) -> Vec<ServerName<'static>> {
+pub(crate) fn server_names(more: &[ServerName<'static>]) -> Vec<ServerName<'static>> {
     let local = [
         DnsName::try_from("localhost").ok().map(ServerName::from),
         Some(ServerName::IpAddress(Ipv4Addr::LOCALHOST.into())),

@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use certs::{Certificate, Holder, Role, Subject};
+use certs::{Certificate, Holder, Revoked, Role, Subject};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::{ServerName, UnixTime};
 
@@ -90,15 +90,26 @@ pub(super) fn sign_for_peer(
     key: &impl PublicKeyData,
     now: UnixTime,
 ) -> Result<Signed, CommandError> {
+    let revoked = ca.registry.last_revocation(subject)?;
     let holder = Holder::Peer(&ca.trust_domain, subject);
-    let mut validity = ca.device_ca.validity(holder.role(), now)?;
-    if let Some(revoked) = ca.registry.last_revocation(subject)? {
+    sign_after(&ca.device_ca, holder, (key, revoked), now)
+}
+
+/// A certificate for a device or an application, which begins to be valid after `revoked`.
+pub(crate) fn sign_after(
+    device_ca: &Authority,
+    holder: Holder<'_>,
+    (key, revoked): (&impl PublicKeyData, Option<Revoked>),
+    now: UnixTime,
+) -> Result<Signed, CommandError> {
+    let mut validity = device_ca.validity(holder.role(), now)?;
+    if let Some(revoked) = revoked {
         // A broker that was told of the revocation refuses what was valid at its time.
         let after = revoked.at.as_secs().saturating_add(1);
         let after = UnixTime::since_unix_epoch(Duration::from_secs(after));
         validity.not_before = validity.not_before.max(after);
     }
-    ca.device_ca.sign_for(holder, key, validity)
+    device_ca.sign_for(holder, key, validity)
 }
 
 /// Records the certificates, all or none, and then writes the files of their holders.
@@ -198,6 +209,6 @@ pub(super) fn above(ca: &Hierarchy, role: Role) -> (&Authority, &str) {
 }
 
 /// A certificate followed by its issuer's, as TLS sends them.
-pub(super) fn chain(pem: &str, issuer: &Authority) -> String {
+pub(crate) fn chain(pem: &str, issuer: &Authority) -> String {
     [pem, issuer.pem()].concat()
 }

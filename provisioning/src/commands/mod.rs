@@ -10,6 +10,7 @@ mod crl_show;
 mod device_renew;
 mod device_revoke;
 mod device_suspend;
+mod enrolment;
 #[cfg(test)]
 mod hostile;
 mod inventory;
@@ -23,6 +24,7 @@ pub use batch::{
     BatchDone, BatchRequest, BatchStatus, Checked, ResumeRequest, batch_check, batch_issue,
     batch_resume, batch_status,
 };
+pub(crate) use broker_issue::server_names;
 pub use broker_issue::{BrokerIssued, broker_issue};
 pub use ca::{
     AuthorityStatus, CaInitialized, CaStatus, Finding, InitRequest, ListStatus, NextStep,
@@ -36,11 +38,17 @@ pub use device_revoke::{DeviceRevoked, RevokeRequest, device_revoke};
 pub use device_suspend::{
     DeviceResumed, DeviceSuspended, SuspendRequest, device_resume, device_suspend,
 };
+pub use enrolment::{
+    DecideRequest, PendingDecided, TOKEN_DAYS_MAX, TokenCreated, TokenRequest, pending_approve,
+    pending_deny, pending_list, token_create, token_list, token_revoke,
+};
 pub use inventory::{
     AddRequest, DeviceAdded, DeviceShown, Filter, LabelRequest, device_add, device_label,
     device_list, device_remove, device_show,
 };
+pub(crate) use issue::{chain, sign_after};
 pub use peer_issue::{IssueRequest, PeerIssued, app_issue, device_issue};
 pub use refusal::device_id;
 pub use registry_export::{ExportRequest, Exported, registry_export};
+pub(crate) use up_prepare::is_near_its_end;
 pub use up_prepare::{Outcome, Prepared, PreparedPeer, UP_DEVICES_MAX, UpRequest, up_prepare};

@@ -206,7 +206,7 @@ fn due(
 }
 
 /// The last third of a life is for renewing.
-pub(super) fn is_near_its_end(certificate: &Certificate, now: UnixTime) -> bool {
+pub(crate) fn is_near_its_end(certificate: &Certificate, now: UnixTime) -> bool {
     let seconds = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs());
     let left = seconds(now, certificate.not_after);
     left < seconds(certificate.not_before, certificate.not_after) / 3

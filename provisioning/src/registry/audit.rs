@@ -41,12 +41,24 @@ pub enum Event {
     Resumed,
     /// A revocation list or an export was given its number.
     Published,
+    /// A token was made that lets a device enrol once.
+    TokenCreated,
+    /// A token was used; the entry before says for what.
+    TokenUsed,
+    /// A token was ended before it was used, or before it was used again.
+    TokenRevoked,
+    /// Somebody asked to enrol without a token.
+    Asked,
+    /// Somebody who asked may enrol.
+    Approved,
+    /// Somebody who asked may not enrol.
+    Denied,
     /// Something was refused.
     Refused,
 }
 
 impl Event {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 16] = [
         Self::Begun,
         Self::Authority,
         Self::KeyOpened,
@@ -56,6 +68,12 @@ impl Event {
         Self::Suspended,
         Self::Resumed,
         Self::Published,
+        Self::TokenCreated,
+        Self::TokenUsed,
+        Self::TokenRevoked,
+        Self::Asked,
+        Self::Approved,
+        Self::Denied,
         Self::Refused,
     ];
 
@@ -71,6 +89,12 @@ impl Event {
             Self::Suspended => "suspended",
             Self::Resumed => "resumed",
             Self::Published => "published",
+            Self::TokenCreated => "token-created",
+            Self::TokenUsed => "token-used",
+            Self::TokenRevoked => "token-revoked",
+            Self::Asked => "asked",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
             Self::Refused => "refused",
         }
     }

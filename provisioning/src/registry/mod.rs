@@ -7,6 +7,7 @@
 mod audit;
 mod batches;
 mod devices;
+mod enrolment;
 mod inventory;
 mod known;
 mod publications;
@@ -37,6 +38,8 @@ pub use self::audit::{AuditEntry, ChainEnd, Event};
 pub(crate) use self::batches::{Batch, Row, RowState};
 pub use self::batches::{BatchFormat, BatchStanding};
 pub use self::devices::{LabelChange, Labels};
+pub(crate) use self::enrolment::{Answer, Asked, NotEnrolled, Proof};
+pub use self::enrolment::{EnrolmentState, PendingEnrolment, Token, TokenState};
 pub use self::inventory::{CurrentCertificate, Device, DeviceCertificate, DeviceState};
 pub(crate) use self::publications::Publication;
 pub(crate) use self::rows::CertificateRow;

@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
 use super::audit::{self, Event, Happened};
+use super::enrolment::end_enrolments;
 use super::inventory::time;
 use super::suspensions::{end_suspension, on_hold};
 use super::{Registry, RegistryError};
@@ -37,6 +38,7 @@ impl Registry {
             let revoked = later_than(before, revoked);
             let certificates = revoke_certificates(transaction, subject, revoked)?;
             end_suspension(transaction, subject)?;
+            end_enrolments(transaction, subject, revoked.at)?;
             match before {
                 Some(before) if certificates.is_empty() => {
                     return Ok(Some(DeviceRevocation {
@@ -171,7 +173,7 @@ fn revoke_certificates(
         .collect()
 }
 
-fn last_revocation(
+pub(super) fn last_revocation(
     connection: &rusqlite::Connection,
     subject: &Subject,
 ) -> Result<Option<Revoked>, RegistryError> {
@@ -188,7 +190,7 @@ fn last_revocation(
 }
 
 /// Reads the columns `revoked, reason`, which come first; without a reason somebody is suspended.
-fn read_revoked(row: &Row<'_>) -> Result<Revoked, RegistryError> {
+pub(super) fn read_revoked(row: &Row<'_>) -> Result<Revoked, RegistryError> {
     let read = || Ok::<(i64, Option<u8>), rusqlite::Error>((row.get(0)?, row.get(1)?));
     let (seconds, code) = read().map_err(RegistryError::doing("read"))?;
     let at = time(seconds)?;

@@ -12,7 +12,7 @@ use super::inventory::time;
 const APPLICATION_ID: i32 = 0x4353_474e;
 
 /// The steps from each version to the next; a registry of version `n` needs those from the `n`th.
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// The version that has an audit chain.
 const AUDITED: usize = 4;
@@ -164,6 +164,40 @@ CREATE TABLE device_suspension (
 ) STRICT;
 ";
 
+/// Enrolment over the network.
+const VERSION_5: &str = "
+-- What lets a device enrol once. The token itself is nowhere: this is its SHA-256.
+CREATE TABLE token (
+    number  INTEGER NOT NULL PRIMARY KEY,
+    device  TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    hash    BLOB NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    state   TEXT NOT NULL,
+    -- When it was used or revoked; for which public key (its SHA-256), and what was issued.
+    settled INTEGER,
+    key     BLOB,
+    serial  BLOB REFERENCES certificate (serial)
+) STRICT;
+CREATE UNIQUE INDEX token_open ON token (device) WHERE state = 'open';
+CREATE INDEX token_device ON token (device);
+
+-- Who asked without a token, and waits for a person: an id that anybody may claim, with a key.
+CREATE TABLE enrolment (
+    -- No number is given twice: a person decides by it.
+    number  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    device  TEXT NOT NULL COLLATE NOCASE,
+    key     BLOB NOT NULL,
+    address TEXT NOT NULL,
+    asked   INTEGER NOT NULL,
+    state   TEXT NOT NULL,
+    settled INTEGER,
+    serial  BLOB REFERENCES certificate (serial),
+    UNIQUE (device, key)
+) STRICT;
+CREATE INDEX enrolment_state ON enrolment (state, asked);
+";
+
 /// Brings the registry to the version of this program.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> {
     let transaction = connection
@@ -225,7 +259,12 @@ mod tests {
     use super::*;
 
     /// What the program of each version left, with one device.
-    const LEFT: [&str; 3] = [LEFT_BY_VERSION_1, LEFT_BY_VERSION_2, LEFT_BY_VERSION_3];
+    const LEFT: [&str; 4] = [
+        LEFT_BY_VERSION_1,
+        LEFT_BY_VERSION_2,
+        LEFT_BY_VERSION_3,
+        LEFT_BY_VERSION_4,
+    ];
 
     const LEFT_BY_VERSION_1: &str = "
         INSERT INTO device VALUES ('dev-1', 'device', 5);
@@ -249,6 +288,12 @@ mod tests {
         INSERT INTO device_tag VALUES ('dev-1', 'spare');
         INSERT INTO batch VALUES ('lot', x'01', 'dir', x'2f', 0, 5, NULL);
         INSERT INTO batch_row VALUES ('lot', 2, 'dev-1', 'waiting', NULL);
+    ";
+
+    const LEFT_BY_VERSION_4: &str = "
+        INSERT INTO audit VALUES
+            (1, 5, 'begun', 'registry', 'after 5 certificates, in a registry of version 4', x'01');
+        INSERT INTO device_suspension VALUES ('dev-1', 8);
     ";
 
     /// A registry as the program of `version` left it.

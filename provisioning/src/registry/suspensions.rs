@@ -84,7 +84,7 @@ pub(super) fn end_suspension(
         .map_err(RegistryError::doing("write"))
 }
 
-fn suspended_since(
+pub(super) fn suspended_since(
     connection: &Connection,
     subject: &Subject,
 ) -> Result<Option<UnixTime>, RegistryError> {

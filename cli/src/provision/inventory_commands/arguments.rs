@@ -203,7 +203,7 @@ fn attribute(text: &str) -> Result<(Box<str>, Box<str>), String> {
 }
 
 /// A number of days, hours, minutes or seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a whole number and d, h, m or s are needed, such as 14d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {

@@ -8,7 +8,7 @@ mod listing;
 
 use crate::failure::Failure;
 use crate::operate::broker_admin::subject;
-pub(crate) use arguments::{AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs};
+pub(crate) use arguments::{AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs, duration};
 use certs::TimeText;
 use provisioning::{
     AddRequest, DeviceRenewed, LabelRequest, RenewRequest, device_add, device_label, device_list,
