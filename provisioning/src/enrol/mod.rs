@@ -9,6 +9,8 @@ mod gate;
 mod http;
 mod limits;
 mod pkcs7;
+#[cfg(test)]
+mod tests;
 mod tls;
 pub(crate) mod token;
 mod writer;
