@@ -155,7 +155,8 @@ pub(crate) fn countersign() -> Command {
     Command::new(path)
 }
 
-fn first_line(stdout: ChildStdout) -> String {
+/// The first line that a process prints.
+pub(crate) fn first_line(stdout: ChildStdout) -> String {
     let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();

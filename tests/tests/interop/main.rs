@@ -11,6 +11,7 @@
 )]
 
 mod binary;
+mod enrolment;
 mod killed;
 mod mosquitto;
 mod openssl;
