@@ -26,8 +26,9 @@ pub struct Limits {
     pub body_len_max: usize,
     /// Requests that wait for the authority; one too many is answered 503.
     pub waiting_max: usize,
-    /// Refusals that are noted in the audit chain in a minute; more are only counted.
-    pub notes_of_minute: usize,
+    /// Refusals that are noted in the audit chain in an hour; more are only counted, for strangers
+    /// are refused, and the chain is never shortened.
+    pub notes_of_hour: usize,
 }
 
 impl Default for Limits {
@@ -41,7 +42,7 @@ impl Default for Limits {
             connection_time_max: Duration::from_mins(2),
             body_len_max: 16 * 1024,
             waiting_max: 1_024,
-            notes_of_minute: 60,
+            notes_of_hour: 100,
         }
     }
 }

@@ -165,7 +165,7 @@ fn prepare(
         counters,
         names,
         certificate,
-        notes: Notes::new(request.limits.notes_of_minute, Instant::now()),
+        notes: Notes::new(request.limits.notes_of_hour, Instant::now()),
         alive,
     };
     Ok((Arc::new(shared), writer))

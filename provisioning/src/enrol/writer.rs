@@ -24,7 +24,7 @@ const BATCH_LEN_MAX: usize = 128;
 /// Another command that waits for the directory gets it while we wait for this long.
 const TURN_OF_OTHERS: Duration = Duration::from_millis(1);
 
-const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What there is to do.
 pub(super) enum Work {
@@ -52,25 +52,25 @@ pub(super) struct Writer {
     pub(super) alive: oneshot::Sender<()>,
 }
 
-/// How many refusals may still be noted in this minute.
+/// How many refusals may still be noted in this hour.
 pub(super) struct Notes {
-    of_minute: usize,
+    of_hour: usize,
     left: usize,
     since: Instant,
 }
 
 impl Notes {
-    pub(super) fn new(of_minute: usize, now: Instant) -> Self {
+    pub(super) fn new(of_hour: usize, now: Instant) -> Self {
         Self {
-            of_minute,
-            left: of_minute,
+            of_hour,
+            left: of_hour,
             since: now,
         }
     }
 
     fn left(&mut self, now: Instant) -> usize {
-        if now.duration_since(self.since) >= MINUTE {
-            *self = Self::new(self.of_minute, now);
+        if now.duration_since(self.since) >= HOUR {
+            *self = Self::new(self.of_hour, now);
         }
         self.left
     }
@@ -191,4 +191,61 @@ fn gather(work: &mut mpsc::Receiver<Work>) -> Vec<Work> {
         gathered.push(more);
     }
     gathered
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::ServerName;
+
+    use super::*;
+    use crate::enrol::limits::Limits;
+    use crate::testing::up;
+
+    fn ago(days: u64) -> UnixTime {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let then = now.checked_sub(Duration::from_hours(24 * days)).unwrap();
+        UnixTime::since_unix_epoch(then)
+    }
+
+    fn writer(dir: &std::path::Path, made: UnixTime) -> Writer {
+        up(dir, 0, made).unwrap();
+        let mut desk = Desk::open(dir, None, made).unwrap();
+        let names = vec![ServerName::try_from("localhost").unwrap()];
+        let identity = desk.certify_server(&names, made).unwrap();
+        let certificate = identity.certificate.clone();
+        let gate = Arc::new(desk.gate(Duration::ZERO).unwrap());
+        Writer {
+            desk,
+            work: mpsc::channel(1).1,
+            tls: Arc::new(Tls::new(gate, identity).unwrap()),
+            counters: Arc::default(),
+            names,
+            certificate,
+            notes: Notes::new(Limits::default().notes_of_hour, Instant::now()),
+            alive: oneshot::channel().0,
+        }
+    }
+
+    #[test]
+    fn the_server_renews_its_own_certificate_in_the_last_third_of_its_life() {
+        for (age, renews) in [(1, false), (89, true)] {
+            let temp = tempfile::tempdir().unwrap();
+            let mut writer = writer(temp.path(), ago(age));
+            let (serial, config) = (writer.certificate.serial, writer.tls.config());
+            writer.turn(vec![Work::Look]);
+            assert_eq!(writer.certificate.serial != serial, renews, "{age}");
+            assert_eq!(!Arc::ptr_eq(&writer.tls.config(), &config), renews, "{age}");
+        }
+    }
+
+    #[test]
+    fn an_hour_has_so_many_notes() {
+        let start = Instant::now();
+        let mut notes = Notes::new(3, start);
+        notes.take(2);
+        assert_eq!(notes.left(start), 1);
+        notes.take(2);
+        assert_eq!(notes.left(start + Duration::from_secs(3_599)), 0);
+        assert_eq!(notes.left(start + HOUR), 3);
+    }
 }

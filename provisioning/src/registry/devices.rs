@@ -8,6 +8,7 @@ use certs::{InvalidLabel, Kind, LABELS_MAX, Subject, check_name, check_value};
 use rusqlite::{OptionalExtension, Transaction, params};
 use rustls_pki_types::UnixTime;
 
+use super::enrolment::end_enrolments;
 use super::{Registry, RegistryError};
 
 /// What is said of a device.
@@ -100,6 +101,7 @@ impl Registry {
                 return Ok(false);
             }
             refuse_in_use(transaction, subject, now)?;
+            end_enrolments(transaction, subject, now)?;
             for sql in [
                 "DELETE FROM device_attribute WHERE device = ?1 AND ?2",
                 "DELETE FROM device_group WHERE device = ?1 AND ?2",

@@ -275,6 +275,12 @@ fn whoever_is_revoked_suspended_or_gone_does_not_renew() {
     let long = Duration::from_hours(24 * 1_000);
     let told = renewal(dir, (&gone, key), long, day(1_000)).0;
     assert_eq!(told, "removed");
+
+    let open = token(dir, "dev-4", day(1));
+    let subject = &Subject::parse("dev-4").unwrap();
+    crate::device_remove(dir, subject, day(1)).unwrap();
+    let told = kind(&ask(dir, with_token("dev-4", &open, key), day(1))).0;
+    assert_eq!(told, "token revoked");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use certs::Subject;
-use rcgen::KeyPair;
+use certs::{Role, Subject};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -21,8 +21,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::super::{Approval, Counted, EnrolmentServer, Limits, ServeRequest, ca_serve};
 use super::{request, token};
-use crate::authority::Hierarchy;
+use crate::audit_show;
+use crate::authority::{Hierarchy, key_file};
 use crate::layout::{IdentityFiles, Layout};
+use crate::registry::Event;
 use crate::testing::{certificate, revoke, up};
 
 /// How long a condition may take on a busy machine before the test fails.
@@ -363,4 +365,96 @@ async fn while_the_authority_is_busy_few_wait_and_all_get_their_certificate_in_t
     }
     server.stop().await;
     assert_eq!(crate::ca_verify(dir, UnixTime::now()).unwrap().findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_requests_are_refused_in_words_and_noted() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    up(dir, 0, ago(Duration::ZERO)).unwrap();
+    let server = serve(dir, Limits::default()).await;
+    let good = basic("dev-1", token(dir, "dev-1", UnixTime::now()).token.as_str());
+    let asking = |change: fn(&mut CertificateParams)| {
+        let mut params = CertificateParams::default();
+        change(&mut params);
+        let request = params.serialize_request(&KeyPair::generate().unwrap());
+        request.unwrap().der().to_vec()
+    };
+    let authority = key_file::open(&Layout::new(dir).authority_key(Role::DeviceCa)).unwrap();
+    let mut broken = csr("dev-1");
+    *broken.last_mut().unwrap() ^= 1;
+    for (body, words) in [
+        (
+            asking(|it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+            "asks to be an authority",
+        ),
+        (
+            asking(|it| {
+                let name = SanType::DnsName("broker.example".try_into().unwrap());
+                it.subject_alt_names = vec![name];
+            }),
+            "names that are not the device's",
+        ),
+        (request(&authority, "dev-1"), "the key is an authority's"),
+        (broken, "nobody proved to have it"),
+        (vec![0x30; 4_000], "not a certificate signing request"),
+    ] {
+        let stream = connect(dir, server.address(), None).await.unwrap();
+        let answer = ask(stream, &head(ENROL, &[&good]), &body).await;
+        assert!(status(&answer) == 400 && answer.contains(words), "{answer}");
+        let noted = || audit_show(dir, 1).unwrap().remove(0);
+        until(|| noted().event == Event::Refused && noted().words.contains(words)).await;
+    }
+    assert_eq!(server.counters().read(Counted::Refused), 5);
+    server.stop().await;
+}
+
+/// A figure, and a floor under it: `cargo test --release -p countersign-provisioning --lib
+/// long_enrolments -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes long and measures; run it alone"]
+async fn long_enrolments_in_a_second() {
+    const DEVICES: usize = 3_000;
+    const AT_ONCE: usize = 64;
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    up(dir, 0, ago(Duration::ZERO)).unwrap();
+    let asked = (0..DEVICES).map(|n| {
+        let id = format!("dev-{n}");
+        let token = token(dir, &id, UnixTime::now());
+        let head = head(ENROL, &[&basic(&id, token.token.as_str())]);
+        (head, csr(&id))
+    });
+    let mut shares: Vec<Vec<_>> = vec![Vec::new(); AT_ONCE];
+    for (n, asked) in asked.enumerate() {
+        shares[n % AT_ONCE].push(asked);
+    }
+    let limits = Limits {
+        connections_of_address_max: 512,
+        rate_of_address: 1_000_000,
+        ..Limits::default()
+    };
+    let server = serve(dir, limits).await;
+    let (dir, address) = (dir.to_owned(), server.address());
+    let start = std::time::Instant::now();
+    let asking = shares.into_iter().map(|share| {
+        let dir = dir.clone();
+        tokio::spawn(async move {
+            for (head, csr) in share {
+                let stream = connect(&dir, address, None).await.unwrap();
+                assert_eq!(status(&ask(stream, &head, &csr).await), 200);
+            }
+        })
+    });
+    for it in asking.collect::<Vec<_>>() {
+        it.await.unwrap();
+    }
+    let taken = start.elapsed();
+    assert_eq!(server.counters().read(Counted::Issued), 3_000);
+    server.stop().await;
+    println!("{DEVICES} enrolments in {taken:?}");
+    assert!(
+        taken < Duration::from_secs(10),
+        "fewer than 300 in a second"
+    );
 }
