@@ -153,10 +153,13 @@ impl Counters {
     }
 }
 
-/// What happened at all, in words.
+/// What happened at all, in words; `nothing` when nothing did.
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut space = "";
+        if Counted::ALL.iter().all(|what| self.read(*what) == 0) {
+            return f.write_str("nothing");
+        }
         for what in Counted::ALL {
             let count = self.read(what);
             if count > 0 {
@@ -175,6 +178,7 @@ mod tests {
     #[test]
     fn each_is_counted_for_itself() {
         let counters = Counters::default();
+        assert_eq!(counters.to_string(), "nothing");
         for (place, what) in Counted::ALL.into_iter().enumerate() {
             assert_eq!(what as usize, place);
             for _ in 0..=place {

@@ -174,7 +174,7 @@ fn prepare(
 /// From time to time, says what was counted and has the server's certificate looked at.
 async fn look(work: mpsc::WeakSender<Work>, counters: Arc<Counters>) {
     let mut interval = interval(LOOK_EVERY);
-    let mut said = String::new();
+    let mut said = counters.to_string();
     loop {
         interval.tick().await;
         let counted = counters.to_string();
@@ -214,6 +214,6 @@ impl EnrolmentServer {
         // It ends with the last of those who bring it work.
         let joined = tokio::task::spawn_blocking(move || self.writer.join());
         let _ = joined.await;
-        tracing::info!("counted: {}", self.counters);
+        tracing::info!("stopped; counted: {}", self.counters);
     }
 }
