@@ -398,8 +398,8 @@ async fn while_the_authority_is_busy_few_wait_and_all_get_their_certificate_in_t
     }
     let counted = [Counted::OverWaiting, Counted::RequestLate];
     let [over, late] = counted.map(|what| server.counters().read(what));
-    // Two wait, and the thread has taken one to three before it waits for the directory.
-    assert!(over >= 3 && late >= 3 && over + late == 8, "{over} {late}");
+    // Two wait, and the thread has taken one at least before it waits for the directory.
+    assert!(over >= 1 && late >= 3 && over + late == 8, "{over} {late}");
     drop(busy);
     for (head, csr) in devices {
         let told = async {
