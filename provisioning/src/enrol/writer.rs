@@ -138,7 +138,8 @@ impl Writer {
                 return;
             }
         };
-        let refused = answers.iter().filter(|answer| answer.is_err()).count();
+        let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+        let refused = refused.filter(|why| why.is_refusal()).count();
         self.notes.take(refused);
         for _ in left..refused {
             self.counters.count(Counted::NotNoted);

@@ -123,10 +123,7 @@ impl Problem {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotEnrolled(NotEnrolled::Failed(error)) => match error.exit_class() {
-                crate::ExitClass::Refused => StatusCode::FORBIDDEN,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            },
+            Self::NotEnrolled(why) if !why.is_refusal() => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoCertificate | Self::NotAdmitted(_) | Self::NotEnrolled(_) => {
                 StatusCode::FORBIDDEN
             }

@@ -1,6 +1,8 @@
 //! What the tests of enrolment share: requests, tokens, and the desk at any time.
 
 mod judged;
+mod limits;
+mod peer;
 mod served;
 
 use std::path::Path;

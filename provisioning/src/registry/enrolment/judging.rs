@@ -97,6 +97,7 @@ impl Registry {
                 .collect();
             let refused = asked.iter().zip(&outcomes);
             let refused = refused.filter_map(|(one, outcome)| Some((one, outcome.as_ref().err()?)));
+            let refused = refused.filter(|(_, why)| why.is_refusal());
             for (one, why) in refused.take(notes_max) {
                 let (subject, words) = (one.subject.to_string(), WithCauses(why).to_string());
                 note(transaction, (Event::Refused, &subject, &words), now)?;

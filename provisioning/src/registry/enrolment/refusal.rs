@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::super::RegistryError;
 use super::pending::WAITING_MAX;
-use crate::error::CommandError;
+use crate::error::{CommandError, ExitClass};
 
 /// Why somebody is not enrolled.
 #[derive(Debug, Error)]
@@ -36,9 +36,16 @@ pub(crate) enum NotEnrolled {
     /// What was issued before for the same request counts no longer.
     #[error("the certificate issued for this request counts no longer; ask for a new token")]
     Over,
-    /// It is not the fault of who asks.
+    /// What was asked for could not be done.
     #[error(transparent)]
     Failed(CommandError),
+}
+
+impl NotEnrolled {
+    /// Whether it is the fault of who asks.
+    pub(crate) fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Failed(error) if error.exit_class() != ExitClass::Refused)
+    }
 }
 
 impl From<RegistryError> for NotEnrolled {
