@@ -264,8 +264,9 @@ fn no_answer_is_lost_when_the_server_is_killed() {
         let asking = devices.chunks(6).map(|some| {
             let port = &port;
             scope.spawn(move || {
-                some.iter()
-                    .for_each(|device| ask_until_answered(device, port))
+                for device in some {
+                    ask_until_answered(device, port);
+                }
             })
         });
         let asking: Vec<_> = asking.collect();
