@@ -200,6 +200,22 @@ pub enum Usage {
     DecipherOnly,
 }
 
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DigitalSignature => "digitalSignature",
+            Self::ContentCommitment => "contentCommitment",
+            Self::KeyEncipherment => "keyEncipherment",
+            Self::DataEncipherment => "dataEncipherment",
+            Self::KeyAgreement => "keyAgreement",
+            Self::KeyCertSign => "keyCertSign",
+            Self::CrlSign => "cRLSign",
+            Self::EncipherOnly => "encipherOnly",
+            Self::DecipherOnly => "decipherOnly",
+        })
+    }
+}
+
 impl Usage {
     /// All bits in the order in which they stand in the extension.
     const ALL: [Self; 9] = [

@@ -8,9 +8,11 @@ mod authority;
 mod certificate;
 mod csr;
 mod device_id;
+mod explain;
 mod extensions;
 mod gate;
 mod holder;
+mod lint;
 mod profile;
 mod refusal;
 mod registry;
@@ -26,12 +28,14 @@ pub use authority::Authority;
 pub use certificate::{Certificate, CommonName};
 pub use csr::{InvalidRequest, PublicKey};
 pub use device_id::{DeviceId, InvalidDeviceId};
+pub use explain::KeyAlgorithm;
 pub use extensions::{BasicConstraints, Extensions, Purpose, Usage};
 pub use gate::{
     Admission, Anchor, Fingerprint, FingerprintTwice, Fingerprints, IdFrom, NamePlace, Standing,
     UnfitId, VerifiedDevice, admit, admit_read, check_issuer, is_still_admitted,
 };
 pub use holder::{AuthorityName, Holder, UnfitName};
+pub use lint::{LintFinding, lint};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
 pub use registry::{

@@ -197,18 +197,21 @@ impl Profile {
     }
 
     fn permits_usage(&self, made: &Certificate) -> bool {
-        let usages: Vec<_> = self.key_usage.iter().map(|usage| usage.meaning()).collect();
-        let purposes: Vec<_> = self
-            .extended_key_usage
-            .iter()
-            .map(|p| p.meaning())
-            .collect();
-        let extensions = &made.extensions;
-        same_members(&extensions.key_usage, &usages)
-            && same_members(&extensions.extended_key_usage, &purposes)
+        self.permits_key_usage(made) && self.permits_purposes(made)
     }
 
-    fn permits_path(&self, made: &Certificate) -> bool {
+    pub(crate) fn permits_key_usage(&self, made: &Certificate) -> bool {
+        let usages = self.key_usage.iter().map(|usage| usage.meaning());
+        same_members(&made.extensions.key_usage, &usages.collect::<Vec<_>>())
+    }
+
+    pub(crate) fn permits_purposes(&self, made: &Certificate) -> bool {
+        let purposes = self.extended_key_usage.iter().map(|it| it.meaning());
+        let found = &made.extensions.extended_key_usage;
+        same_members(found, &purposes.collect::<Vec<_>>())
+    }
+
+    pub(crate) fn permits_path(&self, made: &Certificate) -> bool {
         let expected = self
             .path_len
             .map_or(BasicConstraints::EndEntity, |path_len| {
@@ -220,14 +223,16 @@ impl Profile {
     }
 
     fn permits_validity(&self, made: &Certificate, issuer: &Certificate) -> bool {
-        let seconds = made
-            .not_after
-            .as_secs()
-            .saturating_sub(made.not_before.as_secs());
-        let longest = self.lifetime() + CLOCK_SKEW_MAX;
         made.not_before >= issuer.not_before
             && made.not_after <= issuer.not_after
-            && (1..=longest.as_secs()).contains(&seconds)
+            && self.permits_length(made)
+    }
+
+    /// Whether the certificate is valid for some time, and not for too long.
+    pub(crate) fn permits_length(&self, made: &Certificate) -> bool {
+        let (from, to) = (made.not_before.as_secs(), made.not_after.as_secs());
+        let longest = self.lifetime() + CLOCK_SKEW_MAX;
+        (1..=longest.as_secs()).contains(&to.saturating_sub(from))
     }
 }
 

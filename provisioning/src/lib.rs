@@ -22,11 +22,12 @@ pub use commands::{
     DeviceSuspended, ExportRequest, Exported, Filter, Finding, InitRequest, IssueRequest,
     LabelRequest, ListStatus, ListedCertificate, NextStep, Outcome, PeerIssued, Prepared,
     PreparedPeer, PublishRequest, Published, RenewRequest, ResumeRequest, RevokeRequest, ShownList,
-    SuspendRequest, UP_DEVICES_MAX, UpRequest, Verification, app_issue, audit_show, audit_verify,
-    batch_check, batch_issue, batch_resume, batch_status, broker_issue, ca_init, ca_status,
-    ca_verify, crl_publish, crl_show, device_add, device_id, device_issue, device_label,
-    device_list, device_remove, device_renew, device_resume, device_revoke, device_show,
-    device_suspend, key_kept, read_passphrase, registry_export, up_prepare,
+    SuspendRequest, UP_DEVICES_MAX, UpRequest, Verification, WhichCertificate, app_issue,
+    audit_show, audit_verify, batch_check, batch_issue, batch_resume, batch_status, broker_issue,
+    ca_init, ca_status, ca_verify, certificate_find, crl_publish, crl_show, device_add, device_id,
+    device_issue, device_label, device_list, device_remove, device_renew, device_resume,
+    device_revoke, device_show, device_suspend, key_kept, read_passphrase, registry_export,
+    up_prepare,
 };
 pub use commands::{
     DecideRequest, PendingDecided, TOKEN_DAYS_MAX, TokenCreated, TokenRequest, pending_approve,
@@ -40,7 +41,7 @@ pub use error::{CommandError, ExitClass};
 pub use layout::{IdentityFiles, Layout};
 pub use registry::{
     AuditEntry, BatchFormat, BatchStanding, ChainEnd, CurrentCertificate, Device,
-    DeviceCertificate, DeviceState, Event, LabelChange, Labels, RegistryError,
+    DeviceCertificate, DeviceState, Event, KnownCertificate, LabelChange, Labels, RegistryError,
 };
 pub use registry::{EnrolmentState, PendingEnrolment, Token, TokenState};
 pub use roster::Mistake;

@@ -43,8 +43,8 @@ pub use enrolment::{
     pending_deny, pending_list, token_create, token_list, token_revoke,
 };
 pub use inventory::{
-    AddRequest, DeviceAdded, DeviceShown, Filter, LabelRequest, device_add, device_label,
-    device_list, device_remove, device_show,
+    AddRequest, DeviceAdded, DeviceShown, Filter, LabelRequest, WhichCertificate, certificate_find,
+    device_add, device_label, device_list, device_remove, device_show,
 };
 pub(crate) use issue::{chain, sign_after};
 pub use peer_issue::{IssueRequest, PeerIssued, app_issue, device_issue};

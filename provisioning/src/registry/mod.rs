@@ -10,6 +10,7 @@ mod devices;
 mod enrolment;
 mod inventory;
 mod known;
+mod lookup;
 mod publications;
 mod revocations;
 mod rows;
@@ -41,6 +42,7 @@ pub use self::devices::{LabelChange, Labels};
 pub(crate) use self::enrolment::{Answer, Asked, NotEnrolled, Proof};
 pub use self::enrolment::{EnrolmentState, PendingEnrolment, Token, TokenState};
 pub use self::inventory::{CurrentCertificate, Device, DeviceCertificate, DeviceState};
+pub use self::lookup::KnownCertificate;
 pub(crate) use self::publications::Publication;
 pub(crate) use self::rows::CertificateRow;
 
