@@ -15,7 +15,7 @@ use failure::Failure;
 use mimalloc::MiMalloc;
 use operate::{audit_commands, broker_commands, policy_commands, storage_commands};
 use provision::enrolment_commands::{pending, token};
-use provision::{batch_commands, ca_commands, device_commands, revocation_commands};
+use provision::{batch_commands, ca_commands, cert_commands, device_commands, revocation_commands};
 use std::process::ExitCode;
 
 /// A message is made by one thread and freed by another: this allocator takes a quarter less of a
@@ -49,6 +49,8 @@ enum Command {
     Broker(broker_commands::BrokerCommand),
     #[command(subcommand)]
     Ca(ca_commands::CaCommand),
+    #[command(subcommand)]
+    Cert(cert_commands::CertCommand),
     #[command(subcommand)]
     Device(device_commands::DeviceCommand),
     #[command(subcommand)]
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit(command) => audit_commands::run(command),
         Command::Broker(command) => broker_commands::run(command),
         Command::Ca(command) => ca_commands::run(command),
+        Command::Cert(command) => cert_commands::run(&command),
         Command::Device(command) => device_commands::run_device(command),
         Command::Batch(command) => batch_commands::run(command),
         Command::Token(command) => token::run(command),

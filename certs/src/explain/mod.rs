@@ -87,8 +87,8 @@ fn modulus_bits(key: &[u8]) -> Option<usize> {
 }
 
 impl Role {
-    /// The role whose profile the certificate fits by its names, its usages and its constraints; how
-    /// long it is valid, and who signed it, is not looked at.
+    /// The role whose profile the certificate fits by its names, its usages and its constraints.
+    /// How long it is valid, and who signed it, is not looked at.
     ///
     /// # Errors
     /// [`InvalidProfile`] when a profile file does not say what a profile must.

@@ -62,9 +62,12 @@ pub(super) fn check(x509: &X509Certificate<'_>, found: &mut Found) {
     check_key(&tbs.subject_pki, found);
 }
 
+/// Nobody goes by the signature of a certificate that signed itself.
 fn check_signature(x509: &X509Certificate<'_>, found: &mut Found) {
+    let tbs = &x509.tbs_certificate;
     let algorithm = x509.signature_algorithm.algorithm.to_id_string();
-    if BROKEN_HASHES.contains(&algorithm.as_str()) {
+    let is_self_issued = tbs.issuer.as_raw() == tbs.subject.as_raw();
+    if !is_self_issued && BROKEN_HASHES.contains(&algorithm.as_str()) {
         let what = "it is signed over an MD5 or SHA-1 hash, for which forgeries are made";
         found.add("signature-hash", "RFC 6151 §2, RFC 6194 §3", what);
     }

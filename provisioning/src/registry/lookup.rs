@@ -72,8 +72,11 @@ impl Registry {
     }
 }
 
+/// Role, name, status, reason, and when it was revoked.
+type Columns = (String, Box<str>, String, Option<u8>, Option<i64>);
+
 fn read(row: &Row<'_>) -> Result<KnownCertificate, RegistryError> {
-    let columns = || -> rusqlite::Result<(String, Box<str>, String, Option<u8>, Option<i64>)> {
+    let columns = || -> rusqlite::Result<Columns> {
         Ok((
             row.get(0)?,
             row.get(1)?,
