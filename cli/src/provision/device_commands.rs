@@ -8,10 +8,13 @@ use crate::provision::passphrase::PassphraseArgs;
 use crate::provision::revocation_commands::{self, DeviceRevokeArgs};
 use crate::provision::suspension_commands::{self, SuspendArgs};
 use clap::{Args, Subcommand};
-use provisioning::{IssueRequest, PeerIssued, device_id, device_issue};
+use provisioning::{
+    IssueRequest, PayloadFormat, PayloadIssued, PeerIssued, device_id, device_issue,
+    device_issue_to,
+};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Devices and their certificates.
 #[derive(Debug, Subcommand)]
@@ -50,7 +53,11 @@ pub(crate) enum DeviceCommand {
     /// Writes DIR/devices/ID/{cert,key,ca}.pem. A device that has a certificate gets a new one,
     /// and the old one is superseded. One that was revoked gets a new one only with --again. With
     /// --csr only the public key is taken from the request: who the device is, says ID.
-    #[command(after_help = "Example:\n  countersign device issue sensor-7 --dir certs/dev")]
+    ///
+    /// With --out it is written elsewhere: in a directory of its own below OUT, or with --format in
+    /// one new file OUT: a line of JSON as batches write it, or a header in C for firmware. Exit
+    /// code 5 if that file is there.
+    #[command(after_help = ISSUE_HELP)]
     Issue(DeviceIssueArgs),
     /// Revoke a device: all certificates that it holds count no longer.
     ///
@@ -73,6 +80,11 @@ pub(crate) enum DeviceCommand {
     #[command(after_help = "Example:\n  countersign device resume sensor-7 --dir certs/dev")]
     Resume(SuspendArgs),
 }
+
+const ISSUE_HELP: &str = "\
+Examples:
+  countersign device issue sensor-7 --dir certs/dev
+  countersign device issue sensor-7 --dir certs/dev --format c-header --out main/device.h";
 
 const ADD_HELP: &str = "\
 Example:
@@ -114,6 +126,12 @@ pub(crate) struct DeviceIssueArgs {
     /// Issue to a device that was revoked: it was replaced, or has made itself a new key.
     #[arg(long)]
     again: bool,
+    /// In which form the device gets it: dir, jsonl or c-header [default: dir].
+    #[arg(long, value_name = "FORMAT", value_parser = format, requires = "out")]
+    format: Option<PayloadFormat>,
+    /// Where it is written: a directory, or with another form a new file [default: DIR/devices].
+    #[arg(long, value_name = "OUT")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
@@ -136,6 +154,11 @@ pub(crate) fn run_device(command: DeviceCommand) -> Result<(), Failure> {
     }
 }
 
+fn format(text: &str) -> Result<PayloadFormat, String> {
+    let names = PayloadFormat::ALL.map(PayloadFormat::as_str).join(", ");
+    PayloadFormat::parse(text).ok_or_else(|| format!("there are {names}"))
+}
+
 fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
     // What is no id is noted, so the authority reads it.
     let id = device_id(&args.dir, &args.id, UnixTime::now())?;
@@ -147,21 +170,54 @@ fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
         csr: args.csr.as_deref(),
         again: args.again,
     };
+    if let Some(out) = &args.out {
+        return issue_to(args, &request, out);
+    }
     let issued = device_issue(&request, UnixTime::now())?;
     if args.json {
         println!("{}", report(&issued));
         return Ok(());
     }
-    println!("{}: certificate {} issued", issued.subject, issued.serial);
-    if let Some(old) = issued.superseded {
-        println!("it supersedes {old}");
-    }
+    print_issued(&issued);
     println!(
         "next: countersign pub --identity {} -t devices/{}/hello -m hi",
         issued.files.dir.display(),
         id
     );
     Ok(())
+}
+
+fn issue_to(args: &DeviceIssueArgs, request: &IssueRequest<'_>, out: &Path) -> Result<(), Failure> {
+    let format = args.format.unwrap_or(PayloadFormat::Dir);
+    let done = device_issue_to(request, (format, out), UnixTime::now())?;
+    let PayloadIssued { issued, path, .. } = done;
+    if args.json {
+        let issued = json!({
+            "device": issued.subject.id.as_str(),
+            "serial": issued.serial,
+            "not_after": issued.not_after.as_secs(),
+            "superseded": issued.superseded,
+            "format": format.as_str(),
+            "out": path,
+        });
+        println!("{issued}");
+        return Ok(());
+    }
+    print_issued(&issued);
+    println!("  {}", path.display());
+    let dir = args.dir.display();
+    println!(
+        "next: countersign device show {} --dir {dir}",
+        issued.subject
+    );
+    Ok(())
+}
+
+fn print_issued(issued: &PeerIssued) {
+    println!("{}: certificate {} issued", issued.subject, issued.serial);
+    if let Some(old) = issued.superseded {
+        println!("it supersedes {old}");
+    }
 }
 
 fn report(issued: &PeerIssued) -> serde_json::Value {

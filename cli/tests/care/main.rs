@@ -9,6 +9,7 @@
 )]
 
 mod cert;
+mod issue;
 
 use serde_json::Value;
 use std::path::Path;

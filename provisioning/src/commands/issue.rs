@@ -18,7 +18,7 @@ use crate::authority::{Authority, Hierarchy, Signed, key_file};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::layout::IdentityFiles;
-use crate::registry::Recorded;
+use crate::registry::{Recorded, RegistryError};
 
 /// A certificate on its way to its holder.
 pub(super) struct Delivery {
@@ -70,6 +70,17 @@ impl Delivery {
             key: Some(key.serialize_pem()),
             ..self
         }
+    }
+
+    /// Records it, and hands out what was recorded, with the key that was made here.
+    pub(super) fn record(
+        self,
+        ca: &mut Hierarchy,
+        now: UnixTime,
+    ) -> Result<(Recorded, Option<String>), CommandError> {
+        let recorded = ca.registry.record(vec![self.signed], now)?.pop();
+        let nothing = CommandError::Registry(RegistryError::Damaged);
+        Ok((recorded.ok_or(nothing)?, self.key))
     }
 
     /// Where it will be.

@@ -15,6 +15,7 @@ mod enrolment;
 mod hostile;
 mod inventory;
 mod issue;
+mod payload;
 mod peer_issue;
 mod refusal;
 mod registry_export;
@@ -47,6 +48,7 @@ pub use inventory::{
     device_add, device_label, device_list, device_remove, device_show,
 };
 pub(crate) use issue::{chain, sign_after};
+pub use payload::{PayloadFormat, PayloadIssued, device_issue_to};
 pub use peer_issue::{IssueRequest, PeerIssued, app_issue, device_issue};
 pub use refusal::device_id;
 pub use registry_export::{ExportRequest, Exported, registry_export};

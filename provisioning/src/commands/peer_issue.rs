@@ -56,7 +56,18 @@ pub struct PeerIssued {
 /// # Errors
 /// [`CommandError`] names what is in the way.
 pub fn device_issue(request: &IssueRequest<'_>, now: UnixTime) -> Result<PeerIssued, CommandError> {
-    issue(request, Kind::Device, now)
+    device_issue_by(request, now, |ca, delivery| {
+        deliver(ca, vec![delivery], now)
+    })
+}
+
+/// As [`device_issue`], of a certificate that `hand_out` records and brings to the device.
+pub(super) fn device_issue_by(
+    request: &IssueRequest<'_>,
+    now: UnixTime,
+    hand_out: impl FnOnce(&mut Hierarchy, Delivery) -> Result<(), CommandError>,
+) -> Result<PeerIssued, CommandError> {
+    issue((request, Kind::Device), now, hand_out)
 }
 
 /// Issues a certificate to an application.
@@ -64,27 +75,28 @@ pub fn device_issue(request: &IssueRequest<'_>, now: UnixTime) -> Result<PeerIss
 /// # Errors
 /// [`CommandError`] names what is in the way.
 pub fn app_issue(request: &IssueRequest<'_>, now: UnixTime) -> Result<PeerIssued, CommandError> {
-    issue(request, Kind::App, now)
+    let hand_out = |ca: &mut Hierarchy, delivery| deliver(ca, vec![delivery], now);
+    issue((request, Kind::App), now, hand_out)
 }
 
 fn issue(
-    request: &IssueRequest<'_>,
-    kind: Kind,
+    (request, kind): (&IssueRequest<'_>, Kind),
     now: UnixTime,
+    hand_out: impl FnOnce(&mut Hierarchy, Delivery) -> Result<(), CommandError>,
 ) -> Result<PeerIssued, CommandError> {
     let subject = Subject {
         kind,
         id: request.id.clone(),
     };
     noted((request.dir, &subject.to_string()), now, || {
-        issue_to(request, &subject, now)
+        issue_to((request, &subject), now, hand_out)
     })
 }
 
 fn issue_to(
-    request: &IssueRequest<'_>,
-    subject: &Subject,
+    (request, subject): (&IssueRequest<'_>, &Subject),
     now: UnixTime,
+    hand_out: impl FnOnce(&mut Hierarchy, Delivery) -> Result<(), CommandError>,
 ) -> Result<PeerIssued, CommandError> {
     let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
     refuse_suspended(&ca, subject)?;
@@ -108,7 +120,7 @@ fn issue_to(
         delivery.certificate().serial,
         delivery.certificate().not_after,
     );
-    deliver(&mut ca, vec![delivery], now)?;
+    hand_out(&mut ca, delivery)?;
     Ok(PeerIssued {
         subject: subject.clone(),
         serial,

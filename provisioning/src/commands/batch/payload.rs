@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
 use rustix::fs::{CWD, RenameFlags};
-use serde_json::json;
 
 use crate::authority::Hierarchy;
-use crate::commands::issue::{above, chain, holds, stage};
+use crate::commands::issue::{holds, stage};
+use crate::commands::payload::Payload;
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::layout::IdentityFiles;
@@ -125,16 +125,7 @@ fn device_files(batch: &Batch, recorded: &Recorded) -> IdentityFiles {
 }
 
 fn line(ca: &Hierarchy, recorded: &Recorded, key: &KeyPair) -> String {
-    let (issuer, trusted) = above(ca, recorded.role());
-    let line = json!({
-        "device_id": recorded.name(),
-        "serial": recorded.certificate().serial,
-        "not_after": recorded.certificate().not_after.as_secs(),
-        "certificate": chain(recorded.pem(), issuer),
-        "private_key": key.serialize_pem(),
-        "ca": trusted,
-    });
-    format!("{line}\n")
+    Payload::new(ca, recorded, Some(&key.serialize_pem())).json_line()
 }
 
 fn append(batch: &Batch, lines: &[u8]) -> Result<u64, CommandError> {
