@@ -18,16 +18,16 @@ mod testing;
 pub use authority::{Algorithm, KeyKept, Passphrase};
 pub use commands::{
     AddRequest, AuthorityStatus, BatchDone, BatchRequest, BatchStatus, BrokerIssued, CaInitialized,
-    CaStatus, Checked, DeviceAdded, DeviceRenewed, DeviceResumed, DeviceRevoked, DeviceShown,
-    DeviceSuspended, ExportRequest, Exported, Filter, Finding, InitRequest, IssueRequest,
-    LabelRequest, ListStatus, ListedCertificate, NextStep, Outcome, PayloadFormat, PayloadIssued,
-    PeerIssued, Prepared, PreparedPeer, PublishRequest, Published, RenewRequest, ResumeRequest,
-    RevokeRequest, ShownList, SuspendRequest, UP_DEVICES_MAX, UpRequest, Verification,
-    WhichCertificate, app_issue, audit_show, audit_verify, batch_check, batch_issue, batch_resume,
-    batch_status, broker_issue, ca_init, ca_status, ca_verify, certificate_find, crl_publish,
-    crl_show, device_add, device_id, device_issue, device_issue_to, device_label, device_list,
-    device_remove, device_renew, device_resume, device_revoke, device_show, device_suspend,
-    key_kept, read_passphrase, registry_export, up_prepare,
+    CaStatus, Check, Checked, DeviceAdded, DeviceRenewed, DeviceResumed, DeviceRevoked,
+    DeviceShown, DeviceSuspended, Diagnosis, ExportRequest, Exported, Filter, Finding, InitRequest,
+    IssueRequest, LabelRequest, ListStatus, ListedCertificate, NextStep, Outcome, PayloadFormat,
+    PayloadIssued, PeerIssued, Prepared, PreparedPeer, PublishRequest, Published, RenewRequest,
+    ResumeRequest, RevokeRequest, ShownList, SuspendRequest, UP_DEVICES_MAX, UpRequest, Verdict,
+    Verification, WhichCertificate, app_issue, audit_show, audit_verify, batch_check, batch_issue,
+    batch_resume, batch_status, broker_issue, ca_doctor, ca_init, ca_status, ca_verify,
+    certificate_find, crl_publish, crl_show, device_add, device_id, device_issue, device_issue_to,
+    device_label, device_list, device_remove, device_renew, device_resume, device_revoke,
+    device_show, device_suspend, key_kept, read_passphrase, registry_export, up_prepare,
 };
 pub use commands::{
     DecideRequest, PendingDecided, TOKEN_DAYS_MAX, TokenCreated, TokenRequest, pending_approve,

@@ -4,6 +4,7 @@ use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
 use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
+use crate::provision::care_commands::doctor::{self, DoctorArgs};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::runtime;
 use certs::{Freshness, TimeText, TrustDomain};
@@ -37,6 +38,12 @@ pub(crate) enum CaCommand {
     /// No key of an authority is opened, and nothing is changed. Exit code 1 if something is wrong.
     #[command(after_help = "Example:\n  countersign ca verify --dir certs/dev")]
     Verify(CaStatusArgs),
+    /// Examine an authority: files, keys, clock, expiries, revocation list, registry, broker.
+    ///
+    /// Each check says how it is, why, and the command that mends it. No key is opened, and nothing
+    /// is changed. Exit code 1 if something is bad, 0 if there are warnings at most.
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
     #[command(subcommand)]
     Audit(CaAuditCommand),
     /// Serve enrolment over the network (EST, RFC 7030) until SIGTERM or SIGINT.
@@ -101,6 +108,7 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
         CaCommand::Init(args) => init(&args),
         CaCommand::Status(args) => status(&args),
         CaCommand::Verify(args) => verify(&args),
+        CaCommand::Doctor(args) => doctor::doctor(&args),
         CaCommand::Audit(command) => ca_audit_commands::run(&command),
         CaCommand::Serve(args) => runtime()?.block_on(serve::run(&args)),
     }

@@ -3,6 +3,7 @@
 pub(crate) mod batch_commands;
 pub(crate) mod ca_audit_commands;
 pub(crate) mod ca_commands;
+pub(crate) mod care_commands;
 pub(crate) mod cert_commands;
 pub(crate) mod device_commands;
 pub(crate) mod enrolment_commands;

@@ -9,6 +9,7 @@
 )]
 
 mod cert;
+mod doctor;
 mod issue;
 
 use serde_json::Value;

@@ -2,6 +2,7 @@
 //! their keys.
 
 mod audit;
+mod doctor;
 #[cfg(test)]
 mod encrypted;
 mod init;
@@ -10,6 +11,7 @@ mod status;
 mod verify;
 
 pub use audit::{audit_show, audit_verify};
+pub use doctor::{Check, Diagnosis, Verdict, ca_doctor};
 pub(super) use init::open_or_make;
 pub use init::{CaInitialized, InitRequest, ca_init};
 pub use passphrase::{key_kept, read_passphrase};

@@ -1,0 +1,3 @@
+//! `countersign ca doctor|backup|restore`: keeping an authority well.
+
+pub(crate) mod doctor;
