@@ -13,6 +13,7 @@ use certs::{
 use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
+use crate::commands::BackupError;
 use crate::registry::RegistryError;
 use crate::roster::Mistake;
 
@@ -264,6 +265,14 @@ pub enum CommandError {
         .0.display()
     )]
     NoList(PathBuf),
+    /// A backup was not made or not restored.
+    #[error("the backup {} is of no use", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: BackupError,
+    },
     /// A list is to be out of date before it is made, or to be good for ever.
     #[error("a list or an export is good for 1 to {max} days, not for {asked}")]
     Lifetime {
@@ -348,12 +357,17 @@ impl CommandError {
             | Self::EnrolmentIssued(_)
             | Self::OutputExists(_)
             | Self::OtherBatch(_)
+            | Self::Backup {
+                source: BackupError::OtherAuthority(_) | BackupError::UnknownRevoked { .. },
+                ..
+            }
             | Self::Registry(
                 RegistryError::IdTaken { .. }
                 | RegistryError::InBatch { .. }
                 | RegistryError::HoldsCertificate(_),
             ) => ExitClass::Refused,
             Self::File { .. }
+            | Self::Backup { .. }
             | Self::Unreadable { .. }
             | Self::OutputLost(_)
             | Self::WrongKey(_)

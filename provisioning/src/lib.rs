@@ -3,6 +3,7 @@
 //! A certificate is recorded before it is handed out, and no private key leaves the file it was
 //! written to. One command, one function, one file in `commands`.
 
+mod age;
 mod authority;
 mod commands;
 mod enrol;
@@ -15,16 +16,18 @@ mod roster;
 #[cfg(test)]
 mod testing;
 
+pub use age::{AgeError, DecryptWith, EncryptTo, Identity, Recipient};
 pub use authority::{Algorithm, KeyKept, Passphrase};
 pub use commands::{
-    AddRequest, AuthorityStatus, BatchDone, BatchRequest, BatchStatus, BrokerIssued, CaInitialized,
-    CaStatus, Check, Checked, DeviceAdded, DeviceRenewed, DeviceResumed, DeviceRevoked,
-    DeviceShown, DeviceSuspended, Diagnosis, ExportRequest, Exported, Filter, Finding, InitRequest,
-    IssueRequest, LabelRequest, ListStatus, ListedCertificate, NextStep, Outcome, PayloadFormat,
-    PayloadIssued, PeerIssued, Prepared, PreparedPeer, PublishRequest, Published, RenewRequest,
-    ResumeRequest, RevokeRequest, ShownList, SuspendRequest, UP_DEVICES_MAX, UpRequest, Verdict,
-    Verification, WhichCertificate, app_issue, audit_show, audit_verify, batch_check, batch_issue,
-    batch_resume, batch_status, broker_issue, ca_doctor, ca_init, ca_status, ca_verify,
+    AddRequest, AuthorityStatus, BackedUp, BackupError, BackupRequest, BatchDone, BatchRequest,
+    BatchStatus, BrokerIssued, CaInitialized, CaStatus, Check, Checked, DeviceAdded, DeviceRenewed,
+    DeviceResumed, DeviceRevoked, DeviceShown, DeviceSuspended, Diagnosis, ExportRequest, Exported,
+    Filter, Finding, InitRequest, IssueRequest, LabelRequest, ListStatus, ListedCertificate,
+    NextStep, Outcome, PayloadFormat, PayloadIssued, PeerIssued, Prepared, PreparedPeer,
+    PublishRequest, Published, RenewRequest, RestoreRequest, Restored, RestoredInto, ResumeRequest,
+    RevokeRequest, ShownList, SuspendRequest, UP_DEVICES_MAX, UpRequest, Verdict, Verification,
+    WhichCertificate, app_issue, audit_show, audit_verify, batch_check, batch_issue, batch_resume,
+    batch_status, broker_issue, ca_backup, ca_doctor, ca_init, ca_restore, ca_status, ca_verify,
     certificate_find, crl_publish, crl_show, device_add, device_id, device_issue, device_issue_to,
     device_label, device_list, device_remove, device_renew, device_resume, device_revoke,
     device_show, device_suspend, key_kept, read_passphrase, registry_export, up_prepare,

@@ -4,7 +4,9 @@ use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
 use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
+use crate::provision::care_commands::backup::{self, BackupArgs};
 use crate::provision::care_commands::doctor::{self, DoctorArgs};
+use crate::provision::care_commands::restore::{self, RestoreArgs};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::runtime;
 use certs::{Freshness, TimeText, TrustDomain};
@@ -44,6 +46,21 @@ pub(crate) enum CaCommand {
     /// is changed. Exit code 1 if something is bad, 0 if there are warnings at most.
     #[command(after_help = doctor::HELP)]
     Doctor(DoctorArgs),
+    /// Back an authority up into one encrypted file, which `age` opens too.
+    ///
+    /// In it are the registry as it is at one moment, the authorities' keys as they are kept, the
+    /// revocation list, and the configuration and key of the broker in DIR; not the keys of devices.
+    /// Other commands may run meanwhile. Exit code 5 if FILE is there.
+    #[command(after_help = backup::HELP)]
+    Backup(BackupArgs),
+    /// Restore an authority from a backup, into an empty directory or into its own.
+    ///
+    /// In its own directory nothing that was revoked since counts again, and no revocation list gets
+    /// a number that was given out: what only the directory knew is kept, and the former authority
+    /// beside the new one. Exit code 5 if the directory is another authority's, 2 if it holds
+    /// something else.
+    #[command(after_help = restore::HELP)]
+    Restore(RestoreArgs),
     #[command(subcommand)]
     Audit(CaAuditCommand),
     /// Serve enrolment over the network (EST, RFC 7030) until SIGTERM or SIGINT.
@@ -109,6 +126,8 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
         CaCommand::Status(args) => status(&args),
         CaCommand::Verify(args) => verify(&args),
         CaCommand::Doctor(args) => doctor::doctor(&args),
+        CaCommand::Backup(args) => backup::backup(&args),
+        CaCommand::Restore(args) => restore::restore(&args),
         CaCommand::Audit(command) => ca_audit_commands::run(&command),
         CaCommand::Serve(args) => runtime()?.block_on(serve::run(&args)),
     }

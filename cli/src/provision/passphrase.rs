@@ -44,35 +44,43 @@ impl PassphraseArgs {
         if !io::stdin().is_terminal() {
             return Ok(None);
         }
-        let first = ask("Passphrase for the new keys (none: for development, unencrypted): ")?;
-        let Some(first) = first else { return Ok(None) };
-        match ask("The same again: ")? {
-            Some(second) if second == first => Ok(Some(first)),
-            Some(_) | None => Err(Failure::new(
-                USAGE,
-                "the two passphrases differ; nothing was made",
-            )),
-        }
+        ask_twice("Passphrase for the new keys (none: for development, unencrypted): ")
     }
 
     /// The passphrase in the file, if one is named.
     pub(crate) fn read_file(&self) -> Result<Option<Passphrase>, Failure> {
-        let Some(path) = &self.passphrase_file else {
-            return Ok(None);
-        };
-        let found = read_passphrase(path)?;
-        let open = fs::metadata(path)
-            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
-        if open {
-            let path = path.display();
-            eprintln!("countersign: others can read the passphrase; run: chmod 600 {path}");
-        }
-        Ok(Some(found))
+        self.passphrase_file.as_deref().map(from_file).transpose()
+    }
+}
+
+/// The passphrase in a file, which should be private.
+pub(crate) fn from_file(path: &Path) -> Result<Passphrase, Failure> {
+    let found = read_passphrase(path)?;
+    let open = fs::metadata(path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
+    if open {
+        let path = path.display();
+        eprintln!("countersign: others can read the passphrase; run: chmod 600 {path}");
+    }
+    Ok(found)
+}
+
+/// Asks for a new passphrase, and for the same again; `None` when it was nothing.
+pub(crate) fn ask_twice(question: &str) -> Result<Option<Passphrase>, Failure> {
+    let Some(first) = ask(question)? else {
+        return Ok(None);
+    };
+    match ask("The same again: ")? {
+        Some(second) if second == first => Ok(Some(first)),
+        Some(_) | None => Err(Failure::new(
+            USAGE,
+            "the two passphrases differ; nothing was made",
+        )),
     }
 }
 
 /// Asks on the terminal, which does not show what is typed; `None` when it was nothing.
-fn ask(question: &str) -> Result<Option<Passphrase>, Failure> {
+pub(crate) fn ask(question: &str) -> Result<Option<Passphrase>, Failure> {
     let failed = |error: io::Error| {
         Failure::new(FAILED, "the passphrase cannot be read from the terminal").because(&error)
     };

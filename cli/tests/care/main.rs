@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod backup;
 mod cert;
 mod doctor;
 mod issue;

@@ -44,6 +44,10 @@ impl Passphrase {
         let text = Zeroizing::new(text);
         (!text.is_empty()).then_some(Self(text))
     }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl fmt::Debug for Passphrase {

@@ -28,9 +28,10 @@ pub use batch::{
 pub(crate) use broker_issue::server_names;
 pub use broker_issue::{BrokerIssued, broker_issue};
 pub use ca::{
-    AuthorityStatus, CaInitialized, CaStatus, Check, Diagnosis, Finding, InitRequest, ListStatus,
-    NextStep, Verdict, Verification, audit_show, audit_verify, ca_doctor, ca_init, ca_status,
-    ca_verify, key_kept, read_passphrase,
+    AuthorityStatus, BackedUp, BackupError, BackupRequest, CaInitialized, CaStatus, Check,
+    Diagnosis, Finding, InitRequest, ListStatus, NextStep, RestoreRequest, Restored, RestoredInto,
+    Verdict, Verification, audit_show, audit_verify, ca_backup, ca_doctor, ca_init, ca_restore,
+    ca_status, ca_verify, key_kept, read_passphrase,
 };
 pub use crl_publish::{PublishRequest, Published, crl_publish};
 pub use crl_show::{ListedCertificate, ShownList, crl_show};

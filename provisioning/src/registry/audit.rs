@@ -55,10 +55,13 @@ pub enum Event {
     Denied,
     /// Something was refused.
     Refused,
+    /// The registry was restored from a backup.
+    Restored,
 }
 
 impl Event {
     const ALL: [Self; 16] = [
+    const ALL: [Self; 11] = [
         Self::Begun,
         Self::Authority,
         Self::KeyOpened,
@@ -75,6 +78,7 @@ impl Event {
         Self::Approved,
         Self::Denied,
         Self::Refused,
+        Self::Restored,
     ];
 
     /// The event in one word.
@@ -96,6 +100,7 @@ impl Event {
             Self::Approved => "approved",
             Self::Denied => "denied",
             Self::Refused => "refused",
+            Self::Restored => "restored",
         }
     }
 

@@ -12,10 +12,12 @@ mod health;
 mod inventory;
 mod known;
 mod lookup;
+mod merge;
 mod publications;
 mod revocations;
 mod rows;
 mod schema;
+mod snapshot;
 mod suspensions;
 
 use std::borrow::Cow;
@@ -45,6 +47,7 @@ pub use self::enrolment::{EnrolmentState, PendingEnrolment, Token, TokenState};
 pub(crate) use self::health::Ending;
 pub use self::inventory::{CurrentCertificate, Device, DeviceCertificate, DeviceState};
 pub use self::lookup::KnownCertificate;
+pub(crate) use self::merge::Merged;
 pub(crate) use self::publications::Publication;
 pub(crate) use self::rows::CertificateRow;
 

@@ -29,11 +29,15 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// Name what ends within so many days.
-    #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    #[arg(long, value_name = "N", default_value_t = 14, value_parser = days())]
     days: u16,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
+}
+
+fn days() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=3650)
 }
 
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! their keys.
 
 mod audit;
+mod backup;
 mod doctor;
 #[cfg(test)]
 mod encrypted;
@@ -11,6 +12,10 @@ mod status;
 mod verify;
 
 pub use audit::{audit_show, audit_verify};
+pub use backup::{
+    BackedUp, BackupError, BackupRequest, RestoreRequest, Restored, RestoredInto, ca_backup,
+    ca_restore,
+};
 pub use doctor::{Check, Diagnosis, Verdict, ca_doctor};
 pub(super) use init::open_or_make;
 pub use init::{CaInitialized, InitRequest, ca_init};
