@@ -7,9 +7,10 @@ mod fleet_commands;
 mod logging;
 mod operate;
 mod provision;
+mod shell_commands;
 mod up;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use client::{publish, subscribe};
 use failure::Failure;
 use mimalloc::MiMalloc;
@@ -73,6 +74,8 @@ enum Command {
     #[command(subcommand)]
     Fleet(fleet_commands::FleetCommand),
     Sub(subscribe::SubArgs),
+    Completions(shell_commands::CompletionsArgs),
+    Man(shell_commands::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +103,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Bench(command) => bench::run(command),
         Command::Fleet(command) => runtime()?.block_on(fleet_commands::run(command)),
         Command::Pub(args) => runtime()?.block_on(publish::run(args)),
+        Command::Completions(args) => shell_commands::completions(&args, Arguments::command()),
+        Command::Man(args) => shell_commands::man(&args, Arguments::command()),
         Command::Sub(args) => runtime()?.block_on(subscribe::run(args)),
     }
 }

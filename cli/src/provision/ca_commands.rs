@@ -49,16 +49,16 @@ pub(crate) enum CaCommand {
     /// Back an authority up into one encrypted file, which `age` opens too.
     ///
     /// In it are the registry as it is at one moment, the authorities' keys as they are kept, the
-    /// revocation list, and the configuration and key of the broker in DIR; not the keys of devices.
-    /// Other commands may run meanwhile. Exit code 5 if FILE is there.
+    /// revocation list, and the configuration and key of the broker in DIR; not the keys of
+    /// devices. Other commands may run meanwhile. Exit code 5 if FILE is there.
     #[command(after_help = backup::HELP)]
     Backup(BackupArgs),
     /// Restore an authority from a backup, into an empty directory or into its own.
     ///
-    /// In its own directory nothing that was revoked since counts again, and no revocation list gets
-    /// a number that was given out: what only the directory knew is kept, and the former authority
-    /// beside the new one. Exit code 5 if the directory is another authority's, 2 if it holds
-    /// something else.
+    /// In its own directory nothing that was revoked since counts again, and no revocation list
+    /// gets a number that was given out: what only the directory knew is kept, and the former
+    /// authority beside the new one. Exit code 5 if the directory is another authority's, 2 if it
+    /// holds something else.
     #[command(after_help = restore::HELP)]
     Restore(RestoreArgs),
     #[command(subcommand)]

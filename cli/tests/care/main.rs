@@ -12,6 +12,7 @@ mod backup;
 mod cert;
 mod doctor;
 mod issue;
+mod shell;
 
 use serde_json::Value;
 use std::path::Path;

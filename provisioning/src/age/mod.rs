@@ -1,9 +1,9 @@
-//! Files encrypted in the format of `age` (age-encryption.org/v1), to a passphrase or to recipients,
-//! so that they can be opened without this program.
+//! Files encrypted in the format of `age` (age-encryption.org/v1), to a passphrase or to
+//! recipients, so that they can be opened without this program.
 //!
 //! The cryptography is that of `aws-lc-rs`, and scrypt; here is the format. Nothing of a file is
-//! handed on before the part it stands in was authenticated, and a file that was cut off anywhere is
-//! found to be.
+//! handed on before the part it stands in was authenticated, and a file that was cut off anywhere
+//! is found to be.
 
 mod bech32;
 mod header;

@@ -6,18 +6,17 @@
 
 mod audit;
 mod batches;
+mod care;
 mod devices;
 mod enrolment;
 mod health;
 mod inventory;
 mod known;
 mod lookup;
-mod merge;
 mod publications;
 mod revocations;
 mod rows;
 mod schema;
-mod snapshot;
 mod suspensions;
 
 use std::borrow::Cow;
@@ -41,13 +40,13 @@ use crate::layout::Layout;
 pub use self::audit::{AuditEntry, ChainEnd, Event};
 pub(crate) use self::batches::{Batch, Row, RowState};
 pub use self::batches::{BatchFormat, BatchStanding};
+pub(crate) use self::care::{Ending, Merged};
 pub use self::devices::{LabelChange, Labels};
 pub(crate) use self::enrolment::{Answer, Asked, NotEnrolled, Proof};
 pub use self::enrolment::{EnrolmentState, PendingEnrolment, Token, TokenState};
 pub(crate) use self::health::Ending;
 pub use self::inventory::{CurrentCertificate, Device, DeviceCertificate, DeviceState};
 pub use self::lookup::KnownCertificate;
-pub(crate) use self::merge::Merged;
 pub(crate) use self::publications::Publication;
 pub(crate) use self::rows::CertificateRow;
 

@@ -90,6 +90,10 @@ const OTHER_BYTES: &[(&str, &str)] = &[
         "device-client/src/outbox/disk/",
         "the outbox is a log on the device's own disk, which no broker sees",
     ),
+    (
+        "provisioning/src/age/",
+        "the chunks of an encrypted file are numbered, as its format says",
+    ),
 ];
 
 /// Who reads certificates beside `certs`, and why.

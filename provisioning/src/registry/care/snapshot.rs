@@ -5,7 +5,7 @@ use std::path::Path;
 use certs::Hex;
 use rusqlite::{OptionalExtension, params};
 
-use super::{Registry, RegistryError};
+use crate::registry::{Registry, RegistryError};
 
 impl Registry {
     /// Writes all of it, as it is now, to the empty file `path`; others may go on meanwhile.
@@ -15,8 +15,8 @@ impl Registry {
         copied.map(drop).map_err(RegistryError::doing("copy"))
     }
 
-    /// Whether the audit chain with so many entries and this last hash is the beginning of this one, or all of it: then all
-    /// that was done there was done here too.
+    /// Whether the audit chain with so many entries and this last hash is the beginning of this
+    /// one, or all of it: then all that was done there was done here too.
     pub(crate) fn has_in_its_past(
         &self,
         (entries, hash): (u64, &str),

@@ -9,8 +9,8 @@ use certs::{RevocationReason, Revoked, Serial, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use super::audit::{self, Event, Happened};
-use super::{Registry, RegistryError};
+use crate::registry::audit::{self, Event, Happened};
+use crate::registry::{Registry, RegistryError};
 
 /// What came from the other registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use certs::{Role, Serial};
 use rusqlite::params;
 use rustls_pki_types::UnixTime;
 
-use super::inventory::time;
-use super::{Registry, RegistryError};
+use crate::registry::inventory::time;
+use crate::registry::{Registry, RegistryError};
 
 /// So many complaints of SQLite are listened to.
 const COMPLAINTS_MAX: u32 = 10;
