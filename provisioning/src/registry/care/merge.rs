@@ -32,6 +32,23 @@ const ADDED: &[(&str, &str)] = &[
     ("publication", "kind, issuer, number, created, next_update"),
 ];
 
+/// Where each went its own way, what is said of a device is what is said of it there: a group taken
+/// away must not come back.
+const LABELS: &str = "
+DELETE FROM device_attribute WHERE device IN (SELECT id FROM other.device);
+DELETE FROM device_group WHERE device IN (SELECT id FROM other.device);
+DELETE FROM device_tag WHERE device IN (SELECT id FROM other.device);
+UPDATE device SET removed = o.removed FROM other.device AS o
+    WHERE o.id = device.id AND o.removed IS NOT NULL;
+";
+
+/// Whether all that was done there was done here too.
+const IS_OLDER: &str = "
+SELECT EXISTS (SELECT 1 FROM main.audit AS ours JOIN
+    (SELECT number, hash FROM other.audit ORDER BY number DESC LIMIT 1) AS theirs
+    ON ours.number = theirs.number AND ours.hash = theirs.hash)
+";
+
 /// Of a batch that both know, the other one is the later.
 const BATCHES: &str = "
 INSERT INTO batch (name, list, format, output, durable, created, finished)
@@ -156,6 +173,10 @@ fn merge(transaction: &Transaction<'_>, at: UnixTime) -> Result<Merged, Registry
     add(transaction, first)?;
     transaction.execute_batch(FURTHER).map_err(doing())?;
     transaction.execute_batch(NEW).map_err(doing())?;
+    let is_older = transaction.query_row(IS_OLDER, [], |row| row.get(0));
+    if !is_older.map_err(doing())? {
+        transaction.execute_batch(LABELS).map_err(doing())?;
+    }
     add(transaction, others)?;
     transaction.execute(REVOKED, []).map_err(doing())?;
     transaction.execute_batch(BATCHES).map_err(doing())?;

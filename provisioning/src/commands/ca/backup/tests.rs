@@ -2,8 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 
 use certs::{DeviceId, Subject};
@@ -18,7 +19,8 @@ use crate::error::{CommandError, ExitClass};
 use crate::registry::DeviceState;
 use crate::testing::{day, issue, mode, revoke, up};
 use crate::{
-    IssueRequest, PublishRequest, ca_verify, crl_publish, crl_show, device_issue, device_show,
+    IssueRequest, LabelChange, LabelRequest, PublishRequest, ca_verify, crl_publish, crl_show,
+    device_issue, device_label, device_show,
 };
 
 fn secret() -> Passphrase {
@@ -142,6 +144,8 @@ fn where_each_knows_what_the_other_does_not_both_are_kept() {
     issue(&other, "dev-4", None).unwrap();
     issue(&other, "dev-2", None).unwrap();
     let number = publish(&other, day(1));
+    let lock = || fs::metadata(other.join("ca/lock")).unwrap().ino();
+    let before = lock();
 
     let done = restore(&later, &other).unwrap();
     let RestoredInto::Merged {
@@ -152,6 +156,8 @@ fn where_each_knows_what_the_other_does_not_both_are_kept() {
         panic!("{done:?}");
     };
     assert!(former.join("registry.sqlite").exists());
+    // Whoever waits for the lock waits for that of the new authority.
+    assert_eq!(lock(), before);
     assert_eq!((done.certificates_kept, done.list), (2, number));
     assert_eq!(state(&other, "dev-1"), DeviceState::Revoked);
     for id in ["dev-2", "dev-3", "dev-4"] {
@@ -171,6 +177,58 @@ fn where_each_knows_what_the_other_does_not_both_are_kept() {
             .iter()
             .all(|it| it.status.reason().is_some())
     );
+}
+
+/// Puts a device into a group, or takes it out.
+fn group(dir: &Path, id: &str, (name, is_in): (&str, bool)) {
+    let mut change = LabelChange::default();
+    if is_in {
+        change.set.groups.insert(name.into());
+    } else {
+        change.without_groups.insert(name.into());
+    }
+    let subject = Subject::parse(id).unwrap();
+    let request = LabelRequest {
+        dir,
+        subject: &subject,
+        change: &change,
+    };
+    device_label(&request, day(1)).unwrap();
+}
+
+fn groups(dir: &Path, id: &str) -> Vec<String> {
+    let subject = Subject::parse(id).unwrap();
+    let device = device_show(dir, &subject, day(2)).unwrap().device;
+    device
+        .labels
+        .groups
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn a_group_taken_away_stays_away_and_one_given_later_comes_back() {
+    let (temp, [dir, file, other]) = world();
+    group(&dir, "dev-2", ("pumps", true));
+    fs::remove_file(&file).unwrap();
+    backup(&dir, &file);
+    restore(&file, &other).unwrap();
+    // What was set back to an earlier day, as with a copy of the disk.
+    let earlier = temp.path().join("earlier");
+    let copy = Command::new("cp").arg("-a").args([&dir, &earlier]).status();
+    assert!(copy.unwrap().success());
+    group(&dir, "dev-2", ("valves", true));
+    issue(&dir, "dev-3", None).unwrap();
+    let later = temp.path().join("later.age");
+    backup(&dir, &later);
+
+    group(&other, "dev-2", ("pumps", false));
+    revoke(&other, "dev-1", day(1)).unwrap();
+    restore(&later, &other).unwrap();
+    assert_eq!(groups(&other, "dev-2"), [""; 0]);
+    restore(&later, &earlier).unwrap();
+    assert_eq!(groups(&earlier, "dev-2"), ["pumps", "valves"]);
 }
 
 #[test]
