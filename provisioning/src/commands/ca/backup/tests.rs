@@ -266,6 +266,10 @@ fn where_the_registry_is_damaged_the_lists_say_who_stays_revoked() {
     ));
     assert_eq!((done.revoked, done.list), (1, number));
     assert_eq!(state(&dir, "dev-1"), DeviceState::Revoked);
+    // The number is on record, also when the files are lost next.
+    for list in ["ca/device-ca.crl", "broker/crl/device-ca.crl"] {
+        fs::remove_file(dir.join(list)).unwrap();
+    }
     assert_eq!(publish(&dir, day(3)), number + 1);
     assert!(is_listed(&dir, "dev-1"));
     assert_eq!(findings(&dir), []);
