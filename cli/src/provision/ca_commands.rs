@@ -3,10 +3,10 @@
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
-use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
 use crate::provision::care_commands::backup::{self, BackupArgs};
 use crate::provision::care_commands::doctor::{self, DoctorArgs};
 use crate::provision::care_commands::restore::{self, RestoreArgs};
+use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::runtime;
 use certs::{Freshness, TimeText, TrustDomain};

@@ -60,8 +60,7 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 16] = [
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 17] = [
         Self::Begun,
         Self::Authority,
         Self::KeyOpened,
