@@ -86,6 +86,29 @@ INSERT INTO certificate (serial, role, name, device, status, reason, not_before,
     ORDER BY o.rowid;
 ";
 
+/// Of a token and of a request to enrol that both know, the state that is further on stays. A token
+/// is open only if it is so there: here nobody knows whether it was used since.
+const ENROLMENT: &str = "
+UPDATE token SET state = o.state, settled = o.settled, key = o.key, serial = o.serial
+    FROM other.token AS o
+    WHERE o.hash = token.hash AND o.state <> 'open' AND token.state = 'open';
+UPDATE token SET state = 'revoked', settled = created WHERE state = 'open'
+    AND hash NOT IN (SELECT hash FROM other.token WHERE state = 'open');
+INSERT INTO token (number, device, hash, created, expires, state, settled, key, serial)
+    SELECT CASE WHEN number IN (SELECT number FROM main.token) THEN NULL ELSE number END,
+        device, hash, created, expires, state, settled, key, serial
+    FROM other.token WHERE hash NOT IN (SELECT hash FROM main.token) ORDER BY number DESC;
+UPDATE enrolment SET state = o.state, settled = o.settled, serial = o.serial
+    FROM other.enrolment AS o
+    WHERE o.device = enrolment.device AND o.key = enrolment.key AND enrolment.serial IS NULL;
+INSERT INTO enrolment (number, device, key, address, asked, state, settled, serial)
+    SELECT CASE WHEN number IN (SELECT number FROM main.enrolment) THEN NULL ELSE number END,
+        device, key, address, asked, state, settled, serial
+    FROM other.enrolment AS o WHERE NOT EXISTS
+        (SELECT 1 FROM main.enrolment AS e WHERE e.device = o.device AND e.key = o.key)
+    ORDER BY number DESC;
+";
+
 /// A device that was revoked was so with all certificates that were valid from before.
 const REVOKED: &str = "
 UPDATE certificate SET status = 'revoked', reason = r.reason, revoked = r.revoked
@@ -151,6 +174,13 @@ impl Registry {
         inserted.map(drop).map_err(RegistryError::doing("merge"))
     }
 
+    /// Ends every token: nobody knows which were used since this registry was backed up.
+    pub(crate) fn end_tokens(&mut self) -> Result<(), RegistryError> {
+        let sql = "UPDATE token SET state = 'revoked', settled = created WHERE state = 'open'";
+        let ended = self.connection.execute(sql, []);
+        ended.map(drop).map_err(RegistryError::doing("merge"))
+    }
+
     /// Notes that it was restored.
     pub(crate) fn note_restored(&mut self, words: &str, at: UnixTime) -> Result<(), RegistryError> {
         self.transact(|transaction| note(transaction, (Event::Restored, "registry", words), at))
@@ -180,6 +210,7 @@ fn merge(transaction: &Transaction<'_>, at: UnixTime) -> Result<Merged, Registry
     add(transaction, others)?;
     transaction.execute(REVOKED, []).map_err(doing())?;
     transaction.execute_batch(BATCHES).map_err(doing())?;
+    transaction.execute_batch(ENROLMENT).map_err(doing())?;
     for (serial, name) in &new {
         let words = format!("certificate {serial}, kept when a backup was restored");
         note(transaction, (Event::Issued, name, &words), at)?;
@@ -271,7 +302,15 @@ mod tests {
     use crate::testing::{day, up};
 
     /// Those that are merged in ways of their own, or belong to one registry.
-    const OTHERS: [&str; 5] = ["audit", "batch", "batch_row", "certificate", "setting"];
+    const OTHERS: [&str; 7] = [
+        "audit",
+        "batch",
+        "batch_row",
+        "certificate",
+        "enrolment",
+        "setting",
+        "token",
+    ];
 
     #[test]
     fn no_table_and_no_column_of_one_is_forgotten() {
@@ -290,8 +329,8 @@ mod tests {
                 Some((_, added)) => assert_eq!(*added, of.join(", "), "{table}"),
                 None => assert!(OTHERS.contains(&&*table), "{table} is not merged"),
             }
-            let named = format!("{BATCHES}{NEW}");
-            if ["batch", "batch_row", "certificate"].contains(&&*table) {
+            let named = format!("{BATCHES}{NEW}{ENROLMENT}");
+            if OTHERS.contains(&&*table) && !["audit", "setting"].contains(&&*table) {
                 assert!(
                     of.iter().all(|column| named.contains(column.as_str())),
                     "{table}"

@@ -95,6 +95,7 @@ fn restore_new(request: &RestoreRequest<'_>, now: UnixTime) -> Result<Restored, 
     name.push(dir.file_name().unwrap_or_default());
     name.push(".restore.new");
     let mut made = Made::unpack(request, &dir.with_file_name(name))?;
+    made.registry.end_tokens()?;
     let revoked = made.merge_lists(request, &[], now)?;
     let created = made.created();
     let (staged, list) = made.finish(RestoreWords::Empty, now)?;
@@ -132,6 +133,7 @@ fn restore_over(
         let merged = made.registry.merge(&layout.registry(), now)?;
         return replace(made, (request, layout), (merged, false), now);
     }
+    made.registry.end_tokens()?;
     replace(made, (request, layout), (Merged::default(), true), now)
 }
 

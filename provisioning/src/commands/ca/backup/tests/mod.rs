@@ -1,6 +1,7 @@
 //! What was lost comes back, and what was taken away does not.
 
 mod forged;
+mod tokens;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
