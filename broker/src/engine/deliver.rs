@@ -28,12 +28,11 @@ impl Engine {
         };
         // What a lasting session has waiting is in its records.
         let waits = pending.number.is_some() || (!session.is_lasting && session.has_turns(qos0));
-        let is_next = session.is_here() && session.queue.is_empty();
         match pending.qos {
             QoS::AtMostOnce if !waits => {
                 return self.send_once(id, pending.delivery(), after);
             }
-            QoS::AtLeastOnce | QoS::ExactlyOnce if is_next && session.has_window() => {
+            QoS::AtLeastOnce | QoS::ExactlyOnce if session.is_next() && session.has_window() => {
                 return self.send(id, pending, after);
             }
             QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce => {}

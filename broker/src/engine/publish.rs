@@ -232,8 +232,8 @@ impl Engine {
     /// `from` is the session that published it.
     fn give_out(&mut self, message: Message, from: SessionId, after: After) -> Taken {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let is_kept = is_owed(&message) || self.limits.queue_qos0;
-        let (matched, after) = if is_kept || self.shard.count > 1 {
+        let may_wait = is_owed(&message) || self.limits.queue_qos0;
+        let (matched, after) = if may_wait || self.shard.count > 1 {
             let matched = self.find_receivers(&message, Some(from), &mut scratch);
             let message = match self.sessions.get(from) {
                 Some(publisher) => message.by(&publisher.key).kept(),

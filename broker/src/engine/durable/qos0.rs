@@ -40,8 +40,7 @@ impl Engine {
 impl Session {
     /// Whether a message at QoS 0 has its turn, behind all that waits.
     pub(in crate::engine) fn has_turns(&self, qos0: Qos0) -> bool {
-        let is_next = self.is_here() && self.queue.is_empty();
-        qos0 != Qos0::Passes && !is_next
+        qos0 != Qos0::Passes && !self.is_next()
     }
 }
 

@@ -205,6 +205,12 @@ impl Session {
         matches!(self.presence, Presence::Here(_))
     }
 
+    /// Whether nothing that waits comes before a message that comes now.
+    #[inline]
+    pub(super) fn is_next(&self) -> bool {
+        self.is_here() && self.queue.is_empty()
+    }
+
     pub(super) fn connected(&self) -> Option<&Connected> {
         match &self.presence {
             Presence::Here(connected) => Some(connected),
@@ -238,7 +244,7 @@ impl Session {
             if qos0 == Qos0::Dropped && self.is_lasting {
                 return None;
             }
-        } else if is_here && self.queue.is_empty() && self.has_window() {
+        } else if self.is_next() && self.has_window() {
             return Some(Room::Now);
         }
         let waiting = self.queue.room_behind(payload_len)?;
