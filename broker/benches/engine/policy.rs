@@ -97,6 +97,20 @@ fn permit_publish_where_all_rules_match(bencher: Bencher<'_, '_>, rules: usize) 
     permit(bencher, &rights(&policy), "all/dev-1/log/today");
 }
 
+/// No two say the same: each is decided on its own.
+#[divan::bench(args = RULES)]
+fn permit_publish_where_all_rules_match_and_differ(bencher: Bencher<'_, '_>, rules: usize) {
+    let rule = |number: usize| {
+        format!(
+            "[[rule]]\npublish = \"all/#\"\npayload_bytes_max = {}\n",
+            number + 1
+        )
+    };
+    let text: String = (0..rules).map(rule).collect();
+    let policy = Policy::parse("policy.toml", &text).unwrap();
+    permit(bencher, &rights(&policy), "all/dev-1/log/today");
+}
+
 /// Once for each connection, where each rule is for another pattern of ids.
 #[divan::bench(args = RULES)]
 fn rights_of_a_device_by_patterns(bencher: Bencher<'_, '_>, rules: usize) {

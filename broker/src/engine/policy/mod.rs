@@ -142,7 +142,7 @@ fn client_ids(index: &Index, applicable: &Applicable, principal: Principal<'_>) 
     let mut permitted: Vec<Glob> = index
         .stating_client_ids
         .iter()
-        .filter(|rule| applicable.is_possible(**rule))
+        .filter(|rule| applicable.possible().contains(**rule))
         .filter_map(|rule| index.rules.get(*rule)?.client_ids.as_ref())
         .flatten()
         .map(of)

@@ -3,7 +3,7 @@
 //! Only here is a permit made. Nothing is permitted unless an allow covers all of it, and a deny
 //! wins: it refuses, or where it covers only a part of a subscription, it withholds that part.
 
-use super::index::{Applicable, Certainty, Clause, Effect, Found, Index, RuleSet};
+use super::index::{Alike, Applicable, Certainty, Clause, Effect, Found, Index};
 use super::permit::{PublishPermit, Scope, SubscribePermit};
 use super::rule::{Limits, Rule};
 use super::template::Value;
@@ -89,8 +89,8 @@ impl Rights {
             return None;
         }
         let mut judgement = Judgement::new(publication);
-        self.find(Action::Publish, topic, |clause, rule| {
-            judgement.heed(clause, rule);
+        self.find(Action::Publish, topic, |alike, rule| {
+            judgement.heed(alike, rule);
         });
         judgement.finish(topic)
     }
@@ -111,9 +111,9 @@ impl Rights {
     /// Whether what is published to `topic` may be received now.
     pub fn may_receive(&self, topic: &TopicName, now: Time) -> bool {
         let (mut allowed, mut denied) = (false, false);
-        self.find(Action::Subscribe, topic, |clause, rule| {
-            if clause.is_plain || rule.is_open(now) {
-                match clause.effect {
+        self.find(Action::Subscribe, topic, |alike, rule| {
+            if alike.terms.are_plain || rule.is_open(now) {
+                match alike.effect {
                     Effect::Allow => allowed = true,
                     Effect::Deny => denied = true,
                 }
@@ -126,12 +126,12 @@ impl Rights {
     /// when that is here, and then all is known.
     pub fn may_wait(&self, topic: &TopicName, now: Time) -> bool {
         let (mut allowed, mut denied) = (false, false);
-        let index = self.index();
-        index.subscribe.matching(topic, self.own(), &mut |found| {
-            let rule = index.rules.get(found.clause.rule);
+        let tree = &self.index().subscribe;
+        tree.matching(topic, self.values(), &mut |found| {
+            let rule = self.index().rule_of(found);
             if rule.is_some_and(|rule| rule.is_open(now)) {
-                match found.clause.effect {
-                    Effect::Allow => allowed |= found.certainty != Certainty::Unfit,
+                match found.alike.effect {
+                    Effect::Allow => allowed |= self.perhaps_allows(found),
                     Effect::Deny => denied |= self.surely_denies(found),
                 }
             }
@@ -149,16 +149,15 @@ impl Rights {
 
     /// `now` is nothing for a subscription that there is already.
     fn judge_filter(&self, filter: &TopicFilter, now: Option<Time>) -> Option<SubscribePermit> {
-        let applicable = &self.0.applicable;
         let mut qos_max = None;
         let (mut is_steady, mut is_denied) = (false, false);
         let tree = &self.index().subscribe;
-        tree.including(filter, self.own(), &mut |found| {
-            let Some(rule) = self.index().rules.get(found.clause.rule) else {
+        tree.including(filter, self.values(), &mut |found| {
+            let Some(rule) = self.index().rule_of(found) else {
                 return;
             };
             let is_open = now.is_none_or(|now| rule.is_open(now));
-            match found.clause.effect {
+            match found.alike.effect {
                 Effect::Allow if is_open && self.allows(found, now) => {
                     qos_max = qos_max.max(Some(rule.limits.qos_max));
                     is_steady |= rule.windows.is_empty() && self.is_sure(found);
@@ -170,9 +169,9 @@ impl Rights {
         });
         let qos_max = qos_max.filter(|_| !is_denied)?;
         let mut is_partial = !is_steady;
-        tree.overlapping(filter, self.own(), &mut |found| {
-            let is_deny = found.clause.effect == Effect::Deny;
-            is_partial |= is_deny && applicable.is_possible(found.clause.rule);
+        tree.overlapping(filter, self.values(), &mut |found| {
+            let is_deny = found.alike.effect == Effect::Deny;
+            is_partial |= is_deny && self.denies(found);
         });
         Some(SubscribePermit {
             filter: filter.clone(),
@@ -181,55 +180,61 @@ impl Rights {
         })
     }
 
-    /// Gives `each` every clause that holds for `topic`.
+    /// Gives `each` what holds for `topic`, with a rule of the terms on which it does.
     #[inline]
-    pub(super) fn find(
-        &self,
-        action: Action,
-        topic: &TopicName,
-        mut each: impl FnMut(Clause, &Rule),
-    ) {
+    fn find(&self, action: Action, topic: &TopicName, mut each: impl FnMut(&Alike, &Rule)) {
         let index = self.index();
-        index
-            .tree(action)
-            .matching(topic, self.own(), &mut |found| {
-                let holds = match found.clause.effect {
-                    Effect::Allow => self.is_sure(found),
-                    Effect::Deny => self.denies(found),
-                };
-                if holds && let Some(rule) = index.rules.get(found.clause.rule) {
-                    each(found.clause, rule);
-                }
-            });
-    }
-
-    pub(super) fn is_sure(&self, found: Found) -> bool {
-        found.certainty == Certainty::Sure && self.0.applicable.is_certain(found.clause.rule)
-    }
-
-    /// Whether an allow counts: for what is there already, also one of which it is not known.
-    fn allows(&self, found: Found, now: Option<Time>) -> bool {
-        match now {
-            Some(_) => self.is_sure(found),
-            None => {
-                found.certainty != Certainty::Unfit
-                    && self.0.applicable.is_possible(found.clause.rule)
+        let tree = index.tree(action);
+        tree.matching(topic, self.values(), &mut |found| {
+            if self.holds(found)
+                && let Some(rule) = index.rule_of(found)
+            {
+                each(found.alike, rule);
             }
+        });
+    }
+
+    pub(super) fn holds(&self, found: Found<'_>) -> bool {
+        match found.alike.effect {
+            Effect::Allow => self.is_sure(found),
+            Effect::Deny => self.denies(found),
         }
     }
 
+    pub(super) fn is_sure(&self, found: Found<'_>) -> bool {
+        found.certainty == Certainty::Sure && found.alike.is_of(&self.0.applicable.certain)
+    }
+
+    /// Whether an allow counts: for what is there already, also one of which it is not known.
+    fn allows(&self, found: Found<'_>, now: Option<Time>) -> bool {
+        match now {
+            Some(_) => self.is_sure(found),
+            None => self.perhaps_allows(found),
+        }
+    }
+
+    fn perhaps_allows(&self, found: Found<'_>) -> bool {
+        found.certainty != Certainty::Unfit && found.alike.is_of(self.0.applicable.possible())
+    }
+
     /// Whether a deny counts: what is not known denies.
-    pub(super) fn denies(&self, found: Found) -> bool {
-        self.0.applicable.is_possible(found.clause.rule)
+    pub(super) fn denies(&self, found: Found<'_>) -> bool {
+        found.alike.is_of(self.0.applicable.possible())
     }
 
-    fn surely_denies(&self, found: Found) -> bool {
-        found.certainty != Certainty::Unknown && self.0.applicable.is_certain(found.clause.rule)
+    fn surely_denies(&self, found: Found<'_>) -> bool {
+        found.certainty != Certainty::Unknown && found.alike.is_of(&self.0.applicable.certain)
     }
 
-    /// The rules and the values that a search is about.
-    pub(super) fn own(&self) -> (&RuleSet, &[Value]) {
-        (self.0.applicable.possible(), &self.0.values)
+    /// The clauses that hold, one by one.
+    pub(super) fn holding<'r>(&'r self, found: Found<'r>) -> impl Iterator<Item = Clause> + 'r {
+        let applicable = &self.0.applicable;
+        let rules = match found.alike.effect {
+            Effect::Allow => &applicable.certain,
+            Effect::Deny => applicable.possible(),
+        };
+        let holds = self.holds(found).then(|| found.alike.of(rules));
+        holds.into_iter().flatten()
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -271,9 +276,9 @@ impl<'p> Judgement<'p> {
     }
 
     #[inline]
-    fn heed(&mut self, clause: Clause, rule: &Rule) {
-        if clause.is_plain {
-            match clause.effect {
+    fn heed(&mut self, alike: &Alike, rule: &Rule) {
+        if alike.terms.are_plain {
+            match alike.effect {
                 Effect::Allow => self.allowed = true,
                 Effect::Deny => self.denied = true,
             }
@@ -286,7 +291,7 @@ impl<'p> Judgement<'p> {
         if !rule.is_open(self.publication.at) {
             return;
         }
-        match clause.effect {
+        match alike.effect {
             Effect::Deny => self.denied = true,
             Effect::Allow if rule.limits == Limits::default() => self.allow(rule),
             Effect::Allow => {

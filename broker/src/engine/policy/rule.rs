@@ -96,7 +96,7 @@ pub(super) struct Grant {
 
 /// How far the permissions of a rule go. Its denials go further: they hold whatever the message
 /// is like, so that none is shaken off by a larger payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Limits {
     /// The highest QoS to publish with, and to be granted.
     pub(super) qos_max: QoS,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Hours on some days of the week.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Window {
     written: Box<str>,
     /// From Monday.

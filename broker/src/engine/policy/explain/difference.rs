@@ -119,11 +119,11 @@ impl Rights {
         let index = self.index();
         let tree = index.tree(*action);
         let (mut allows, mut is_denied) = (Vec::new(), false);
-        tree.including(filter, self.own(), &mut |found| {
-            let Some(rule) = index.rules.get(found.clause.rule) else {
+        tree.including(filter, self.values(), &mut |found| {
+            let Some(rule) = index.rule_of(found) else {
                 return;
             };
-            match found.clause.effect {
+            match found.alike.effect {
                 Effect::Allow if self.is_sure(found) => allows.push(rule.conditions()),
                 Effect::Deny => is_denied |= self.denies(found) && rule.windows.is_empty(),
                 Effect::Allow => {}
@@ -138,16 +138,18 @@ impl Rights {
         } else {
             allows.into_iter().collect()
         };
-        tree.overlapping(filter, self.own(), &mut |found| {
-            let grant = index.grant(*action, found.clause);
-            let rule = index.rules.get(found.clause.rule);
-            let (Some(grant), Some(rule)) = (grant, rule) else {
+        tree.overlapping(filter, self.values(), &mut |found| {
+            if found.alike.effect != Effect::Deny {
                 return;
-            };
-            if found.clause.effect == Effect::Deny && self.denies(found) {
-                let when = rule.hours().map(|hours| format!(" {hours}"));
-                let filter = grant.template.as_str();
-                conditions.insert(format!("not {filter}{}", when.unwrap_or_default()));
+            }
+            let hours = index.rule_of(found).and_then(Rule::hours);
+            let when = hours.map(|hours| format!(" {hours}")).unwrap_or_default();
+            for clause in self.holding(found) {
+                let grant = index.grant(*action, clause);
+                let filter = grant
+                    .map(|grant| grant.template.as_str())
+                    .unwrap_or_default();
+                conditions.insert(format!("not {filter}{when}"));
             }
         });
         Extent::Allowed(conditions)

@@ -121,10 +121,14 @@ impl Rights {
             return Decision::BrokersOwn;
         }
         let mut found = Vec::new();
-        self.find(Action::Publish, topic, |clause, rule| {
-            let is_within = clause.effect == Effect::Deny || rule.limits.permit(publication);
-            if rule.is_open(publication.at) && is_within {
-                found.push(clause);
+        let tree = &self.index().publish;
+        tree.matching(topic, self.values(), &mut |hit| {
+            let is_met = self.index().rule_of(hit).is_some_and(|rule| {
+                let is_deny = hit.alike.effect == Effect::Deny;
+                rule.is_open(publication.at) && (is_deny || rule.limits.permit(publication))
+            });
+            if is_met {
+                found.extend(self.holding(hit));
             }
         });
         let is_permitted = self.permit_publish(topic, publication).is_some();
@@ -144,19 +148,15 @@ impl Rights {
     ) -> Decision {
         let tree = &self.index().subscribe;
         let (mut including, mut overlapping) = (Vec::new(), Vec::new());
-        tree.including(filter, self.own(), &mut |found| {
-            let rule = self.index().rules.get(found.clause.rule);
-            let holds = match found.clause.effect {
-                Effect::Allow => self.is_sure(found),
-                Effect::Deny => self.denies(found),
-            };
-            if holds && rule.is_some_and(|rule| rule.is_open(now)) {
-                including.push(found.clause);
+        tree.including(filter, self.values(), &mut |found| {
+            let rule = self.index().rule_of(found);
+            if rule.is_some_and(|rule| rule.is_open(now)) {
+                including.extend(self.holding(found));
             }
         });
-        tree.overlapping(filter, self.own(), &mut |found| {
-            if found.clause.effect == Effect::Deny && self.denies(found) {
-                overlapping.push(found.clause);
+        tree.overlapping(filter, self.values(), &mut |found| {
+            if found.alike.effect == Effect::Deny {
+                overlapping.extend(self.holding(found));
             }
         });
         let is_permitted = self.permit_subscribe(filter, now).is_some();

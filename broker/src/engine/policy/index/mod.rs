@@ -4,19 +4,24 @@
 //! they are for: what one connection has of its own is the set of its rules and its values.
 
 mod audience;
+mod clauses;
 mod rule_set;
 mod tree;
 
+pub(super) use clauses::{Alike, Certainty, Clause, Effect, Found};
 pub(super) use rule_set::RuleSet;
-pub(super) use tree::{Certainty, Found, Tree};
+pub(super) use tree::Tree;
 
 use super::Action;
 use super::group::{Fit, Selector};
 use super::principal::{Entry, Principal};
 use super::rule::{Filters, Grant, Limits, Rule, Subjects};
 use super::template::{Value, Variable};
+use super::window::Window;
 use audience::Audience;
+use clauses::Terms;
 use protocol::{ReasonCode, Text};
+use std::collections::HashMap;
 
 /// A policy in the form in which it is asked.
 #[derive(Debug)]
@@ -37,23 +42,6 @@ pub(super) struct Index {
     pub(super) asks_credentials: bool,
 }
 
-/// One filter of one rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Clause {
-    pub(super) rule: usize,
-    pub(super) effect: Effect,
-    /// Its place among the filters of this kind of the rule.
-    pub(super) place: usize,
-    /// Whether nothing else about the rule matters: it has no hours, no limits, no stamp.
-    pub(super) is_plain: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    Allow,
-    Deny,
-}
-
 /// The rules for somebody.
 #[derive(Clone, Debug)]
 pub(super) struct Applicable {
@@ -67,18 +55,23 @@ impl Index {
     pub(super) fn new(rules: Vec<Rule>, denial: ReasonCode) -> Self {
         let mut variables = Vec::new();
         let (mut publish, mut subscribe) = (Tree::new(), Tree::new());
+        let mut known = HashMap::new();
         for (number, rule) in rules.iter().enumerate() {
+            let terms = Terms {
+                rule: *known.entry(rule.terms()).or_insert(number),
+                are_plain: rule.is_plain(),
+            };
             for (tree, filters) in [
                 (&mut publish, &rule.publish),
                 (&mut subscribe, &rule.subscribe),
             ] {
-                for (clause, grant) in clauses((number, rule.is_plain()), filters) {
+                for (clause, grant) in clauses(number, filters) {
                     note(grant, &mut variables);
                     let slot = |variable: &Variable| {
                         let place = variables.iter().position(|known| known == variable);
                         place.unwrap_or(usize::MAX)
                     };
-                    tree.add(&grant.template, clause, slot);
+                    tree.add(&grant.template, (clause, terms), slot);
                 }
             }
         }
@@ -104,8 +97,7 @@ impl Index {
 
     /// The rules for `principal`.
     pub(super) fn applicable(&self, principal: Principal<'_>, entry: Option<&Entry>) -> Applicable {
-        let none = || RuleSet::none_of(self.rules.len());
-        let mut certain = none();
+        let mut certain = RuleSet::default();
         let mut unknown = Vec::new();
         self.audience
             .for_each(principal, entry, |rule, fit| match fit {
@@ -171,6 +163,11 @@ impl Index {
         }
     }
 
+    /// A rule of the terms of what was found.
+    pub(super) fn rule_of(&self, found: Found<'_>) -> Option<&Rule> {
+        self.rules.get(found.alike.terms.rule)
+    }
+
     /// The filter that a clause is.
     pub(super) fn grant(&self, action: Action, clause: Clause) -> Option<&Grant> {
         let filters = self.rules.get(clause.rule)?.filters(action);
@@ -183,9 +180,7 @@ impl Index {
     /// All filters of one kind of act, with the rules they are in.
     pub(super) fn clauses(&self, action: Action) -> impl Iterator<Item = (Clause, &Grant)> {
         let rules = self.rules.iter().enumerate();
-        rules.flat_map(move |(number, rule)| {
-            clauses((number, rule.is_plain()), rule.filters(action))
-        })
+        rules.flat_map(move |(number, rule)| clauses(number, rule.filters(action)))
     }
 
     /// What stands for a variable, of those that are in a filter.
@@ -204,10 +199,6 @@ impl Applicable {
 
     pub(super) fn is_certain(&self, rule: usize) -> bool {
         self.certain.contains(rule)
-    }
-
-    pub(super) fn is_possible(&self, rule: usize) -> bool {
-        self.possible().contains(rule)
     }
 }
 
@@ -233,8 +224,13 @@ impl Rule {
         listeners.iter().any(|glob| glob.matches(name)).into()
     }
 
+    /// What it says when and where it holds.
+    fn terms(&self) -> (&[Window], bool, Limits) {
+        (&self.windows, self.stamps, self.limits)
+    }
+
     fn is_plain(&self) -> bool {
-        self.windows.is_empty() && !self.stamps && self.limits == Limits::default()
+        self.terms() == (&[], false, Limits::default())
     }
 
     /// Whether anything depends on what only somebody who is here can show.
@@ -251,17 +247,13 @@ impl Rule {
     }
 }
 
-fn clauses(
-    (rule, is_plain): (usize, bool),
-    filters: &Filters,
-) -> impl Iterator<Item = (Clause, &Grant)> {
+fn clauses(rule: usize, filters: &Filters) -> impl Iterator<Item = (Clause, &Grant)> {
     let numbered = move |effect, grants: &'_ [Grant]| {
         (0..grants.len())
             .map(move |place| Clause {
                 rule,
                 effect,
                 place,
-                is_plain,
             })
             .collect::<Vec<_>>()
     };

@@ -3,7 +3,7 @@
 //! A search costs what lies on the way of the topic, not what else is in the policy. It says of
 //! every filter found whether it covers what was asked for sure.
 
-use super::{Clause, RuleSet};
+use super::clauses::{Certainty, Clause, Clauses, Found, Terms};
 use crate::engine::policy::template::{Template, Value};
 use ahash::AHasher;
 use protocol::topic::{TopicFilter, TopicName};
@@ -23,9 +23,9 @@ struct Node {
     plus: Option<usize>,
     variables: Vec<VariableLevel>,
     /// Those that end here.
-    ends: Vec<Clause>,
+    ends: Clauses,
     /// Those that go on with `#`.
-    hashes: Vec<Clause>,
+    hashes: Clauses,
 }
 
 /// The next level where a variable is part of it.
@@ -35,25 +35,7 @@ struct VariableLevel {
     after: Box<str>,
     by_before: HashMap<Box<str>, usize, BuildHasherDefault<AHasher>>,
     /// All filters that begin so: without a value for the variable none can be told from another.
-    below: Vec<Clause>,
-}
-
-/// A filter that was found.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine::policy) struct Found {
-    pub(in crate::engine::policy) clause: Clause,
-    pub(in crate::engine::policy) certainty: Certainty,
-}
-
-/// How sure it is that a filter covers what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine::policy) enum Certainty {
-    Sure,
-    /// It has a variable whose value is not known until the device is here.
-    Unknown,
-    /// It has a variable whose value fits in no level. A client must not shake off a deny by
-    /// calling itself something like that.
-    Unfit,
+    below: Clauses,
 }
 
 const ROOT: usize = 0;
@@ -69,7 +51,7 @@ impl Tree {
     pub(super) fn add(
         &mut self,
         template: &Template,
-        clause: Clause,
+        (clause, terms): (Clause, Terms),
         slot: impl Fn(&crate::engine::policy::template::Variable) -> usize,
     ) {
         let mut at = ROOT;
@@ -77,20 +59,20 @@ impl Tree {
         if template.as_str() == "/#" {
             at = self.text_child(at, "");
             at = self.plus_child(at);
-            return self.with(at, |node| node.hashes.push(clause));
+            return self.with(at, |node| node.hashes.add(clause, terms));
         }
         for level in &template.levels {
             at = match (&level.variable, &*level.before) {
-                (None, "#") => return self.with(at, |node| node.hashes.push(clause)),
+                (None, "#") => return self.with(at, |node| node.hashes.add(clause, terms)),
                 (None, "+") => self.plus_child(at),
                 (None, text) => self.text_child(at, text),
                 (Some(variable), before) => {
                     let level = (slot(variable), before, &*level.after);
-                    self.variable_child(at, level, clause)
+                    self.variable_child(at, level, (clause, terms))
                 }
             };
         }
-        self.with(at, |node| node.ends.push(clause));
+        self.with(at, |node| node.ends.add(clause, terms));
     }
 
     fn with(&mut self, at: usize, change: impl FnOnce(&mut Node)) {
@@ -123,7 +105,7 @@ impl Tree {
         &mut self,
         at: usize,
         (slot, before, after): (usize, &str, &str),
-        clause: Clause,
+        (clause, terms): (Clause, Terms),
     ) -> usize {
         let next = self.nodes.len();
         let Some(node) = self.nodes.get_mut(at) else {
@@ -136,14 +118,14 @@ impl Tree {
                 slot,
                 after: after.into(),
                 by_before: HashMap::default(),
-                below: Vec::new(),
+                below: Clauses::default(),
             });
             node.variables.len() - 1
         });
         let Some(level) = node.variables.get_mut(place) else {
             return at;
         };
-        level.below.push(clause);
+        level.below.add(clause, terms);
         let child = *level.by_before.entry(before.into()).or_insert(next);
         self.make(child);
         child
@@ -156,54 +138,49 @@ impl Tree {
     }
 
     /// All filters that match `topic`.
-    pub(in crate::engine::policy) fn matching(
-        &self,
+    pub(in crate::engine::policy) fn matching<'t>(
+        &'t self,
         topic: &TopicName,
-        of: (&RuleSet, &[Value]),
-        found: &mut impl FnMut(Found),
+        values: &'t [Value],
+        found: &mut impl FnMut(Found<'t>),
     ) {
-        let search = self.search(of, topic.as_str());
+        let search = self.search(values, topic.as_str());
         search.name(ROOT, Some(topic.as_str()), found);
     }
 
     /// All filters that include the whole of `filter`.
-    pub(in crate::engine::policy) fn including(
-        &self,
+    pub(in crate::engine::policy) fn including<'t>(
+        &'t self,
         filter: &TopicFilter,
-        of: (&RuleSet, &[Value]),
-        found: &mut impl FnMut(Found),
+        values: &'t [Value],
+        found: &mut impl FnMut(Found<'t>),
     ) {
         let pattern = pattern(filter);
-        let search = self.search(of, pattern);
+        let search = self.search(values, pattern);
         // All there is has a first level, so here, and only here, `+/#` is as wide as `#`.
         if pattern == "#"
             && let Some(below) = search.node(ROOT).plus.map(|plus| search.node(plus))
         {
-            search.sure(&below.hashes, found);
+            below.hashes.sure(found);
         }
         search.filter(ROOT, Some(pattern), found);
     }
 
     /// All filters that have a topic in common with `filter`.
-    pub(in crate::engine::policy) fn overlapping(
-        &self,
+    pub(in crate::engine::policy) fn overlapping<'t>(
+        &'t self,
         filter: &TopicFilter,
-        of: (&RuleSet, &[Value]),
-        found: &mut impl FnMut(Found),
+        values: &'t [Value],
+        found: &mut impl FnMut(Found<'t>),
     ) {
         let pattern = pattern(filter);
-        let search = self.search(of, pattern);
+        let search = self.search(values, pattern);
         search.overlap(ROOT, Some(pattern), found);
     }
 
-    fn search<'t>(
-        &'t self,
-        (rules, values): (&'t RuleSet, &'t [Value]),
-        sought: &str,
-    ) -> Search<'t> {
+    fn search<'t>(&'t self, values: &'t [Value], sought: &str) -> Search<'t> {
         Search {
             tree: self,
-            rules,
             values,
             is_reserved: sought.starts_with('$'),
         }
@@ -213,21 +190,19 @@ impl Tree {
 /// One search. Its methods follow the levels of `rest` down from the node `at`.
 struct Search<'t> {
     tree: &'t Tree,
-    /// Those whose filters are sought.
-    rules: &'t RuleSet,
     values: &'t [Value],
     /// What is sought begins with `$`, which no wildcard stands for [MQTT-4.7.2-1].
     is_reserved: bool,
 }
 
 impl<'t> Search<'t> {
-    fn name(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found)) {
+    fn name(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found<'t>)) {
         let node = self.node(at);
         if self.has_wildcards(at) {
-            self.sure(&node.hashes, found);
+            node.hashes.sure(found);
         }
         let Some(rest) = rest else {
-            return self.sure(&node.ends, found);
+            return node.ends.sure(found);
         };
         let (level, rest) = split(rest);
         if self.has_wildcards(at)
@@ -239,13 +214,13 @@ impl<'t> Search<'t> {
         self.wide(node, found);
     }
 
-    fn filter(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found)) {
+    fn filter(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found<'t>)) {
         let node = self.node(at);
         if self.has_wildcards(at) {
-            self.sure(&node.hashes, found);
+            node.hashes.sure(found);
         }
         let Some(rest) = rest else {
-            return self.sure(&node.ends, found);
+            return node.ends.sure(found);
         };
         self.wide(node, found);
         let (level, rest) = split(rest);
@@ -263,18 +238,18 @@ impl<'t> Search<'t> {
         }
     }
 
-    fn overlap(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found)) {
+    fn overlap(&self, at: usize, rest: Option<&str>, found: &mut impl FnMut(Found<'t>)) {
         let node = self.node(at);
         if self.has_wildcards(at) {
-            self.sure(&node.hashes, found);
+            node.hashes.sure(found);
         }
         let Some(rest) = rest else {
-            return self.sure(&node.ends, found);
+            return node.ends.sure(found);
         };
         self.wide(node, found);
         let (level, below) = split(rest);
         if level == "#" {
-            self.sure(&node.ends, found);
+            node.ends.sure(found);
         }
         if level != "+" && level != "#" {
             if self.has_wildcards(at)
@@ -292,7 +267,7 @@ impl<'t> Search<'t> {
 
     /// The children that a level of text leads to, but for the wildcard.
     #[inline]
-    fn children(&self, node: &Node, level: &str, each: &mut impl FnMut(usize)) {
+    fn children(&self, node: &'t Node, level: &str, each: &mut impl FnMut(usize)) {
         if let Some(child) = node.texts.get(level) {
             each(*child);
         }
@@ -328,31 +303,14 @@ impl<'t> Search<'t> {
 
     /// The filters whose next level has no value to compare with.
     #[inline]
-    fn wide(&self, node: &Node, found: &mut impl FnMut(Found)) {
+    fn wide(&self, node: &'t Node, found: &mut impl FnMut(Found<'t>)) {
         for variable in &node.variables {
             let certainty = match self.values.get(variable.slot) {
                 Some(Value::Fits(_)) => continue,
                 Some(Value::Unknown) => Certainty::Unknown,
                 Some(Value::Unfit) | None => Certainty::Unfit,
             };
-            self.give(&variable.below, certainty, found);
-        }
-    }
-
-    fn sure(&self, clauses: &[Clause], found: &mut impl FnMut(Found)) {
-        self.give(clauses, Certainty::Sure, found);
-    }
-
-    /// There may be many for others: what decides that they are is all that is done for them.
-    #[inline]
-    fn give(&self, clauses: &[Clause], certainty: Certainty, found: &mut impl FnMut(Found)) {
-        for clause in clauses {
-            if self.rules.contains(clause.rule) {
-                found(Found {
-                    clause: *clause,
-                    certainty,
-                });
-            }
+            variable.below.give(certainty, found);
         }
     }
 
