@@ -239,7 +239,8 @@ section! {
         /// Size of the data directory. At 90 % of it, or of the disk, what would have to be stored
         /// is refused (0x97); what is stored stays, and can be read and acknowledged.
         disk_bytes_max: Size<u64, { 8 << 20 }, { 1 << 50 }> = Size::new(1 << 40),
-        /// Bytes that wait for the socket of one connection; beyond it QoS 0 is dropped.
+        /// Bytes that wait for the socket of one connection; beyond it QoS 0 is dropped until all
+        /// of them are sent.
         outbox_bytes_max: Size<usize, 1, { 1 << 40 }> = Size::new(engine().outbox_bytes_max),
     }
 }

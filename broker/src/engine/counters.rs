@@ -58,6 +58,8 @@ pub struct Counters {
     pub dropped_queue_full: u64,
     /// Messages at QoS 0 dropped because they were to wait and the disk was full.
     pub dropped_disk_full: u64,
+    /// Messages at QoS 0 not given to a connection whose outbox had no room for the one before.
+    pub dropped_outbox_full: u64,
     /// Messages dropped because their time was over before they could be sent.
     pub dropped_expired: u64,
     /// Messages dropped because they were longer than the client takes.
@@ -101,6 +103,7 @@ impl Counters {
     pub fn dropped(&self) -> u64 {
         self.dropped_queue_full
             + self.dropped_disk_full
+            + self.dropped_outbox_full
             + self.dropped_expired
             + self.dropped_too_large
             + self.dropped_withheld

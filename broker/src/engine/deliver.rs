@@ -3,6 +3,7 @@
 //! Messages of one QoS leave a session in the order in which they came [MQTT-4.6.0-6]. Never is
 //! more in flight than the client takes and the limits allow.
 
+use super::input::ConnectionId;
 use super::message::Delivery;
 use super::record::{MessageNumber, Record};
 use super::session::{Judged, Pending, Presence, Session, SessionId};
@@ -79,6 +80,16 @@ impl Engine {
         self.send_retained(id);
     }
 
+    /// A client that does not read costs its publishers no more than to be asked.
+    pub(super) fn outbox_full(&mut self, connection: ConnectionId) {
+        let id = self.sessions.of_connection(connection);
+        let session = id.and_then(|id| self.sessions.get_mut(id));
+        if let Some(connected) = session.and_then(Session::connected_mut) {
+            connected.is_full = true;
+            self.effects.ask_drained(connected);
+        }
+    }
+
     fn next_waiting(&mut self, id: SessionId) -> Option<(Pending, Judged)> {
         let session = self.sessions.get_mut(id)?;
         if session.connected().is_none() || !session.has_window() {
@@ -87,13 +98,17 @@ impl Engine {
         session.queue.pop(&mut self.cache)
     }
 
-    /// Sends a message at QoS 0, if the client is there.
+    /// Sends a message at QoS 0, if the client is there and its outbox is not full.
     #[inline]
     pub(super) fn send_once(&mut self, id: SessionId, delivery: Delivery<'_>, after: After) {
         let session = self.sessions.get_mut(id);
         let Some(connected) = session.and_then(Session::connected_mut) else {
             return;
         };
+        if connected.is_full {
+            self.counters.dropped_outbox_full += 1;
+            return;
+        }
         match self
             .effects
             .deliver(connected, delivery.head(self.now), after)
@@ -297,7 +312,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use crate::engine::test_world::*;
-    use crate::engine::{ConnectionId, Limits};
+    use crate::engine::{ConnectionId, Input, Limits};
     use protocol::packet::{Connect, Packet, Publish, QoS};
 
     /// A lasting subscriber to `a` at QoS 2, and a publisher.
@@ -377,6 +392,25 @@ mod tests {
         );
         // The publisher is acknowledged all the same: it does not wait for slow receivers.
         assert_eq!(world.heard(publisher).len(), 5);
+    }
+
+    #[test]
+    fn a_connection_whose_outbox_is_full_is_given_no_qos_0_until_it_is_drained() {
+        let (mut world, subscriber, publisher) = pair(|_| {});
+        world.input(Input::Full {
+            connection: subscriber,
+        });
+        assert_eq!(world.heard(subscriber), ["drained?"]);
+        world.send(publisher, qos0("a", "lost"));
+        world.send(publisher, qos1("a", "kept", 1));
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=kept q1 #1"]);
+        assert_eq!(world.counters().dropped_outbox_full, 1);
+        world.input(Input::Drained {
+            connection: subscriber,
+        });
+        world.send(publisher, qos0("a", "again"));
+        assert_eq!(world.heard(subscriber), ["PUBLISH a=again q0"]);
+        assert_eq!(world.counters().dropped(), 1);
     }
 
     #[test]

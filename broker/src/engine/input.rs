@@ -43,6 +43,12 @@ pub enum Input {
         /// Which one.
         connection: ConnectionId,
     },
+    /// The outbox of a connection had no room for a message at QoS 0. Until all that is in it
+    /// has been sent, the connection is given no more of them: they would be written in vain.
+    Full {
+        /// Which one.
+        connection: ConnectionId,
+    },
     /// A connection has sent all it was given, after [`Speech::asks_drained`] had asked.
     ///
     /// [`Speech::asks_drained`]: super::Speech::asks_drained

@@ -57,7 +57,8 @@ pub struct Limits {
     pub retained_per_device_max: usize,
     /// How many payload bytes may be retained in all (0x97).
     pub retained_bytes_max: usize,
-    /// How many bytes may wait for one connection's socket; beyond it, QoS 0 is dropped.
+    /// How many bytes may wait for one connection's socket; beyond it, QoS 0 is dropped until all
+    /// of them are sent.
     pub outbox_bytes_max: usize,
 }
 

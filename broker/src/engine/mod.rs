@@ -171,6 +171,7 @@ impl Engine {
             } => self.packets(connection, packets),
             Input::Broke { connection, error } => self.broke_off(connection, error),
             Input::Lost { connection } => self.lost(connection),
+            Input::Full { connection } => self.outbox_full(connection),
             Input::Drained { connection } => self.drained(connection),
             Input::Forward(forward) => self.take_forward(forward),
             Input::ForwardsTaken(taken) => self.forwards_taken(taken),

@@ -41,6 +41,7 @@ impl Engine {
         let session = self.sessions.get_mut(id);
         if let Some(connected) = session.and_then(|session| session.connected_mut()) {
             connected.asked_drained = false;
+            connected.is_full = false;
         }
         self.send_retained(id);
     }

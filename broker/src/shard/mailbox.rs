@@ -52,6 +52,9 @@ impl Mailbox {
 
     /// The same with all of several.
     pub(super) fn leave_all(&self, mut inputs: Vec<Input>) {
+        if inputs.is_empty() {
+            return;
+        }
         let mut inner = self.lock();
         inner.len += inputs.iter().map(weight).sum::<usize>();
         inner.inputs.append(&mut inputs);

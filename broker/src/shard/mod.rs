@@ -172,7 +172,7 @@ impl Shard {
 
     /// How many QoS 0 messages found no room in an outbox.
     pub fn dropped_at_outboxes(&self) -> u64 {
-        self.outboxes.dropped()
+        self.outboxes.dropped() + self.counters().dropped_outbox_full
     }
 
     /// Takes turns while something waits and the shard is free.
@@ -278,6 +278,7 @@ impl Core {
         let waiting = &shard.waiting;
         waiting.reach(self.storage.durable());
         self.held.speak(speech, waiting, &shard.outboxes);
+        shard.mailbox.leave_all(self.held.take_full());
         judged.drain(..).for_each(|it| shard.judgements.tell(it));
         if let Some(others) = shard.others.get() {
             let position = self.held.position();

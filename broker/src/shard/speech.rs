@@ -2,10 +2,11 @@
 
 use super::outbox::Outbox;
 use super::waiting::Waiting;
-use crate::engine::{ConnectionId, Speech};
+use crate::engine::{ConnectionId, Input, Speech};
 use crate::storage::Position;
 use ahash::RandomState;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -71,6 +72,8 @@ pub(super) struct Held {
     /// Kept for their room.
     wakers: Vec<Waker>,
     listeners: Vec<Arc<Outbox>>,
+    /// Those who found no room for QoS 0 since this was last taken.
+    full: Vec<Input>,
 }
 
 impl Held {
@@ -82,6 +85,11 @@ impl Held {
     /// What the latest turn with records depends on.
     pub(super) fn position(&self) -> Position {
         self.position
+    }
+
+    /// What the engine has to hear of those it spoke to.
+    pub(super) fn take_full(&mut self) -> Vec<Input> {
+        mem::take(&mut self.full)
     }
 
     /// Hands what is said to those whom it concerns, and sees to it that they are woken when they
@@ -101,7 +109,11 @@ impl Held {
             if speech.waits() && self.position > reached {
                 self.listeners.push(Arc::clone(outbox));
             }
+            let connection = speech.connection;
             let (dropped, waker) = outbox.hear(speech, self.position);
+            if dropped > 0 {
+                self.full.push(Input::Full { connection });
+            }
             all_dropped += dropped;
             self.wakers.extend(waker);
         }

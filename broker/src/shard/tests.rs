@@ -1,9 +1,10 @@
 //! A shard with a log that is slow or broken, and with many who bring inputs at once.
 
 use super::{Failed, MAILBOX_LEN_MAX, Outbox, Said, Shard, Shards, Waiting};
-use crate::engine::test_world::{OPEN, connect, lasting, parse, qos1, verified};
+use crate::engine::test_world::{OPEN, connect, lasting, parse, qos0, qos1, subscribe, verified};
 use crate::engine::{Arrival, ConnectionId, Engine, Input, Limits, Load, Record, ShardPlace};
 use crate::storage::{Position, Progress, Storage, StorageError};
+use protocol::packet::QoS;
 use protocol::{ProtocolError, wire};
 use std::io;
 use std::sync::Arc;
@@ -88,8 +89,16 @@ fn hand_over(shard: &Arc<Shard>, input: Input) -> Poll<Result<(), Failed>> {
 
 /// A device connects with a session that outlives its connection.
 fn enter(shard: &Arc<Shard>, device: &str, number: u64) -> (ConnectionId, Arc<Outbox>) {
+    enter_with(shard, device, (number, 1 << 20))
+}
+
+fn enter_with(
+    shard: &Arc<Shard>,
+    device: &str,
+    (number, outbox_bytes_max): (u64, usize),
+) -> (ConnectionId, Arc<Outbox>) {
     let connection = ConnectionId(number);
-    let outbox = Arc::new(Outbox::new(1 << 20, 1 << 20));
+    let outbox = Arc::new(Outbox::new(outbox_bytes_max, 1 << 20));
     shard.open(connection, Arc::clone(&outbox));
     let mut connect = connect(device);
     lasting(&mut connect);
@@ -132,6 +141,7 @@ fn said(shard: &Shard, outbox: &Outbox) -> Vec<u8> {
 
 const CONNACK: u8 = 2;
 const PUBACK: u8 = 4;
+const SUBACK: u8 = 9;
 const DISCONNECT: u8 = 14;
 const END: u8 = 0xFF;
 
@@ -164,6 +174,41 @@ fn what_depends_on_the_log_is_said_once_it_is_durable_and_in_order() {
     assert!(hand_over(&shard, broke).is_ready());
     log.finish(&shard);
     assert_eq!(said(&shard, &outbox), [CONNACK, PUBACK, DISCONNECT, END]);
+}
+
+#[test]
+fn who_found_no_room_for_qos_0_is_given_none_until_all_is_sent() {
+    let log = Slow::default();
+    let shard = shard(log.clone());
+    let (subscriber, outbox) = enter_with(&shard, "dev-1", (1, 100));
+    let (publisher, _) = enter(&shard, "dev-2", 2);
+    let send = |connection, packet| {
+        let packets = vec![packet];
+        let read = Input::Packets {
+            connection,
+            packets,
+        };
+        assert!(hand_over(&shard, read).is_ready());
+        log.finish(&shard);
+    };
+    let publish = || send(publisher, qos0("a", &"x".repeat(80)));
+    send(subscriber, subscribe(&[("a", QoS::AtMostOnce)]));
+    assert_eq!(said(&shard, &outbox), [CONNACK, SUBACK]);
+    (0..3).for_each(|_| publish());
+    assert_eq!(
+        shard.counters().messages_sent,
+        2,
+        "the third is not written"
+    );
+    assert_eq!(shard.dropped_at_outboxes(), 2);
+    let next = || outbox.poll_next(shard.durable(), &mut Context::from_waker(Waker::noop()));
+    assert!(matches!(next(), Poll::Ready(Said::Packets(..))));
+    assert!(matches!(next(), Poll::Ready(Said::AskDrained)));
+    shard.tell(Input::Drained {
+        connection: subscriber,
+    });
+    publish();
+    assert!(matches!(next(), Poll::Ready(Said::Packets(..))));
 }
 
 /// Counts how often it is woken.

@@ -27,6 +27,8 @@ pub(in crate::engine) struct Connected {
     pub(in crate::engine) wants_words: bool,
     /// Whether it has yet to say that all was written.
     pub(in crate::engine) asked_drained: bool,
+    /// Whether it takes no QoS 0 before all was written.
+    pub(in crate::engine) is_full: bool,
     /// Where the speech of this turn is, if there is one.
     pub(in crate::engine) speech_place: usize,
     /// How long the last speech was, in bytes.
@@ -52,6 +54,7 @@ impl Connected {
             wants_words: connect.version == Version::V5
                 && connect.properties.request_problem_information,
             asked_drained: false,
+            is_full: false,
             speech_place: 0,
             said_len: 0,
         }

@@ -156,6 +156,7 @@ impl Sequence {
         match self.random.below(20) {
             0..3 => self.connect(),
             3 => self.world.lose(connection),
+            4 if self.random.yes() => self.world.input(Input::Full { connection }),
             4 => self.world.input(Input::Drained { connection }),
             5 => {
                 let seconds = self.random.one_of(&[1, 10, 60, 4000]);
