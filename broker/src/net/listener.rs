@@ -22,12 +22,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long to pause when the system has no socket for us.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// So many are accepted before others have their turn: in a flood, those who are in already would
+/// wait for all who come.
+const IN_A_ROW_MAX: usize = 8;
 
 /// What all connections of one listener share.
 pub(crate) struct Front {
@@ -43,7 +48,10 @@ pub(crate) struct Front {
 
 /// Accepts connections until it is told to stop.
 pub(crate) async fn accept(socket: TcpListener, front: Arc<Front>) {
-    loop {
+    for number in 1_usize.. {
+        if number.is_multiple_of(IN_A_ROW_MAX) {
+            yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = front.stop.cancelled() => return,

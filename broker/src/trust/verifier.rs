@@ -162,3 +162,32 @@ fn alert_for(refusal: &Refusal) -> CertificateError {
         | Refusal::UnknownDevice => CertificateError::ApplicationVerificationFailure,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::aws_lc_rs;
+
+    /// SECURITY.md says the same. What a newer library adds is looked at before it counts.
+    #[test]
+    fn peers_sign_by_the_algorithms_that_are_listed_and_by_no_others() {
+        let provider = aws_lc_rs::default_provider();
+        let schemes = provider.signature_verification_algorithms;
+        let expected = [
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            SignatureScheme::ED25519,
+            SignatureScheme::RSA_PSS_SHA512,
+            SignatureScheme::RSA_PSS_SHA384,
+            SignatureScheme::RSA_PSS_SHA256,
+            SignatureScheme::RSA_PKCS1_SHA512,
+            SignatureScheme::RSA_PKCS1_SHA384,
+            SignatureScheme::RSA_PKCS1_SHA256,
+            SignatureScheme::ML_DSA_44,
+            SignatureScheme::ML_DSA_65,
+            SignatureScheme::ML_DSA_87,
+        ];
+        assert_eq!(schemes.supported_schemes(), expected);
+    }
+}

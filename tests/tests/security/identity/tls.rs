@@ -9,8 +9,11 @@ use countersign_tests::prelude::*;
 use countersign_tests::raw::PATIENCE;
 use countersign_tests::world::Settings;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::ServerName;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 /// Sends bytes over plain TCP and reads to the end. Yields our address and what came.
 fn tell(broker: SocketAddr, bytes: &[u8]) -> (SocketAddr, Vec<u8>) {
@@ -79,6 +82,56 @@ fn tls_1_1_and_older_never_reach_mqtt() {
         }
         cage.open();
     }
+}
+
+/// A ClientHello of today in which these compression methods are offered.
+fn hello_with_compression(config: Arc<ClientConfig>, offered: &[u8]) -> Vec<u8> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut hello = Vec::new();
+    let mut client = ClientConnection::new(config, name).unwrap();
+    client.write_tls(&mut hello).unwrap();
+    // Record and handshake header, version, random.
+    let mut at = 5 + 4 + 2 + 32;
+    at += 1 + usize::from(hello[at]);
+    at += 2 + usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+    assert_eq!(hello[at..at + 2], [1, 0], "no compression");
+    let len = u8::try_from(offered.len()).unwrap();
+    hello.splice(at..at + 2, [&[len], offered].concat());
+    let record_len = u16::try_from(hello.len() - 5).unwrap();
+    hello[3..5].copy_from_slice(&record_len.to_be_bytes());
+    hello[7..9].copy_from_slice(&(record_len - 4).to_be_bytes());
+    hello
+}
+
+#[test]
+fn nothing_is_compressed_below_mqtt() {
+    let cage = Cage::with(&Settings {
+        tls_min: "1.2",
+        ..Settings::default()
+    });
+    let device = cage.world.authority().device("dev-1");
+    for version in [&TLS12, &TLS13] {
+        let told = |offered: &[u8]| {
+            let hello = hello_with_compression(device.client_config_in(&[version]), offered);
+            tell(cage.world.address(), &hello)
+        };
+        // DEFLATE, where there must be none.
+        let (peer, answer) = told(&[1]);
+        assert_eq!(answer.first(), Some(&21), "an alert: {answer:x?}");
+        expect_one_line(&cage.world, peer, &["refused", "TLS"]);
+        let (_, answer) = told(&[1, 0]);
+        if version.version == TLS13.version {
+            // There is no choice any more (RFC 8446 §4.1.2).
+            assert_eq!(answer.first(), Some(&21), "an alert: {answer:x?}");
+            continue;
+        }
+        // None is chosen: the octet behind version, random, session and cipher suite.
+        assert_eq!(answer.first(), Some(&22), "a ServerHello: {answer:x?}");
+        let session = 5 + 4 + 2 + 32;
+        let compression = session + 1 + usize::from(answer[session]) + 2;
+        assert_eq!(answer[compression], 0);
+    }
+    cage.open();
 }
 
 #[test]
