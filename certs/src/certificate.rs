@@ -13,6 +13,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{AttributeTypeAndValue, SubjectPublicKeyInfo, X509Name};
 
+use crate::authority::signature;
 use crate::extensions::Extensions;
 use crate::refusal::Refusal;
 use crate::serial::Serial;
@@ -134,8 +135,8 @@ pub(crate) fn verify_signature(der: &[u8], issuer: &Certificate) -> Result<(), R
         X509Certificate::from_der(der).map_err(|_| Refusal::Malformed("not X.509 DER"))?;
     let (_, key) = SubjectPublicKeyInfo::from_der(&issuer.public_key)
         .map_err(|_| Refusal::Malformed("the key of its issuer is broken"))?;
-    x509.verify_signature(Some(&key))
-        .map_err(|_| Refusal::BadSignature)
+    let signed = (&x509.signature_value, x509.tbs_certificate.as_ref());
+    signature::verify(&key, &x509.signature_algorithm, signed).map_err(|_| Refusal::BadSignature)
 }
 
 /// Times before 1970 are as good as 1970: nothing was valid then that is valid now.
@@ -166,7 +167,8 @@ fn name_for_people(name: &X509Name<'_>) -> Box<str> {
     escaped(&text).into()
 }
 
-pub(crate) fn sha256(octets: &[u8]) -> [u8; 32] {
+/// The SHA-256 of `octets`: of a certificate in DER, its fingerprint.
+pub fn sha256(octets: &[u8]) -> [u8; 32] {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, octets).as_ref());
     fingerprint

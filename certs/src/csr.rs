@@ -19,15 +19,20 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
 
+use crate::authority::signature::{self, MlDsa};
 use crate::certificate::CommonName;
-use crate::subject::{Subject, TrustDomain, spiffe_uri};
+use crate::device_id::DeviceId;
+use crate::subject::{Kind, Subject, TrustDomain, spiffe_uri};
 
 /// A request with a post-quantum key has 4 kB; PEM adds a third.
 const REQUEST_LEN_MAX: usize = 16 * 1024;
 
 /// A public key whose holder has proved to have the private one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PublicKey(SubjectPublicKeyInfo);
+pub struct PublicKey {
+    algorithm: &'static SignatureAlgorithm,
+    octets: Box<[u8]>,
+}
 
 impl PublicKey {
     /// Takes the public key of the request in `octets`, which may be PEM or DER.
@@ -35,7 +40,7 @@ impl PublicKey {
     /// # Errors
     /// [`InvalidRequest`] when there is no request, no proof of possession, or no key we certify.
     pub fn from_request(octets: &[u8]) -> Result<Self, InvalidRequest> {
-        Self::read(octets, |_| Ok(()))
+        Self::read(octets, |_| Ok(())).map(|(key, ())| key)
     }
 
     /// As [`Self::from_request`], of a request by `subject`, which may ask for its own name or for
@@ -49,7 +54,7 @@ impl PublicKey {
         subject: &Subject,
     ) -> Result<Self, InvalidRequest> {
         let own = spiffe_uri(trust_domain, subject);
-        Self::read(octets, |request| check_wishes(request, &own))
+        Self::read(octets, |request| check_wishes(request, &own)).map(|(key, ())| key)
     }
 
     /// As [`Self::from_request_of`], of a request that names its holder: by the common name, by the
@@ -63,30 +68,40 @@ impl PublicKey {
         subject: &Subject,
     ) -> Result<Self, InvalidRequest> {
         let own = spiffe_uri(trust_domain, subject);
-        Self::read(octets, |request| {
+        let key = Self::read(octets, |request| {
             check_wishes(request, &own)?;
             check_name(request, subject)
+        });
+        key.map(|(key, ())| key)
+    }
+
+    /// As [`Self::from_request_of`], of a request by the device that its common name claims. The
+    /// claim proves nothing: only a person who compares keys may go by it.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`], also when it claims no device id.
+    pub fn from_request_claiming(
+        octets: &[u8],
+        trust_domain: &TrustDomain,
+    ) -> Result<(Self, Subject), InvalidRequest> {
+        Self::read(octets, |request| {
+            let name = CommonName::read(&request.certification_request_info.subject);
+            let CommonName::One(name) = name else {
+                return Err(InvalidRequest::NamesNobody);
+            };
+            let id = DeviceId::parse(&name).map_err(|_| InvalidRequest::NamesNobody)?;
+            let kind = Kind::Device;
+            let claimed = Subject { kind, id };
+            check_wishes(request, &spiffe_uri(trust_domain, &claimed))?;
+            Ok(claimed)
         })
     }
 
-    /// As [`Self::from_request`], with the common name that the request asks for. It proves
-    /// nothing: only a person who compares keys may go by it.
-    ///
-    /// # Errors
-    /// [`InvalidRequest`] when there is no request, no proof of possession, or no key we certify.
-    pub fn from_request_with_name(octets: &[u8]) -> Result<(Self, CommonName), InvalidRequest> {
-        let mut name = CommonName::Absent;
-        let key = Self::read(octets, |request| {
-            name = CommonName::read(&request.certification_request_info.subject);
-            Ok(())
-        })?;
-        Ok((key, name))
-    }
-
-    fn read(
+    /// The key of a request that proves to have it, and what `check` finds in the request.
+    fn read<T>(
         octets: &[u8],
-        check: impl FnOnce(&X509CertificationRequest<'_>) -> Result<(), InvalidRequest>,
-    ) -> Result<Self, InvalidRequest> {
+        check: impl FnOnce(&X509CertificationRequest<'_>) -> Result<T, InvalidRequest>,
+    ) -> Result<(Self, T), InvalidRequest> {
         if octets.len() > REQUEST_LEN_MAX {
             return Err(InvalidRequest::TooLong(octets.len()));
         }
@@ -99,18 +114,31 @@ impl PublicKey {
         }
         let key = &request.certification_request_info.subject_pki;
         check_key(key)?;
-        request
-            .verify_signature()
+        let signed = request.certification_request_info.raw;
+        let signed = (&request.signature_value, signed);
+        signature::verify(key, &request.signature_algorithm, signed)
             .map_err(|_| InvalidRequest::NoProofOfPossession)?;
-        check(&request)?;
-        SubjectPublicKeyInfo::from_der(key.raw)
-            .map(Self)
-            .map_err(|_| InvalidRequest::Malformed)
+        let found = check(&request)?;
+        Ok((Self::of(key)?, found))
+    }
+
+    fn of(key: &ParsedKey<'_>) -> Result<Self, InvalidRequest> {
+        // The library does not tell ML-DSA from its identifier.
+        let algorithm = if let Some(ml_dsa) = MlDsa::of(&key.algorithm) {
+            ml_dsa.to_rcgen()
+        } else {
+            let known = SubjectPublicKeyInfo::from_der(key.raw);
+            known.map_err(|_| InvalidRequest::Malformed)?.algorithm()
+        };
+        Ok(Self {
+            algorithm,
+            octets: key.subject_public_key.data.as_ref().into(),
+        })
     }
 
     /// The subject public key info, as it will stand in the certificate.
     pub fn to_der(&self) -> Vec<u8> {
-        self.0.subject_public_key_info()
+        self.subject_public_key_info()
     }
 }
 
@@ -158,7 +186,8 @@ fn check_name(
     }
 }
 
-/// Only what every TLS library on a small device can verify, and only whole points on the curve.
+/// Only what every TLS library on a small device can verify, and ML-DSA; only whole points on the
+/// curve.
 fn check_key(key: &ParsedKey<'_>) -> Result<(), InvalidRequest> {
     let curve = key
         .algorithm
@@ -173,6 +202,8 @@ fn check_key(key: &ParsedKey<'_>) -> Result<(), InvalidRequest> {
         65
     } else if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(OID_NIST_EC_P384) {
         97
+    } else if let Some(ml_dsa) = MlDsa::of(&key.algorithm) {
+        ml_dsa.public_key_len()
     } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
         return Err(InvalidRequest::Rsa);
     } else {
@@ -213,26 +244,26 @@ pub enum InvalidRequest {
     #[error("RSA keys are not certified; make a P-256, P-384 or Ed25519 key")]
     Rsa,
     /// Its key is of a sort that we do not know.
-    #[error("only P-256, P-384 and Ed25519 keys are certified")]
+    #[error("only P-256, P-384, Ed25519, ML-DSA-44 and ML-DSA-65 keys are certified")]
     UnknownAlgorithm,
     /// Its key is not a whole one.
-    #[error("the public key has {0} octets, which is not the length of an uncompressed one")]
+    #[error("the public key has {0} octets, which is not the length of a whole one")]
     KeyLength(usize),
 }
 
 impl PublicKeyData for PublicKey {
     fn der_bytes(&self) -> &[u8] {
-        self.0.der_bytes()
+        &self.octets
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
-        self.0.algorithm()
+        self.algorithm
     }
 }
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({:?})", self.0.algorithm())
+        write!(f, "PublicKey({:?})", self.algorithm)
     }
 }
 
@@ -241,7 +272,7 @@ mod tests {
     use rcgen::{
         BasicConstraints, CertificateParams, CertificateSigningRequest, CustomExtension, DnType,
         IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512,
-        PKCS_ED25519, PKCS_RSA_SHA256, SigningKey,
+        PKCS_ED25519, PKCS_ML_DSA_44, PKCS_ML_DSA_65, PKCS_ML_DSA_87, PKCS_RSA_SHA256, SigningKey,
     };
 
     use super::*;
@@ -262,6 +293,8 @@ mod tests {
             &PKCS_ECDSA_P256_SHA256,
             &PKCS_ECDSA_P384_SHA384,
             &PKCS_ED25519,
+            &PKCS_ML_DSA_44,
+            &PKCS_ML_DSA_65,
         ] {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let request = request(&key);
@@ -351,26 +384,47 @@ mod tests {
             (&["dev-1"], &[own, other], Some(AsksForOtherNames)),
         ];
         for (common_names, uris, expected) in cases {
-            let mut params = CertificateParams::default();
-            params.distinguished_name = rcgen::DistinguishedName::new();
-            for (place, name) in common_names.iter().enumerate() {
-                // The library keeps one name of each type; the same type in octets is another.
-                let oid = DnType::CustomDnType(vec![2, 5, 4, 3]);
-                let of = if place == 0 { DnType::CommonName } else { oid };
-                params.distinguished_name.push(of, *name);
-            }
-            params.subject_alt_names = uris.iter().map(|name| uri(name)).collect();
-            let request = params.serialize_request(&KeyPair::generate().unwrap());
-            let request = request.unwrap();
-            let key = PublicKey::from_request_naming(request.der(), &trust_domain, &device);
+            let request = naming(common_names, uris);
+            let key = PublicKey::from_request_naming(&request, &trust_domain, &device);
             assert_eq!(key.err(), expected, "{common_names:?} {uris:?}");
-            let (_, claimed) = PublicKey::from_request_with_name(request.der()).unwrap();
-            match common_names {
-                [] => assert_eq!(claimed, CommonName::Absent),
-                [only] => assert_eq!(claimed, CommonName::One((*only).into())),
-                _ => assert_eq!(claimed, CommonName::Several),
-            }
         }
+    }
+
+    #[test]
+    fn a_request_claims_the_id_that_is_its_one_common_name() {
+        use InvalidRequest::{AsksForOtherNames, NamesNobody};
+        let trust_domain = TrustDomain::parse("fleet.example").unwrap();
+        let own = "spiffe://fleet.example/device/dev-1";
+        let cases: [(&[&str], &[&str], _); 7] = [
+            (&["dev-1"], &[], Ok("dev-1")),
+            (&["dev-1"], &[own], Ok("dev-1")),
+            (&["dev-2"], &[own], Err(AsksForOtherNames)),
+            (&[], &[own], Err(NamesNobody)),
+            (&["dev-1", "dev-1"], &[], Err(NamesNobody)),
+            (&["../dev-1"], &[], Err(NamesNobody)),
+            (&["app/app-1"], &[], Err(NamesNobody)),
+        ];
+        for (common_names, uris, expected) in cases {
+            let request = naming(common_names, uris);
+            let claimed = PublicKey::from_request_claiming(&request, &trust_domain);
+            let claimed = claimed.map(|(_, subject)| subject.to_string());
+            let expected = expected.map(str::to_owned);
+            assert_eq!(claimed, expected, "{common_names:?} {uris:?}");
+        }
+    }
+
+    fn naming(common_names: &[&str], uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (place, name) in common_names.iter().enumerate() {
+            // The library keeps one name of each type; the same type in octets is another.
+            let oid = DnType::CustomDnType(vec![2, 5, 4, 3]);
+            let of = if place == 0 { DnType::CommonName } else { oid };
+            params.distinguished_name.push(of, *name);
+        }
+        params.subject_alt_names = uris.iter().map(|name| uri(name)).collect();
+        let request = params.serialize_request(&KeyPair::generate().unwrap());
+        request.unwrap().der().to_vec()
     }
 
     /// `openssl req -new -newkey rsa:512`, a key too short for our own library to make.
@@ -394,9 +448,11 @@ zeXVW9jeXOGY7pbn
             PublicKey::from_request(RSA_512.as_bytes()),
             Err(InvalidRequest::Rsa)
         );
-        let p521 = KeyPair::generate_for(&PKCS_ECDSA_P521_SHA512).unwrap();
-        let refused = PublicKey::from_request(request(&p521).der());
-        assert_eq!(refused, Err(InvalidRequest::UnknownAlgorithm));
+        for algorithm in [&PKCS_ECDSA_P521_SHA512, &PKCS_ML_DSA_87] {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            let refused = PublicKey::from_request(request(&key).der());
+            assert_eq!(refused, Err(InvalidRequest::UnknownAlgorithm));
+        }
     }
 
     /// Shows the public key of one pair and signs with another.
@@ -419,9 +475,11 @@ zeXVW9jeXOGY7pbn
 
     #[test]
     fn a_key_without_proof_of_possession_is_refused() {
-        let thief = Thief(KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-        let refused = PublicKey::from_request(request(&thief).der());
-        assert_eq!(refused, Err(InvalidRequest::NoProofOfPossession));
+        for algorithm in [&PKCS_ECDSA_P256_SHA256, &PKCS_ML_DSA_44] {
+            let [shown, own] = [(); 2].map(|()| KeyPair::generate_for(algorithm).unwrap());
+            let refused = PublicKey::from_request(request(&Thief(shown, own)).der());
+            assert_eq!(refused, Err(InvalidRequest::NoProofOfPossession));
+        }
     }
 
     #[test]

@@ -23,9 +23,10 @@ mod subject;
 #[cfg(test)]
 mod testing;
 mod text;
+mod trust_bundle;
 
 pub use authority::Authority;
-pub use certificate::{Certificate, CommonName};
+pub use certificate::{Certificate, CommonName, sha256};
 pub use csr::{InvalidRequest, PublicKey};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use explain::KeyAlgorithm;
@@ -39,8 +40,8 @@ pub use lint::{LintFinding, lint};
 pub use profile::{Deviation, InvalidProfile, Profile, Role, Validity};
 pub use refusal::Refusal;
 pub use registry::{
-    ExportHeader, ExportWriter, InvalidExport, InvalidLabel, KnownDevice, LABELS_MAX,
-    RegistryExport, check_name, check_value,
+    AuditCheckpoint, ExportHeader, ExportWriter, InvalidExport, InvalidLabel, KnownDevice,
+    LABELS_MAX, RegistryExport, check_name, check_value,
 };
 pub use revocation::{
     Freshness, InvalidList, ListId, ListNumber, NotNewer, Replaced, RevocationList, RevocationSet,
@@ -52,3 +53,4 @@ pub use subject::{InvalidSpiffeId, Kind, Subject, TrustDomain, parse_spiffe_uri,
 pub use text::causes::WithCauses;
 pub use text::hex::Hex;
 pub use text::time::TimeText;
+pub use trust_bundle::{BundleHeader, BundleWriter, InvalidBundle, TrustBundle};

@@ -211,15 +211,19 @@ impl Profile {
         same_members(found, &purposes.collect::<Vec<_>>())
     }
 
+    /// Whether it is an authority or not, as the profile says, and permits no longer path. A
+    /// shorter one only takes away.
     pub(crate) fn permits_path(&self, made: &Certificate) -> bool {
-        let expected = self
-            .path_len
-            .map_or(BasicConstraints::EndEntity, |path_len| {
+        match (made.extensions.basic_constraints, self.path_len) {
+            (BasicConstraints::EndEntity, None) => true,
+            (
                 BasicConstraints::Authority {
-                    path_len: Some(path_len.into()),
-                }
-            });
-        made.extensions.basic_constraints == expected
+                    path_len: Some(found),
+                },
+                Some(permitted),
+            ) => found <= permitted.into(),
+            (BasicConstraints::EndEntity | BasicConstraints::Authority { .. }, _) => false,
+        }
     }
 
     fn permits_validity(&self, made: &Certificate, issuer: &Certificate) -> bool {

@@ -57,3 +57,17 @@ fn sign(params: &CertificateParams) -> Vec<u8> {
         .der()
         .to_vec()
 }
+
+/// An authority that another one has issued, in PEM.
+pub(crate) fn authority_below_another() -> String {
+    let named = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.use_authority_key_identifier_extension = true;
+        params
+    };
+    let issuer = Issuer::new(named("above"), KeyPair::generate().unwrap());
+    let made = named("below").signed_by(&KeyPair::generate().unwrap(), &issuer);
+    made.unwrap().pem()
+}

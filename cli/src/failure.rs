@@ -4,6 +4,8 @@ use certs::WithCauses;
 use provisioning::CommandError;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// It was tried and failed.
@@ -12,6 +14,9 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// Some of it was done.
 pub(crate) const PARTLY: u8 = 3;
+
+/// What the command is about does not exist.
+pub(crate) const NOT_FOUND: u8 = 4;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -49,6 +54,15 @@ impl Failure {
     /// Any error with its causes.
     pub(crate) fn from_error(code: u8, error: &dyn Error) -> Self {
         Self::new(code, WithCauses(error).to_string())
+    }
+
+    /// A file that cannot be read, or is missing.
+    pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::NotFound => NOT_FOUND,
+            _ => FAILED,
+        };
+        Self::new(code, format!("cannot read {}", path.display())).because(error)
     }
 
     /// Says the lines of another failure too.

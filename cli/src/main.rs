@@ -8,6 +8,7 @@ mod logging;
 mod operate;
 mod provision;
 mod shell_commands;
+mod signals;
 mod up;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -16,7 +17,10 @@ use failure::Failure;
 use mimalloc::MiMalloc;
 use operate::{audit_commands, broker_commands, policy_commands, storage_commands};
 use provision::enrolment_commands::{pending, token};
-use provision::{batch_commands, ca_commands, cert_commands, device_commands, revocation_commands};
+use provision::{
+    batch_commands, ca_commands, cert_commands, device_commands, key_commands, revocation_commands,
+    trust_commands,
+};
 use std::process::ExitCode;
 
 /// A message is made by one thread and freed by another: this allocator takes a quarter less of a
@@ -61,9 +65,13 @@ enum Command {
     #[command(subcommand)]
     Pending(pending::PendingCommand),
     #[command(subcommand)]
+    Key(key_commands::KeyCommand),
+    #[command(subcommand)]
     Crl(revocation_commands::CrlCommand),
     #[command(subcommand)]
     Registry(revocation_commands::RegistryCommand),
+    #[command(subcommand)]
+    Trust(trust_commands::TrustCommand),
     #[command(subcommand)]
     Policy(policy_commands::PolicyCommand),
     #[command(subcommand)]
@@ -96,8 +104,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Batch(command) => batch_commands::run(command),
         Command::Token(command) => token::run(command),
         Command::Pending(command) => pending::run(command),
+        Command::Key(command) => key_commands::run(&command),
         Command::Crl(command) => revocation_commands::run_crl(command),
         Command::Registry(command) => revocation_commands::run_registry(command),
+        Command::Trust(command) => trust_commands::run(command),
         Command::Policy(command) => policy_commands::run(command),
         Command::Storage(command) => storage_commands::run(command),
         Command::Bench(command) => bench::run(command),

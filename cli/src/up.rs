@@ -7,7 +7,9 @@ use broker::Plan;
 use broker::config::NewConfig;
 use broker::engine::policy;
 use clap::Args;
-use provisioning::{IdentityFiles, Layout, Outcome, Prepared, PreparedPeer, UpRequest, up_prepare};
+use provisioning::{
+    IdentityFiles, Layout, Outcome, Prepared, PreparedPeer, UpRequest, quoted, up_prepare,
+};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
 use std::fs;
@@ -195,17 +197,6 @@ impl Ready<'_> {
             quoted(&files.cert),
             quoted(&files.key),
         )
-    }
-}
-
-/// A path that a shell takes as one word.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

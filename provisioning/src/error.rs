@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use certs::{
-    Deviation, DeviceId, InvalidDeviceId, InvalidExport, InvalidLabel, InvalidList, InvalidProfile,
-    InvalidRequest, Refusal, Revoked, Subject, TimeText, TrustDomain, UnfitName,
+    Deviation, DeviceId, InvalidBundle, InvalidDeviceId, InvalidExport, InvalidLabel, InvalidList,
+    InvalidProfile, InvalidRequest, Refusal, Revoked, Subject, TimeText, TrustDomain, UnfitName,
 };
 use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
-use crate::commands::BackupError;
+use crate::authority::KeyInTokenError;
+use crate::commands::{BackupError, NotDelivered, RotationError};
 use crate::registry::RegistryError;
 use crate::roster::Mistake;
 
@@ -128,6 +129,9 @@ pub enum CommandError {
     /// A key was to sign that nobody has opened.
     #[error("the key of {0} is not open")]
     Locked(Box<str>),
+    /// A key that is in a token, or should be, is of no use.
+    #[error(transparent)]
+    KeyInToken(#[from] KeyInTokenError),
     /// A key could not be encrypted.
     #[error("cannot encrypt a key")]
     Encryption,
@@ -214,6 +218,23 @@ pub enum CommandError {
     /// The output of a new batch would take the place of something.
     #[error("{} is there already; name an output that is not", .0.display())]
     OutputExists(PathBuf),
+    /// A form has a password, and none was given; or the reverse.
+    #[error("a PKCS #12 file has a password, and nothing else has: name it with --password-file")]
+    Password,
+    /// A form is of no use without a private key.
+    #[error("a PKCS #12 file is for a private key that is made here; leave --csr out")]
+    KeyElsewhere,
+    /// Nothing of a batch was handed out.
+    #[error(transparent)]
+    NotDelivered(#[from] NotDelivered),
+    /// The directory of a device cannot be replaced as a whole.
+    #[error("{} {why}", path.display())]
+    NotReplaceable {
+        /// It, or what is in the way in it.
+        path: PathBuf,
+        /// What is the matter with that, and what to do.
+        why: &'static str,
+    },
     /// What a batch has written so far is not there.
     #[error(
         "{} is missing or shorter than what was written to it; its keys are lost, so revoke or \
@@ -273,6 +294,9 @@ pub enum CommandError {
         /// What is wrong.
         source: BackupError,
     },
+    /// An authority does not come to a stage.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// A list is to be out of date before it is made, or to be good for ever.
     #[error("a list or an export is good for 1 to {max} days, not for {asked}")]
     Lifetime {
@@ -287,6 +311,9 @@ pub enum CommandError {
     /// A registry export cannot be made of what the registry says.
     #[error("the registry cannot be exported")]
     Export(#[from] InvalidExport),
+    /// A trust bundle cannot be made.
+    #[error("the roots cannot be exported")]
+    Bundle(#[from] InvalidBundle),
     /// Cryptography failed, which it does only when the machine is broken.
     #[error("cannot {doing}")]
     Crypto {
@@ -322,11 +349,16 @@ impl CommandError {
     /// How the command ends.
     pub fn exit_class(&self) -> ExitClass {
         match self {
+            Self::Rotation(error) => error.exit_class(),
+            Self::Registry(error) => error.exit_class(),
+            Self::NotDelivered(why) => why.exit_class(),
             Self::NotOurs(_)
             | Self::OtherTrustDomain { .. }
             | Self::OtherAuthorities { .. }
             | Self::Encrypted(_)
             | Self::NoPassphrase(_)
+            | Self::Password
+            | Self::KeyElsewhere
             | Self::TooManyDevices { .. }
             | Self::Lifetime { .. }
             | Self::TokenLifetime { .. }
@@ -334,8 +366,7 @@ impl CommandError {
             | Self::Roster { .. }
             | Self::TooLarge { .. }
             | Self::Id(_)
-            | Self::Name(_)
-            | Self::Registry(RegistryError::TooManyLabels { .. }) => ExitClass::Usage,
+            | Self::Name(_) => ExitClass::Usage,
             Self::NoAuthority { .. }
             | Self::NoSuchDevice(_)
             | Self::NoSuchBatch(_)
@@ -343,6 +374,7 @@ impl CommandError {
             | Self::NoSuchEnrolment(_)
             | Self::NoCertificate(_)
             | Self::NoList(_) => ExitClass::NotFound,
+            Self::KeyInToken(why) => why.exit_class(),
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ExitClass::NotFound
             }
@@ -356,16 +388,12 @@ impl CommandError {
             | Self::Suspended { .. }
             | Self::EnrolmentIssued(_)
             | Self::OutputExists(_)
+            | Self::NotReplaceable { .. }
             | Self::OtherBatch(_)
             | Self::Backup {
                 source: BackupError::OtherAuthority(_) | BackupError::UnknownRevoked { .. },
                 ..
-            }
-            | Self::Registry(
-                RegistryError::IdTaken { .. }
-                | RegistryError::InBatch { .. }
-                | RegistryError::HoldsCertificate(_),
-            ) => ExitClass::Refused,
+            } => ExitClass::Refused,
             Self::File { .. }
             | Self::Backup { .. }
             | Self::Unreadable { .. }
@@ -383,8 +411,30 @@ impl CommandError {
             | Self::Deviation(_)
             | Self::BadList(_)
             | Self::Export(_)
-            | Self::Recorded(_)
-            | Self::Registry(_) => ExitClass::Failed,
+            | Self::Bundle(_)
+            | Self::Recorded(_) => ExitClass::Failed,
+        }
+    }
+}
+
+impl RegistryError {
+    fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::TooManyLabels { .. } => ExitClass::Usage,
+            Self::IdTaken { .. } | Self::InBatch { .. } | Self::HoldsCertificate(_) => {
+                ExitClass::Refused
+            }
+            Self::Sqlite { .. }
+            | Self::Foreign
+            | Self::Newer { .. }
+            | Self::Damaged
+            | Self::Unreadable(_)
+            | Self::NumbersExhausted
+            | Self::BrokenChain(_)
+            | Self::Forged(_)
+            | Self::Unsigned(_)
+            | Self::NotSigned(_)
+            | Self::Life(_) => ExitClass::Failed,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every path is made here, from fixed names and device ids, which cannot lead elsewhere.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use certs::{Kind, Role, Subject};
@@ -10,6 +11,48 @@ use certs::{Kind, Role, Subject};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     dir: PathBuf,
+}
+
+/// Which authority: its role, and its number among those of its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AuthorityId {
+    pub(crate) role: Role,
+    pub(crate) number: u32,
+}
+
+/// The first of its role.
+impl From<Role> for AuthorityId {
+    fn from(role: Role) -> Self {
+        Self { role, number: 1 }
+    }
+}
+
+/// What its files are called: `device-ca`, `device-ca-2`, …
+impl fmt::Display for AuthorityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.role.as_str())?;
+        match self.number {
+            1 => Ok(()),
+            number => write!(f, "-{number}"),
+        }
+    }
+}
+
+impl AuthorityId {
+    /// The authority whose files are called so.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let of_role = |role: Role| {
+            let behind = text.strip_prefix(role.as_str())?;
+            let number = match behind.strip_prefix('-') {
+                Some(number) => number.parse().ok()?,
+                None => 1,
+            };
+            Some(Self { role, number })
+        };
+        let roles = [Role::Root, Role::DeviceCa, Role::ServerCa].into_iter();
+        let mut found = roles.filter_map(of_role);
+        found.find(|id| id.to_string() == text)
+    }
 }
 
 /// The files by which a peer proves who it is and knows whom to trust.
@@ -41,9 +84,14 @@ impl Layout {
         self.dir.join("ca.pem")
     }
 
-    /// What brokers trust: the authority of devices, not the root.
+    /// What brokers trust as long as there is one authority of devices: not the root.
     pub fn device_ca_pem(&self) -> PathBuf {
         self.authority_pem(Role::DeviceCa)
+    }
+
+    /// What brokers trust: every authority of devices whose certificates count.
+    pub fn device_cas_pem(&self) -> PathBuf {
+        self.ca_dir().join("device-cas.pem")
     }
 
     /// Where the broker's configuration belongs.
@@ -74,19 +122,40 @@ impl Layout {
         })
     }
 
-    /// The revocation list of the device CA.
+    /// The revocation list of the first device CA.
     pub fn device_ca_crl(&self) -> PathBuf {
-        self.ca_dir().join("device-ca.crl")
+        self.list(Role::DeviceCa)
     }
 
-    /// The revocation list of the device CA as the broker finds it.
+    /// The revocation list of the first device CA as the broker finds it.
     pub fn broker_crl(&self) -> PathBuf {
-        self.broker().dir.join("crl").join("device-ca.crl")
+        self.broker_list(Role::DeviceCa)
+    }
+
+    /// The revocation list of an authority.
+    pub(crate) fn list(&self, of: impl Into<AuthorityId>) -> PathBuf {
+        self.ca_dir().join(format!("{}.crl", of.into()))
+    }
+
+    /// The revocation list of an authority as the broker finds it.
+    pub(crate) fn broker_list(&self, of: impl Into<AuthorityId>) -> PathBuf {
+        let name = format!("{}.crl", of.into());
+        self.broker().dir.join("crl").join(name)
+    }
+
+    /// Everywhere the revocation list of an authority may be.
+    pub(crate) fn lists(&self, of: AuthorityId) -> [PathBuf; 2] {
+        [self.list(of), self.broker_list(of)]
     }
 
     /// The export of the registry.
     pub fn registry_export(&self) -> PathBuf {
         self.ca_dir().join("registry-export.jsonl")
+    }
+
+    /// The roots to trust, as they were exported last.
+    pub fn trust_bundle(&self) -> PathBuf {
+        self.ca_dir().join("trust-bundle.jsonl")
     }
 
     /// The export of the registry as the broker finds it.
@@ -112,12 +181,12 @@ impl Layout {
         self.ca_dir().join("lock")
     }
 
-    pub(crate) fn authority_pem(&self, role: Role) -> PathBuf {
-        self.ca_dir().join(format!("{}.pem", role.as_str()))
+    pub(crate) fn authority_pem(&self, of: impl Into<AuthorityId>) -> PathBuf {
+        self.ca_dir().join(format!("{}.pem", of.into()))
     }
 
-    pub(crate) fn authority_key(&self, role: Role) -> PathBuf {
-        self.ca_dir().join(format!("{}.key.pem", role.as_str()))
+    pub(crate) fn authority_key(&self, of: impl Into<AuthorityId>) -> PathBuf {
+        self.ca_dir().join(format!("{}.key.pem", of.into()))
     }
 }
 
@@ -130,6 +199,36 @@ impl IdentityFiles {
             key: file("key.pem"),
             ca: file("ca.pem"),
             dir,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_has_files_of_its_own_and_is_found_by_their_names() {
+        for (role, number, name) in [
+            (Role::Root, 1, "root"),
+            (Role::DeviceCa, 1, "device-ca"),
+            (Role::DeviceCa, 2, "device-ca-2"),
+            (Role::ServerCa, 10, "server-ca-10"),
+        ] {
+            let id = AuthorityId { role, number };
+            assert_eq!(id.to_string(), name);
+            assert_eq!(AuthorityId::parse(name), Some(id));
+        }
+        for name in [
+            "",
+            "device",
+            "device-ca-",
+            "device-ca-1",
+            "device-ca-02",
+            "device-ca-x",
+            "ca",
+        ] {
+            assert_eq!(AuthorityId::parse(name), None, "{name}");
         }
     }
 }

@@ -94,6 +94,7 @@ fn victim() {
     };
     let world = Path::new(dir);
     let request = BatchRequest {
+        password: None,
         passphrase: None,
         dir: &world.join("ca"),
         file: &world.join(format!("list-{lot}")),
@@ -167,6 +168,7 @@ fn kill_and_resume(devices: usize, kills: usize, format: &str) {
     let dir = &world.ca();
     let resumed = batch_resume(
         &ResumeRequest {
+            password: None,
             passphrase: None,
             dir,
             name,

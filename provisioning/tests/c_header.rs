@@ -7,7 +7,7 @@ use std::process::Command;
 
 use certs::DeviceId;
 use countersign_provisioning::{
-    InitRequest, IssueRequest, PayloadFormat, ca_init, device_issue_to,
+    Algorithm, InitRequest, IssueRequest, PayloadFormat, PayloadTo, ca_init, device_issue_to,
 };
 use rustls_pki_types::UnixTime;
 
@@ -36,9 +36,15 @@ fn a_c_compiler_reads_the_header_without_a_warning_and_finds_every_octet() {
         passphrase: None,
         id: &DeviceId::parse("sensor-7").unwrap(),
         csr: None,
+        algorithm: Algorithm::default(),
         again: false,
     };
-    let done = device_issue_to(&request, (PayloadFormat::CHeader, &header), now).unwrap();
+    let to = PayloadTo {
+        format: PayloadFormat::CHeader,
+        out: &header,
+        password: None,
+    };
+    let done = device_issue_to(&request, &to, now).unwrap();
 
     let (program, binary) = (temp.path().join("main.c"), temp.path().join("main"));
     fs::write(&program, PROGRAM).unwrap();

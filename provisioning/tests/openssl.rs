@@ -7,10 +7,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use certs::{DeviceId, RevocationReason};
+use certs::{DeviceId, RevocationReason, Role};
 use countersign_provisioning::{
-    Algorithm, ExportRequest, InitRequest, IssueRequest, Prepared, RevokeRequest, UpRequest,
-    ca_init, device_issue, device_revoke, read_passphrase, registry_export, up_prepare,
+    Algorithm, BatchFormat, BatchRequest, ExportRequest, InitRequest, IssueRequest, PayloadFormat,
+    PayloadTo, Prepared, RevokeRequest, RotateRequest, RotationStage, UpRequest, batch_issue,
+    broker_issue, ca_init, ca_rotate, device_issue, device_issue_to, device_revoke,
+    read_passphrase, registry_export, up_prepare,
 };
 use rustls_pki_types::UnixTime;
 
@@ -70,6 +72,34 @@ fn openssl_verifies_every_chain_for_its_purpose_alone() {
     }
 }
 
+/// What a broker shows while one root follows another.
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_verifies_a_chain_for_whoever_trusts_the_old_root_or_the_new_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let layout = up(temp.path(), 0).layout;
+    for role in [Role::Root, Role::ServerCa] {
+        for stage in &RotationStage::ALL[..3] {
+            let request = RotateRequest::new(temp.path(), role, *stage);
+            ca_rotate(&request, UnixTime::now()).unwrap();
+        }
+    }
+    broker_issue(temp.path(), &[], None, UnixTime::now()).unwrap();
+    let cert = layout.broker().cert;
+    let cert = path(&cert);
+    let pems = fs::read_to_string(cert).unwrap();
+    assert_eq!(pems.matches("BEGIN CERTIFICATE").count(), 3);
+    for root in ["ca/root.pem", "ca/root-2.pem"] {
+        let root = temp.path().join(root);
+        let check = ["verify", "-x509_strict", "-purpose", "sslserver"];
+        // OpenSSL adds the roots of the system otherwise.
+        let trusted = ["-no-CApath", "-no-CAstore", "-CAfile", path(&root)];
+        let chain = ["-untrusted", cert, cert];
+        let verified = openssl(&[&check[..], &trusted, &chain].concat());
+        assert_eq!(verified, Ok(format!("{cert}: OK\n")), "{}", root.display());
+    }
+}
+
 #[test]
 #[ignore = "needs openssl; scripts/test runs it"]
 fn openssl_reads_in_a_certificate_what_its_profile_says() {
@@ -125,6 +155,7 @@ fn a_request_made_by_openssl_is_certified() {
                 dir,
                 id: &DeviceId::parse(algorithm).unwrap(),
                 csr: Some(&csr),
+                algorithm: Algorithm::default(),
                 again: false,
             };
             device_issue(&request, UnixTime::now())
@@ -295,5 +326,81 @@ fn openssl_opens_the_keys_of_authorities_under_their_passphrase_alone() {
         let key = dir.join("ca/root.key.pem");
         let source = format!("file:{}", path(&wrong));
         assert!(openssl(&["pkey", "-in", path(&key), "-passin", &source]).is_err());
+    }
+}
+
+/// A password that not every program takes for the same octets.
+const PASSWORD: &str = "grüße 7 \u{1f511}";
+
+/// What a file under a password holds, by itself and as one of a batch.
+#[test]
+#[ignore = "needs openssl; scripts/test runs it"]
+fn openssl_opens_the_files_of_devices_under_their_password_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("ca");
+    ca_init(&InitRequest::new(&dir), UnixTime::now()).unwrap();
+    let work = |name: &str| temp.path().join(name);
+    fs::write(work("right"), PASSWORD).unwrap();
+    fs::write(work("wrong"), "wrong").unwrap();
+    let password = read_passphrase(&work("right")).unwrap();
+    let id = DeviceId::parse("sensor-7").unwrap();
+    let request = IssueRequest {
+        dir: &dir,
+        passphrase: None,
+        id: &id,
+        csr: None,
+        algorithm: Algorithm::default(),
+        again: false,
+    };
+    let to = PayloadTo {
+        format: PayloadFormat::P12,
+        out: &work("sensor-7.p12"),
+        password: Some(&password),
+    };
+    device_issue_to(&request, &to, UnixTime::now()).unwrap();
+    fs::write(work("list"), "device_id\nsensor-8\nsensor-9\n").unwrap();
+    let request = BatchRequest {
+        dir: &dir,
+        passphrase: None,
+        file: &work("list"),
+        name: &DeviceId::parse("lot").unwrap(),
+        out: &work("lot"),
+        format: BatchFormat::P12,
+        password: Some(&password),
+    };
+    batch_issue(&request, &|_| (), UnixTime::now()).unwrap();
+
+    let root = dir.join("ca.pem");
+    for file in ["sensor-7.p12", "lot/sensor-8.p12", "lot/sensor-9.p12"] {
+        let opened = |which: &[&str], password: &str| {
+            let source = format!("file:{}", path(&work(password)));
+            let open = ["pkcs12", "-in", path(&work(file)), "-passin", &source].map(str::to_owned);
+            let open: Vec<_> = open.iter().map(String::as_str).collect();
+            openssl(&[&open, which].concat())
+        };
+        let (key, leaf, above) = (work("key"), work("leaf"), work("above"));
+        for (which, to) in [
+            (&["-nocerts", "-noenc"][..], &key),
+            (&["-clcerts", "-nokeys"], &leaf),
+            (&["-cacerts", "-nokeys"], &above),
+        ] {
+            fs::write(to, opened(which, "right").unwrap()).unwrap();
+        }
+        let of_key = openssl(&["pkey", "-in", path(&key), "-pubout"]).unwrap();
+        let of_leaf = openssl(&["x509", "-in", path(&leaf), "-noout", "-pubkey"]).unwrap();
+        assert_eq!(of_key, of_leaf, "{file}");
+        let above = ["-CAfile", path(&root), "-untrusted", path(&above)];
+        let verify = ["verify", "-purpose", "sslclient", path(&leaf)];
+        openssl(&[&verify[..3], &above, &verify[3..]].concat()).unwrap();
+
+        let name = work(file).file_stem().unwrap().to_str().unwrap().to_owned();
+        let told = fs::read_to_string(&leaf).unwrap() + &fs::read_to_string(&key).unwrap();
+        let friendly = format!("friendlyName: {name}");
+        assert_eq!(told.matches(&friendly).count(), 2, "{told}");
+        let is_id = |it: &&str| it.contains("localKeyID");
+        let ids: Vec<_> = told.lines().filter(is_id).collect();
+        assert!(ids.len() == 2 && ids[0] == ids[1], "{told}");
+        let refused = opened(&["-noout"], "wrong").unwrap_err();
+        assert!(refused.contains("invalid password"), "{refused}");
     }
 }

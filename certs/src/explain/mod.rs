@@ -13,6 +13,7 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::authority::signature::MlDsa;
 use crate::certificate::Certificate;
 use crate::lint::wrong_names;
 use crate::profile::{InvalidProfile, Profile, Role};
@@ -28,6 +29,10 @@ pub enum KeyAlgorithm {
     P521,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44 (FIPS 204).
+    MlDsa44,
+    /// ML-DSA-65 (FIPS 204).
+    MlDsa65,
     /// RSA, with a modulus of so many bits.
     Rsa(usize),
     /// Another one, by its object identifier.
@@ -44,7 +49,12 @@ impl KeyAlgorithm {
         let parameters = key.algorithm.parameters.as_ref();
         let curve = parameters.and_then(|any| any.as_oid().ok());
         let other = || Self::Other(algorithm.to_id_string().into());
-        if *algorithm == OID_SIG_ED25519 {
+        if let Some(ml_dsa) = MlDsa::of(&key.algorithm) {
+            match ml_dsa {
+                MlDsa::MlDsa44 => Self::MlDsa44,
+                MlDsa::MlDsa65 => Self::MlDsa65,
+            }
+        } else if *algorithm == OID_SIG_ED25519 {
             Self::Ed25519
         } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
             modulus_bits(&key.subject_public_key.data).map_or_else(other, Self::Rsa)
@@ -69,6 +79,8 @@ impl fmt::Display for KeyAlgorithm {
             Self::P384 => f.write_str("P-384"),
             Self::P521 => f.write_str("P-521"),
             Self::Ed25519 => f.write_str("Ed25519"),
+            Self::MlDsa44 => f.write_str("ML-DSA-44"),
+            Self::MlDsa65 => f.write_str("ML-DSA-65"),
             Self::Rsa(bits) => write!(f, "RSA of {bits} bits"),
             Self::Other(oid) => f.write_str(oid),
         }
@@ -121,6 +133,9 @@ mod tests {
             (&rcgen::PKCS_ECDSA_P384_SHA384, "P-384"),
             (&rcgen::PKCS_ECDSA_P521_SHA512, "P-521"),
             (&rcgen::PKCS_ED25519, "Ed25519"),
+            (&rcgen::PKCS_ML_DSA_44, "ML-DSA-44"),
+            (&rcgen::PKCS_ML_DSA_65, "ML-DSA-65"),
+            (&rcgen::PKCS_ML_DSA_87, "2.16.840.1.101.3.4.3.19"),
         ] {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let info = key.subject_public_key_info();

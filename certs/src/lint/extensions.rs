@@ -10,6 +10,7 @@ use x509_parser::oid_registry::{
 };
 
 use super::Found;
+use crate::authority::signature::MlDsa;
 
 pub(super) fn check(tbs: &TbsCertificate<'_>, found: &mut Found) {
     let mut seen: Vec<&Oid<'_>> = Vec::new();
@@ -158,10 +159,12 @@ fn check_key_ids(tbs: &TbsCertificate<'_>, found: &mut Found) {
 fn check_key_usage(tbs: &TbsCertificate<'_>, found: &mut Found) {
     let Some(usage) = key_usage(tbs) else { return };
     let algorithm = &tbs.subject_pki.algorithm.algorithm;
-    let signs_only = *algorithm == OID_SIG_ED25519
+    let is_ml_dsa = MlDsa::of(&tbs.subject_pki.algorithm).is_some();
+    let signs_only = (*algorithm == OID_SIG_ED25519 || is_ml_dsa)
         && (usage.key_agreement() || usage.encipher_only() || usage.decipher_only());
     let encrypts = usage.key_encipherment() || usage.data_encipherment();
     let is_elliptic = [OID_KEY_TYPE_EC_PUBLIC_KEY, OID_SIG_ED25519].contains(algorithm);
+    let encrypts_nothing = is_elliptic || is_ml_dsa;
     found.add_broken(&[
         (
             usage.flags != 0,
@@ -176,9 +179,9 @@ fn check_key_usage(tbs: &TbsCertificate<'_>, found: &mut Found) {
             "encipherOnly or decipherOnly stands without keyAgreement",
         ),
         (
-            !(encrypts && is_elliptic || signs_only),
+            !(encrypts && encrypts_nothing || signs_only),
             "key-usage-algorithm",
-            "RFC 5480 §3, RFC 8410 §5",
+            "RFC 5480 §3, RFC 8410 §5, RFC 9881 §5",
             "the key usage is one that a key of this algorithm cannot have",
         ),
     ]);

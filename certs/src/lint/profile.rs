@@ -2,12 +2,13 @@
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_SIG_ECDSA_WITH_SHA256,
-    OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519,
+    OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ED25519,
 };
 
 use super::Found;
+use crate::authority::signature::MlDsa;
 use crate::certificate::{Certificate, CommonName};
+use crate::explain::KeyAlgorithm;
 use crate::holder::AuthorityName;
 use crate::profile::{InvalidProfile, Profile, Role};
 use crate::subject::parse_spiffe_uri;
@@ -89,13 +90,13 @@ fn check_algorithms(x509: &X509Certificate<'_>, clause: &str, found: &mut Found)
             has_our_key(x509),
             "profile-key",
             clause,
-            "its key is not P-256, P-384 or Ed25519",
+            "its key is not P-256, P-384, Ed25519, ML-DSA-44 or ML-DSA-65",
         ),
         (
             has_our_signature(x509),
             "profile-signature",
             clause,
-            "it is not signed with ECDSA over SHA-256 or SHA-384, or Ed25519",
+            "it is not signed with ECDSA over SHA-256 or SHA-384, Ed25519, ML-DSA-44 or ML-DSA-65",
         ),
     ]);
 }
@@ -173,21 +174,23 @@ fn wrong_peer(
 }
 
 fn has_our_key(x509: &X509Certificate<'_>) -> bool {
-    let algorithm = &x509.tbs_certificate.subject_pki.algorithm;
-    let curve = algorithm
-        .parameters
-        .as_ref()
-        .and_then(|any| any.as_oid().ok());
-    let is_curve = curve.is_some_and(|curve| [OID_EC_P256, OID_NIST_EC_P384].contains(&curve));
-    algorithm.algorithm == OID_SIG_ED25519
-        || algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && is_curve
+    let algorithm = KeyAlgorithm::of(x509.tbs_certificate.subject_pki.raw);
+    [
+        KeyAlgorithm::P256,
+        KeyAlgorithm::P384,
+        KeyAlgorithm::Ed25519,
+        KeyAlgorithm::MlDsa44,
+        KeyAlgorithm::MlDsa65,
+    ]
+    .contains(&algorithm)
 }
 
 fn has_our_signature(x509: &X509Certificate<'_>) -> bool {
-    [
+    let algorithm = &x509.signature_algorithm;
+    let ours = [
         OID_SIG_ECDSA_WITH_SHA256,
         OID_SIG_ECDSA_WITH_SHA384,
         OID_SIG_ED25519,
-    ]
-    .contains(&x509.signature_algorithm.algorithm)
+    ];
+    ours.contains(&algorithm.algorithm) || MlDsa::of(algorithm).is_some()
 }

@@ -154,9 +154,13 @@ const PLAIN_DEVICES: &[Spoilt] = &[
     ("key-usage", "RFC 5280 §4.2.1.9", |it| {
         it.set(KEY_USAGE, key_usage(&[0, 5]));
     }),
-    ("key-usage-algorithm", "RFC 5480 §3, RFC 8410 §5", |it| {
-        it.set(KEY_USAGE, key_usage(&[0, 2]));
-    }),
+    (
+        "key-usage-algorithm",
+        "RFC 5480 §3, RFC 8410 §5, RFC 9881 §5",
+        |it| {
+            it.set(KEY_USAGE, key_usage(&[0, 2]));
+        },
+    ),
     ("basic-constraints", "RFC 5280 §4.2.1.9", |it| {
         it.set(BASIC_CONSTRAINTS, basic_constraints(None, Some(0)));
     }),
@@ -274,6 +278,8 @@ fn what_we_issue_is_clean_under_every_profile() {
         &rcgen::PKCS_ECDSA_P256_SHA256,
         &rcgen::PKCS_ECDSA_P384_SHA384,
         &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ML_DSA_44,
+        &rcgen::PKCS_ML_DSA_65,
     ] {
         let key = || KeyPair::generate_for(algorithm).unwrap();
         let params = |holder: Holder<'_>, issuer: Option<&Certificate>| {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::label::{LABELS_MAX, check_name, check_value};
 use crate::device_id::DeviceId;
+use crate::explain::KeyAlgorithm;
 use crate::gate::Fingerprint;
 use crate::subject::{Kind, Subject};
 use crate::text::as_json_text;
@@ -34,41 +35,40 @@ pub(super) struct SignatureLine {
     pub(super) signature: String,
 }
 
-/// How an export is signed, by the key that its authority has.
+/// How a document is signed, by the key that its authority has.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     EcdsaWithSha256,
     EcdsaWithSha384,
     Ed25519,
+    #[serde(rename = "ml-dsa-44")]
+    MlDsa44,
+    #[serde(rename = "ml-dsa-65")]
+    MlDsa65,
 }
 
 impl Algorithm {
-    /// The DER of its `AlgorithmIdentifier` (RFC 5758 §3.2, RFC 8410 §3).
-    pub(super) fn to_der(self) -> &'static [u8] {
+    /// The DER of its `AlgorithmIdentifier` (RFC 5758 §3.2, RFC 8410 §3, RFC 9881 §2).
+    pub(crate) fn to_der(self) -> &'static [u8] {
         match self {
             Self::EcdsaWithSha256 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
             Self::EcdsaWithSha384 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03",
             Self::Ed25519 => b"\x30\x05\x06\x03\x2b\x65\x70",
+            Self::MlDsa44 => b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x11",
+            Self::MlDsa65 => b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12",
         }
     }
 
-    /// What a key signs with: P-256 with SHA-256, P-384 with SHA-384, Ed25519.
-    pub(super) fn of_key(public_key: &[u8]) -> Option<Self> {
-        let has = |oid: &[u8]| {
-            public_key
-                .windows(oid.len())
-                .take(32)
-                .any(|part| part == oid)
-        };
-        if has(b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07") {
-            Some(Self::EcdsaWithSha256)
-        } else if has(b"\x06\x05\x2b\x81\x04\x00\x22") {
-            Some(Self::EcdsaWithSha384)
-        } else if has(b"\x06\x03\x2b\x65\x70") {
-            Some(Self::Ed25519)
-        } else {
-            None
+    /// What a key signs with: P-256 with SHA-256, P-384 with SHA-384, Ed25519, ML-DSA.
+    pub(crate) fn of_key(public_key: &[u8]) -> Option<Self> {
+        match KeyAlgorithm::of(public_key) {
+            KeyAlgorithm::P256 => Some(Self::EcdsaWithSha256),
+            KeyAlgorithm::P384 => Some(Self::EcdsaWithSha384),
+            KeyAlgorithm::Ed25519 => Some(Self::Ed25519),
+            KeyAlgorithm::MlDsa44 => Some(Self::MlDsa44),
+            KeyAlgorithm::MlDsa65 => Some(Self::MlDsa65),
+            KeyAlgorithm::P521 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::Other(_) => None,
         }
     }
 }

@@ -4,12 +4,15 @@
 //! before its signature is verified, a file with one line that is not as it must be is refused as a
 //! whole, and its number only rises.
 
+mod checkpoint;
 mod document;
 mod export;
 mod invalid;
 mod label;
 mod writer;
 
+pub use checkpoint::AuditCheckpoint;
+pub(crate) use document::Algorithm;
 pub use document::KnownDevice;
 pub use export::RegistryExport;
 pub use invalid::InvalidExport;

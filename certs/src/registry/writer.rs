@@ -42,7 +42,7 @@ impl ExportWriter {
     /// An export that `issuer` is going to sign.
     ///
     /// # Errors
-    /// [`InvalidExport::Algorithm`] when its key is not P-256, P-384 or Ed25519, and
+    /// [`InvalidExport::Algorithm`] when its key is not P-256, P-384, Ed25519 or ML-DSA, and
     /// [`InvalidExport::DatesReversed`].
     pub fn new(header: &ExportHeader, issuer: &Authority) -> Result<Self, InvalidExport> {
         if header.next_update <= header.created {

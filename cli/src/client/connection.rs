@@ -24,7 +24,8 @@ const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Who connects, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectionArgs {
-    /// The directory of the device or application: cert.pem, key.pem and ca.pem.
+    /// The directory of the device or application: cert.pem, key.pem and ca.pem. A key in a PKCS
+    /// #11 token has key.uri in the place of key.pem.
     #[arg(long, value_name = "DIR")]
     identity: PathBuf,
     /// The broker, as mqtts://HOST:PORT or HOST:PORT.
@@ -141,6 +142,7 @@ fn not_connected(broker: &str, error: &BuildError) -> Failure {
         }
         BuildError::Connect(error) => Failure::new(connect_code(error), broker).because(error),
         BuildError::Address(_) | BuildError::Will(_) => Failure::from_error(USAGE, error),
+        BuildError::Thread(_) => Failure::from_error(FAILED, error),
     }
 }
 

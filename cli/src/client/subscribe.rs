@@ -10,11 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use device_client::{Device, Message, Properties, QoS, Retained, Stream, Subscription};
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connection::{ConnectionArgs, leave, not_subscribed, parse_qos, print_line};
 use super::publish::seconds;
 use crate::failure::{FAILED, Failure};
+use crate::signals::Ending;
 
 /// The longest packet there can be (MQTT 5.0 §2.1.4): a person wants to see what comes.
 const PACKET_LEN_MAX: u32 = 268_435_460;
@@ -135,13 +135,12 @@ impl SubArgs {
         let mut came = 0;
         let over = self.time_is_over();
         let mut over = std::pin::pin!(over);
-        let (mut terminate, mut interrupt) = signals()?;
+        let mut ending = Ending::listen()?;
         while self.count.is_none_or(|count| came < count) {
             let message = tokio::select! {
                 message = next(subscriptions) => message?,
                 () = &mut over => return self.enough(came),
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                () = ending.asked() => return Ok(()),
             };
             let Some(message) = message else { break };
             came += 1;
@@ -215,16 +214,6 @@ async fn next(subscriptions: &mut [Subscription]) -> Result<Option<Message>, Fai
         }
     })
     .await
-}
-
-fn signals() -> Result<(Signal, Signal), Failure> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Failure::new(FAILED, "listening to signals").because(&error))
-    };
-    Ok((
-        listen(SignalKind::terminate())?,
-        listen(SignalKind::interrupt())?,
-    ))
 }
 
 fn json_of(message: &Message) -> Value {

@@ -2,7 +2,7 @@
 //!
 //! It never waits for ever: connecting, writing and reading together end at the deadline.
 
-use crate::failure::{FAILED, Failure};
+use crate::failure::{FAILED, Failure, NOT_FOUND};
 use certs::admin::{
     ANSWER_LEN_MAX, AdminError, Answer, ErrorCode, InvalidLine, Request, read_answer, write_request,
 };
@@ -14,9 +14,6 @@ use thiserror::Error;
 
 /// A broker that closes 10,000 sessions takes less than a second.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// What the command is about does not exist.
-pub(crate) const NOT_FOUND: u8 = 4;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]

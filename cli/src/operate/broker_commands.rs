@@ -3,13 +3,15 @@
 
 use crate::failure::{FAILED, Failure, USAGE};
 use crate::operate::broker_admin::{self, AdminCommand};
+use crate::provision::broker_certificate::{self, BrokerIssueArgs};
+use crate::signals::{self, Ending};
 use crate::{logging, runtime};
 use broker::{Plan, Running};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind};
 
 /// Run a broker, check its configuration, or ask one that runs.
 #[derive(Debug, Subcommand)]
@@ -27,6 +29,12 @@ pub(crate) enum BrokerCommand {
     /// Exit code 0 if a broker could run with it, 2 if not. No port is opened.
     #[command(after_help = "Example:\n  countersign broker check --config certs/dev/broker.toml")]
     Check(ConfigArgs),
+    /// Issue a certificate to the broker of a directory.
+    ///
+    /// Writes DIR/broker/{cert,key,ca}.pem, with a new key. It is for the names of this machine and
+    /// those given. A broker that runs in DIR goes by it from the next handshake on.
+    #[command(after_help = broker_certificate::HELP)]
+    Issue(BrokerIssueArgs),
     #[command(flatten)]
     Admin(AdminCommand),
 }
@@ -62,6 +70,7 @@ pub(crate) fn run(command: BrokerCommand) -> Result<(), Failure> {
                 serving.until_signalled().await
             })
         }
+        BrokerCommand::Issue(args) => broker_certificate::issue(&args),
         BrokerCommand::Admin(command) => broker_admin::run(command),
         BrokerCommand::Check(args) => {
             load(&args)?;
@@ -79,18 +88,15 @@ fn load(args: &ConfigArgs) -> Result<Plan, Failure> {
 /// that it serves.
 pub(crate) struct Serving {
     running: Running,
-    terminate: Signal,
-    interrupt: Signal,
+    ending: Ending,
     /// Everything is to be read again.
     hangup: Signal,
 }
 
 /// Starts a broker.
 pub(crate) async fn start(plan: Plan) -> Result<Serving, Failure> {
-    let no_signals = |error: std::io::Error| Failure::from_error(FAILED, &error);
-    let terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    let hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    let ending = Ending::listen()?;
+    let hangup = signals::listen(SignalKind::hangup())?;
     let running = broker::start(plan).await;
     let running = running.map_err(|error| Failure::from_error(FAILED, &error))?;
     for address in running.addresses() {
@@ -98,8 +104,7 @@ pub(crate) async fn start(plan: Plan) -> Result<Serving, Failure> {
     }
     Ok(Serving {
         running,
-        terminate,
-        interrupt,
+        ending,
         hangup,
     })
 }
@@ -114,8 +119,7 @@ impl Serving {
     pub(crate) async fn until_signalled(mut self) -> Result<(), Failure> {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
+                () = self.ending.asked() => break,
                 // What came of it stands in the log.
                 _ = self.hangup.recv() => drop(self.running.reload().await),
                 error = self.running.failure() => {
@@ -126,8 +130,7 @@ impl Serving {
         tracing::info!("stopping");
         let stopped = tokio::select! {
             stopped = self.running.stop() => stopped,
-            _ = self.terminate.recv() => return Ok(()),
-            _ = self.interrupt.recv() => return Ok(()),
+            () = self.ending.asked() => return Ok(()),
         };
         tracing::info!(?stopped, "stopped");
         Ok(())

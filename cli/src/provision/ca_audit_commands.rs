@@ -13,6 +13,10 @@ use std::path::PathBuf;
 pub(crate) enum CaAuditCommand {
     /// Check that no entry was changed or left out, and say where the chain ends.
     ///
+    /// Whenever the key of the device CA is open, it signs where the chain stands: what is signed
+    /// cannot be written anew without that key. What was done since, such as a token, is signed
+    /// with the next command that opens it.
+    ///
     /// Keep number and hash elsewhere: they show later that nothing was cut off at the end.
     #[command(after_help = "Example:\n  countersign ca audit verify --dir certs/dev")]
     Verify(VerifyArgs),
@@ -57,11 +61,18 @@ fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let end = audit_verify(&args.dir)?;
     let hash = Hex(&end.hash).to_string();
     if args.json {
-        println!("{}", json!({ "entries": end.entries, "hash": hash }));
+        println!(
+            "{}",
+            json!({ "entries": end.entries, "hash": hash, "signed": end.signed })
+        );
         return Ok(());
     }
     println!("{} entries, all as they were written", end.entries);
     println!("the last one has the hash {hash}");
+    match end.signed {
+        0 => println!("none is signed yet: the key of the device CA was not opened since"),
+        signed => println!("signed by the device CA up to entry {signed}"),
+    }
     let dir = args.dir.display();
     println!("next: countersign ca audit show --dir {dir} --last 20");
     Ok(())

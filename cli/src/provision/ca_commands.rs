@@ -8,12 +8,14 @@ use crate::provision::care_commands::doctor::{self, DoctorArgs};
 use crate::provision::care_commands::restore::{self, RestoreArgs};
 use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
 use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::rotation_commands::{self, RotateArgs, next_stage};
 use crate::runtime;
-use certs::{Freshness, TimeText, TrustDomain};
+use certs::{Freshness, Role, TimeText, TrustDomain};
 use clap::{Args, Subcommand};
+use pkcs11::KeyUri;
 use provisioning::{
     Algorithm, AuthorityStatus, CaInitialized, CaStatus, Finding, InitRequest, KeyKept, ListStatus,
-    NextStep, Verification, ca_init, ca_status, ca_verify,
+    NextStep, RotationStage, Verification, ca_init, ca_status, ca_verify,
 };
 use rustls_pki_types::UnixTime;
 use serde_json::{Value, json};
@@ -28,6 +30,10 @@ pub(crate) enum CaCommand {
     /// Their keys are kept in DIR/ca, readable by their owner alone, and encrypted under a
     /// passphrase. Without one they are kept as they are, and the authorities are named as what
     /// they are then: for development only. Given again, it keeps what is there.
+    ///
+    /// A key may also be in a token (PKCS #11), made there before. Then DIR/ca has a reference to
+    /// it, and every command that needs the key opens the token: with the PIN in the file that the
+    /// URI names by pin-source, or else with the passphrase.
     #[command(after_help = INIT_HELP)]
     Init(CaInitArgs),
     /// Say how the authorities stand: their keys, how long they last, the revocation list.
@@ -46,6 +52,17 @@ pub(crate) enum CaCommand {
     /// is changed. Exit code 1 if something is bad, 0 if there are warnings at most.
     #[command(after_help = doctor::HELP)]
     Doctor(DoctorArgs),
+    /// Put a new authority in the place of one that issues, stage by stage; cut nobody off.
+    ///
+    /// prepare: make a new one, which nobody trusts yet. publish: have brokers trust it, and
+    /// publish its revocation list; devices trust the root, so nothing changes for them. switch:
+    /// issue by it from here; the one before only signs its list. retire: take the one before out
+    /// of what brokers trust.
+    ///
+    /// Each stage may be given again, and goes on where it was stopped. A broker that runs in DIR
+    /// reads what is new; brokers elsewhere need DIR/ca/device-cas.pem and the lists.
+    #[command(after_help = rotation_commands::HELP)]
+    Rotate(RotateArgs),
     /// Back an authority up into one encrypted file, which `age` opens too.
     ///
     /// In it are the registry as it is at one moment, the authorities' keys as they are kept, the
@@ -75,7 +92,13 @@ const INIT_HELP: &str = "\
 Examples:
   countersign ca init --dir certs/dev
   countersign ca init --dir /srv/ca --organization Acme --trust-domain acme.example \
---passphrase-file /run/credentials/ca";
+--passphrase-file /run/credentials/ca
+  countersign ca init --dir /srv/ca --passphrase-file /run/credentials/ca --key \
+'device-ca=pkcs11:token=acme;object=device-ca?module-path=/usr/lib/softhsm/libsofthsm2.so\
+&pin-source=/run/credentials/pin'";
+
+/// Those who have a key in DIR/ca.
+const ISSUERS: [Role; 3] = [Role::Root, Role::DeviceCa, Role::ServerCa];
 
 /// What `ca init` makes.
 #[derive(Debug, Args)]
@@ -90,10 +113,15 @@ pub(crate) struct CaInitArgs {
     /// Whose authorities they are: it stands in their names. Needs a passphrase.
     #[arg(long, value_name = "NAME")]
     organization: Option<String>,
-    /// With what the authorities sign that issue: p256, p384 or ed25519; the root signs with p384
-    /// [default: p256].
+    /// With what the authorities sign that issue: p256, p384 or ed25519; the root signs with p384.
+    /// For trial also ml-dsa-44 or ml-dsa-65, which few programs besides this one know [default:
+    /// p256].
     #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
     algorithm: Option<Algorithm>,
+    /// A key that is in a token: of root, device-ca or server-ca, and where it is (RFC 7512)
+    /// [default: a new key in a file].
+    #[arg(long, value_name = "ROLE=URI", value_parser = key_in_token)]
+    key: Vec<(Role, KeyUri)>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
@@ -116,8 +144,18 @@ fn trust_domain(text: &str) -> Result<TrustDomain, String> {
     TrustDomain::parse(text).map_err(|error| error.to_string())
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, String> {
-    Algorithm::parse(text).ok_or_else(|| "there are p256, p384 and ed25519".to_owned())
+pub(crate) fn algorithm(text: &str) -> Result<Algorithm, String> {
+    let names = Algorithm::ALL.map(Algorithm::as_str).join(", ");
+    Algorithm::parse(text).ok_or_else(|| format!("there are {names}"))
+}
+
+fn key_in_token(text: &str) -> Result<(Role, KeyUri), String> {
+    let (role, uri) = text.split_once('=').unwrap_or((text, ""));
+    let role = Role::parse(role)
+        .filter(|role| ISSUERS.contains(role))
+        .ok_or("it begins with root=, device-ca= or server-ca=")?;
+    let uri = KeyUri::parse(uri).map_err(|error| error.to_string())?;
+    Ok((role, uri))
 }
 
 pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
@@ -126,6 +164,7 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
         CaCommand::Status(args) => status(&args),
         CaCommand::Verify(args) => verify(&args),
         CaCommand::Doctor(args) => doctor::doctor(&args),
+        CaCommand::Rotate(args) => rotation_commands::rotate(&args),
         CaCommand::Backup(args) => backup::backup(&args),
         CaCommand::Restore(args) => restore::restore(&args),
         CaCommand::Audit(command) => ca_audit_commands::run(&command),
@@ -135,12 +174,14 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
 
 fn init(args: &CaInitArgs) -> Result<(), Failure> {
     let there = ca_status(&args.dir, UnixTime::now()).is_ok();
-    let passphrase = if there {
-        args.passphrase.read_file()?
-    } else {
+    let in_tokens = |role: &Role| args.key.iter().any(|(of, _)| of == role);
+    let makes_keys = !there && !ISSUERS.iter().all(in_tokens);
+    let passphrase = if makes_keys {
         args.passphrase.choose()?
+    } else {
+        args.passphrase.read_file()?
     };
-    if args.organization.is_some() && passphrase.is_none() && !there {
+    if args.organization.is_some() && passphrase.is_none() && makes_keys {
         let words = "the keys of an organization are encrypted: name a file with --passphrase-file";
         return Err(Failure::new(USAGE, words));
     }
@@ -150,6 +191,7 @@ fn init(args: &CaInitArgs) -> Result<(), Failure> {
         organization: args.organization.as_deref(),
         algorithm: args.algorithm,
         passphrase: passphrase.as_ref(),
+        tokens: &args.key,
     };
     let made = ca_init(&request, UnixTime::now())?;
     if args.json {
@@ -157,7 +199,18 @@ fn init(args: &CaInitArgs) -> Result<(), Failure> {
     } else {
         print_made(&made);
     }
+    warn_of(args.algorithm);
     Ok(())
+}
+
+/// Says on stderr that an algorithm is for trial.
+pub(crate) fn warn_of(algorithm: Option<Algorithm>) {
+    if let Some(algorithm) = algorithm.filter(|it| it.is_experimental()) {
+        eprintln!(
+            "countersign: {algorithm} is experimental: its form may change, and few TLS libraries \
+             know it (OpenSSL since 3.5)"
+        );
+    }
 }
 
 fn made_json(made: &CaInitialized) -> Value {
@@ -184,6 +237,7 @@ fn keys(kept: KeyKept) -> &'static str {
     match kept {
         KeyKept::Encrypted => "their keys encrypted",
         KeyKept::Unencrypted => "their keys unencrypted: for development only",
+        KeyKept::Token { .. } => "the key for devices in a token",
         KeyKept::Elsewhere => "their keys elsewhere",
     }
 }
@@ -245,21 +299,48 @@ fn verification_json(found: &Verification) -> Value {
 fn status_words(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> String {
     let row = |it: &AuthorityStatus| {
         [
-            it.role.as_str().to_owned(),
+            authority(it),
+            it.stage.to_string(),
             it.subject.to_string(),
-            it.algorithm.map_or("other", Algorithm::as_str).to_owned(),
+            it.algorithm.map_or("other".to_owned(), words_of),
             it.key.as_str().to_owned(),
             TimeText(it.not_after).to_string(),
             it.serial.to_string(),
         ]
     };
-    let header = ["AUTHORITY", "NAME", "SIGNS WITH", "KEY", "UNTIL", "SERIAL"];
+    let header = [
+        "AUTHORITY",
+        "STAGE",
+        "NAME",
+        "SIGNS WITH",
+        "KEY",
+        "UNTIL",
+        "SERIAL",
+    ];
     let rows = table(header, status.authorities.iter().map(row).collect());
     let mut words = format!("trust domain {}\n{rows}", status.trust_domain);
     let list = list_words(status.list.as_ref(), now);
     // Writing to a string does not fail.
     let _ = write!(words, "{list}\nnext: {}", next_words(status.next, dir));
     words
+}
+
+/// What its files are called.
+fn authority(it: &AuthorityStatus) -> String {
+    match it.number {
+        1 => it.role.as_str().to_owned(),
+        number => format!("{}-{number}", it.role.as_str()),
+    }
+}
+
+/// An algorithm, marked when it is for trial.
+pub(crate) fn words_of(algorithm: Algorithm) -> String {
+    let mark = if algorithm.is_experimental() {
+        " (experimental)"
+    } else {
+        ""
+    };
+    format!("{algorithm}{mark}")
 }
 
 fn list_words(list: Option<&ListStatus>, now: UnixTime) -> String {
@@ -285,11 +366,8 @@ fn next_words(next: NextStep, dir: &Path) -> String {
     match next {
         NextStep::Publish => format!("countersign crl publish --dir {dir}"),
         NextStep::Issue => format!("countersign device issue ID --dir {dir}"),
-        NextStep::Replace(role) => format!(
-            "make new authorities in another directory, and issue from there: the {} is in the \
-             last third of its life",
-            role.as_str()
-        ),
+        NextStep::Replace(role) => next_stage(role, RotationStage::Prepare, &dir),
+        NextStep::GoOn(role, stage) => next_stage(role, stage, &dir),
     }
 }
 
@@ -297,29 +375,34 @@ fn status_json(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> Value {
     let authority = |it: &AuthorityStatus| {
         json!({
             "authority": it.role.as_str(),
+            "number": it.number,
+            "stage": it.stage.as_str(),
             "subject": it.subject,
             "algorithm": it.algorithm.map(Algorithm::as_str),
+            "experimental": it.algorithm.is_some_and(Algorithm::is_experimental),
             "serial": it.serial,
             "not_after": it.not_after.as_secs(),
             "key": it.key.as_str(),
             "key_file": it.key_file,
+            "list": it.list.as_ref().map(|it| list_json(it, now)),
         })
     };
-    let list = status.list.map(|list| {
-        json!({
-            "number": list.number,
-            "entries": list.entries,
-            "this_update": list.this_update.as_secs(),
-            "next_update": list.next_update.as_secs(),
-            "age_seconds": now.as_secs().saturating_sub(list.this_update.as_secs()),
-            "fresh": list.freshness == Freshness::Fresh,
-        })
-    });
     json!({
         "dir": dir,
         "trust_domain": status.trust_domain.as_str(),
         "authorities": status.authorities.iter().map(authority).collect::<Vec<_>>(),
-        "list": list,
+        "list": status.list.as_ref().map(|it| list_json(it, now)),
         "next": next_words(status.next, dir),
+    })
+}
+
+fn list_json(list: &ListStatus, now: UnixTime) -> Value {
+    json!({
+        "number": list.number,
+        "entries": list.entries,
+        "this_update": list.this_update.as_secs(),
+        "next_update": list.next_update.as_secs(),
+        "age_seconds": now.as_secs().saturating_sub(list.this_update.as_secs()),
+        "fresh": list.freshness == Freshness::Fresh,
     })
 }

@@ -1,16 +1,17 @@
 //! `countersign device`: devices, and the certificates that the local authority issues to them.
 
 use crate::failure::Failure;
+use crate::provision::ca_commands::{algorithm, warn_of};
 use crate::provision::inventory_commands::{
     self, AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs,
 };
-use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::passphrase::{PassphraseArgs, PasswordArgs};
 use crate::provision::revocation_commands::{self, DeviceRevokeArgs};
 use crate::provision::suspension_commands::{self, SuspendArgs};
 use clap::{Args, Subcommand};
 use provisioning::{
-    IssueRequest, PayloadFormat, PayloadIssued, PeerIssued, device_id, device_issue,
-    device_issue_to,
+    Algorithm, CommandError, IssueRequest, PayloadFormat, PayloadIssued, PayloadTo, PeerIssued,
+    device_id, device_issue, device_issue_to,
 };
 use rustls_pki_types::UnixTime;
 use serde_json::json;
@@ -54,9 +55,9 @@ pub(crate) enum DeviceCommand {
     /// and the old one is superseded. One that was revoked gets a new one only with --again. With
     /// --csr only the public key is taken from the request: who the device is, says ID.
     ///
-    /// With --out it is written elsewhere: in a directory of its own below OUT, or with --format in
-    /// one new file OUT: a line of JSON as batches write it, or a header in C for firmware. Exit
-    /// code 5 if that file is there.
+    /// With --out it is written elsewhere: in a directory of its own below OUT, or with --format
+    /// in one new file OUT: a line of JSON as batches write it, a header in C for firmware, or a
+    /// PKCS #12 file under the password in --password-file. Exit code 5 if that file is there.
     #[command(after_help = ISSUE_HELP)]
     Issue(DeviceIssueArgs),
     /// Revoke a device: all certificates that it holds count no longer.
@@ -84,7 +85,9 @@ pub(crate) enum DeviceCommand {
 const ISSUE_HELP: &str = "\
 Examples:
   countersign device issue sensor-7 --dir certs/dev
-  countersign device issue sensor-7 --dir certs/dev --format c-header --out main/device.h";
+  countersign device issue sensor-7 --dir certs/dev --format c-header --out main/device.h
+  countersign device issue sensor-7 --dir certs/dev --format p12 --out sensor-7.p12 \\
+    --password-file sensor-7.password";
 
 const ADD_HELP: &str = "\
 Example:
@@ -123,10 +126,14 @@ pub(crate) struct DeviceIssueArgs {
     /// A certificate signing request in PEM or DER, if the device has made its own key.
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
+    /// Of which algorithm the key is that is made for the device: p256, p384 or ed25519, and for
+    /// trial ml-dsa-44 or ml-dsa-65 [default: p256].
+    #[arg(long, value_name = "ALGORITHM", value_parser = algorithm, conflicts_with = "csr")]
+    key_algorithm: Option<Algorithm>,
     /// Issue to a device that was revoked: it was replaced, or has made itself a new key.
     #[arg(long)]
     again: bool,
-    /// In which form the device gets it: dir, jsonl or c-header [default: dir].
+    /// In which form the device gets it: dir, jsonl, c-header or p12 [default: dir].
     #[arg(long, value_name = "FORMAT", value_parser = format, requires = "out")]
     format: Option<PayloadFormat>,
     /// Where it is written: a directory, or with another form a new file [default: DIR/devices].
@@ -134,6 +141,8 @@ pub(crate) struct DeviceIssueArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
+    #[command(flatten)]
+    password: PasswordArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -168,12 +177,17 @@ fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
         passphrase: passphrase.as_ref(),
         id: &id,
         csr: args.csr.as_deref(),
+        algorithm: args.key_algorithm.unwrap_or_default(),
         again: args.again,
     };
     if let Some(out) = &args.out {
         return issue_to(args, &request, out);
     }
+    if args.password.read()?.is_some() {
+        return Err(CommandError::Password.into());
+    }
     let issued = device_issue(&request, UnixTime::now())?;
+    warn_of(args.key_algorithm);
     if args.json {
         println!("{}", report(&issued));
         return Ok(());
@@ -189,7 +203,14 @@ fn issue(args: &DeviceIssueArgs) -> Result<(), Failure> {
 
 fn issue_to(args: &DeviceIssueArgs, request: &IssueRequest<'_>, out: &Path) -> Result<(), Failure> {
     let format = args.format.unwrap_or(PayloadFormat::Dir);
-    let done = device_issue_to(request, (format, out), UnixTime::now())?;
+    let password = args.password.read()?;
+    let to = PayloadTo {
+        format,
+        out,
+        password: password.as_ref(),
+    };
+    let done = device_issue_to(request, &to, UnixTime::now())?;
+    warn_of(args.key_algorithm);
     let PayloadIssued { issued, path, .. } = done;
     if args.json {
         let issued = json!({

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 /// Where the passphrase comes from.
 #[derive(Debug, Args)]
 pub(crate) struct PassphraseArgs {
-    /// A file whose first line is the passphrase of the authorities' keys [default: it is asked for
-    /// on the terminal, if the keys are encrypted].
+    /// A file whose first line is the passphrase of the authorities' keys, or the PIN of the token
+    /// that one is in [default: it is asked for on the terminal, if it is needed].
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
 }
@@ -27,11 +27,17 @@ impl PassphraseArgs {
         if let Some(found) = self.read_file()? {
             return Ok(Some(found));
         }
-        let kept = key_kept(dir)?;
-        if kept != KeyKept::Encrypted || !io::stdin().is_terminal() {
+        let what = match key_kept(dir)? {
+            KeyKept::Encrypted => "Passphrase of the keys",
+            KeyKept::Token { has_pin: false } => "PIN of the token with the key",
+            KeyKept::Token { has_pin: true } | KeyKept::Unencrypted | KeyKept::Elsewhere => {
+                return Ok(None);
+            }
+        };
+        if !io::stdin().is_terminal() {
             return Ok(None);
         }
-        let passphrase = ask(&format!("Passphrase of the keys in {}: ", dir.display()))?;
+        let passphrase = ask(&format!("{what} in {}: ", dir.display()))?;
         let nothing = || Failure::new(FAILED, "no passphrase was given; nothing was done");
         passphrase.map(Some).ok_or_else(nothing)
     }
@@ -50,6 +56,21 @@ impl PassphraseArgs {
     /// The passphrase in the file, if one is named.
     pub(crate) fn read_file(&self) -> Result<Option<Passphrase>, Failure> {
         self.passphrase_file.as_deref().map(from_file).transpose()
+    }
+}
+
+/// Where the password of PKCS #12 files comes from.
+#[derive(Debug, Args)]
+pub(crate) struct PasswordArgs {
+    /// A file whose first line is the password of PKCS #12 files.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// The password in the file, if one is named.
+    pub(crate) fn read(&self) -> Result<Option<Passphrase>, Failure> {
+        self.password_file.as_deref().map(from_file).transpose()
     }
 }
 

@@ -44,8 +44,9 @@ pub(crate) enum CrlCommand {
     /// A new one is signed if a device was revoked, suspended or let in again since the last one,
     /// if that is past half of its life, or with --force. A broker that runs in DIR is told.
     ///
-    /// Writes DIR/ca/device-ca.crl and, where DIR/broker is, DIR/broker/crl/device-ca.crl. Its
-    /// number is higher than that of any list before. Brokers refuse new sessions some time after a
+    /// Writes DIR/ca/device-ca.crl and, where DIR/broker is, DIR/broker/crl/device-ca.crl; while
+    /// several device CAs are trusted, a list of each. Its number is higher than that of any list
+    /// of the same device CA before. Brokers refuse new sessions some time after a
     /// list is out of date, so let it run daily.
     #[command(after_help = "Example:\n  countersign crl publish --dir certs/dev --days 7")]
     Publish(CrlPublishArgs),
@@ -170,19 +171,29 @@ fn print_revoked(revoked: &DeviceRevoked) {
 }
 
 pub(crate) fn print_published(list: &Published) {
+    list.others.iter().for_each(print_published);
+    let of = of_device_ca(list.device_ca);
     let made = if list.made {
         "published"
     } else {
         "is up to date"
     };
     println!(
-        "revocation list {} {made}: {} entries, next update {}",
+        "revocation list {}{of} {made}: {} entries, next update {}",
         list.number,
         list.entries,
         TimeText(list.next_update)
     );
     for file in &list.files {
         println!("  {}", file.display());
+    }
+}
+
+/// Which list, where there may be several.
+fn of_device_ca(number: u32) -> String {
+    match number {
+        1 => String::new(),
+        number => format!(" of device CA {number}"),
     }
 }
 
@@ -201,12 +212,14 @@ fn revoked_json(revoked: &DeviceRevoked, receipt: Option<&Receipt>) -> Value {
 
 pub(crate) fn published_json(list: &Published) -> Value {
     json!({
+        "device_ca": list.device_ca,
         "number": list.number,
         "made": list.made,
         "this_update": list.this_update.as_secs(),
         "next_update": list.next_update.as_secs(),
         "entries": list.entries,
         "files": list.files,
+        "others": list.others.iter().map(published_json).collect::<Vec<_>>(),
     })
 }
 
@@ -257,6 +270,7 @@ fn publish(args: &CrlPublishArgs) -> Result<(), Failure> {
 }
 
 fn print_shown(list: &ShownList) {
+    list.others.iter().for_each(print_shown);
     let state = match list.freshness {
         Freshness::Fresh => "",
         Freshness::NotYet { .. } => " (made in the future: a clock is wrong)",
@@ -286,12 +300,14 @@ fn shown_json(list: &ShownList) -> Value {
         })
     });
     json!({
+        "device_ca": list.device_ca,
         "file": list.file,
         "number": list.number,
         "this_update": list.this_update.as_secs(),
         "next_update": list.next_update.as_secs(),
         "fresh": list.freshness == Freshness::Fresh,
         "entries": entries.collect::<Vec<_>>(),
+        "others": list.others.iter().map(shown_json).collect::<Vec<_>>(),
     })
 }
 
@@ -312,7 +328,7 @@ pub(crate) fn run_registry(command: RegistryCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_exported(export: &Exported) {
+pub(crate) fn print_exported(export: &Exported) {
     println!(
         "registry export {}: {} devices and applications, next update {}",
         export.number,
@@ -324,7 +340,7 @@ fn print_exported(export: &Exported) {
     }
 }
 
-fn exported_json(export: &Exported) -> Value {
+pub(crate) fn exported_json(export: &Exported) -> Value {
     json!({
         "number": export.number,
         "devices": export.devices,

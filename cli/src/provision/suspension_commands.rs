@@ -93,7 +93,7 @@ pub(crate) fn resume(args: &SuspendArgs) -> Result<(), Failure> {
 }
 
 /// Whether the broker that runs beside the authority goes by the new list; `None` when none runs.
-type Told = Result<Option<Reloaded>, AskError>;
+pub(crate) type Told = Result<Option<Reloaded>, AskError>;
 
 /// Has the broker that runs in `dir` read its files again.
 pub(crate) fn reload_broker(dir: &Path) -> Told {

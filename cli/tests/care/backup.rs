@@ -1,6 +1,6 @@
 //! `countersign ca backup|restore`.
 
-use crate::{run, text, world};
+use crate::{revoke, run, text, world};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -43,16 +43,7 @@ fn a_revoked_device_stays_revoked_whatever_is_restored() {
     );
     assert_eq!(run(&backup).code, 5);
 
-    run(&[
-        "device",
-        "revoke",
-        "dev-1",
-        "--dir",
-        &dir,
-        "--reason",
-        "key-compromise",
-    ])
-    .ok();
+    revoke(&dir);
     let list = format!("{dir}/ca/device-ca.crl");
     let restore = [
         "ca",

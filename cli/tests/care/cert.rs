@@ -1,6 +1,6 @@
 //! `countersign cert explain|lint`.
 
-use crate::{run, world};
+use crate::{revoke, run, world};
 use serde_json::json;
 
 #[test]
@@ -72,16 +72,7 @@ fn a_certificate_is_explained_by_its_file_and_by_its_device() {
     assert_eq!(by_id[0]["registry"]["status"], "issued");
     assert_eq!(by_file[1]["registry"]["role"], "device-ca");
 
-    run(&[
-        "device",
-        "revoke",
-        "dev-1",
-        "--dir",
-        &dir,
-        "--reason",
-        "key-compromise",
-    ])
-    .ok();
+    revoke(&dir);
     let revoked = run(&["cert", "explain", &file, "--dir", &dir, "--json"])
         .ok()
         .json();

@@ -1,6 +1,6 @@
 //! `countersign ca doctor`.
 
-use crate::{Ran, run, text, world};
+use crate::{Ran, revoke, run, text, world};
 use serde_json::Value;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
@@ -89,16 +89,7 @@ fn a_broker_that_runs_is_asked_whether_it_knows_the_newest_list() {
     let path = temp.path().join("world");
     let dir = text(&path);
     let up = Up::start(&path);
-    let revoke = [
-        "device",
-        "revoke",
-        "dev-1",
-        "--dir",
-        &dir,
-        "--reason",
-        "key-compromise",
-    ];
-    run(&revoke).ok();
+    revoke(&dir);
     // It may not have looked at its files since.
     run(&["broker", "reload", "--dir", &dir]).ok();
     let ran = doctor(&dir).ok();

@@ -23,6 +23,18 @@ fn a_device_gets_one_file_and_a_script_hears_where_it_is() {
         let again = run(&issue);
         assert_eq!(again.code, 5, "{}", again.err);
     }
+    let (out, password) = (
+        text(&temp.path().join("p12")),
+        text(&temp.path().join("password")),
+    );
+    fs::write(&password, "secret\n").unwrap();
+    let issue = ["device", "issue", "dev-1", "--dir", &dir];
+    let under = ["--password-file", &password];
+    assert_eq!(run(&[&issue[..], &under].concat()).code, 2);
+    let p12 = [&issue[..], &["--format", "p12", "--out", &out]].concat();
+    assert_eq!(run(&p12).code, 2);
+    run(&[&p12[..], &under].concat()).ok();
+    assert_eq!(fs::read(&out).unwrap()[0], 0x30);
     let out = text(&temp.path().join("out"));
     let words = run(&["device", "issue", "dev-2", "--dir", &dir, "--out", &out])
         .ok()

@@ -62,6 +62,12 @@ fn world() -> (TempDir, String) {
     (temp, dir)
 }
 
+/// Revokes `dev-1`.
+fn revoke(dir: &str) {
+    let reason = ["--reason", "key-compromise"];
+    run(&[&["device", "revoke", "dev-1", "--dir", dir][..], &reason].concat()).ok();
+}
+
 fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }

@@ -5,13 +5,15 @@
 use std::fmt;
 use std::path::Path;
 
+use certs::KeyAlgorithm;
 use rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData,
-    SignatureAlgorithm, SubjectPublicKeyInfo,
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_ML_DSA_44,
+    PKCS_ML_DSA_65, PublicKeyData, SignatureAlgorithm, SigningKey,
 };
 use zeroize::Zeroizing;
 
 use super::crypto;
+use super::ml_dsa::MlDsaKey;
 use super::pbes2::{self, NotOpened, Passphrase};
 use crate::error::CommandError;
 use crate::files;
@@ -22,7 +24,7 @@ const ED25519_PREFIX: [u8; 16] = [
 ];
 const ED25519_KEY_LEN: usize = 32;
 
-/// What an authority signs with.
+/// What a key signs with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// ECDSA on P-256 with SHA-256, which every TLS library on a small device verifies.
@@ -32,10 +34,21 @@ pub enum Algorithm {
     P384,
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44 (FIPS 204), against quantum computers: an experiment.
+    MlDsa44,
+    /// ML-DSA-65: an experiment.
+    MlDsa65,
 }
 
 impl Algorithm {
-    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::Ed25519];
+    /// All algorithms.
+    pub const ALL: [Self; 5] = [
+        Self::P256,
+        Self::P384,
+        Self::Ed25519,
+        Self::MlDsa44,
+        Self::MlDsa65,
+    ];
 
     /// The algorithm as commands take it.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +56,8 @@ impl Algorithm {
             Self::P256 => "p256",
             Self::P384 => "p384",
             Self::Ed25519 => "ed25519",
+            Self::MlDsa44 => "ml-dsa-44",
+            Self::MlDsa65 => "ml-dsa-65",
         }
     }
 
@@ -53,12 +68,24 @@ impl Algorithm {
             .find(|algorithm| algorithm.as_str() == text)
     }
 
+    /// Whether it is for trial: few TLS libraries know it, and OpenSSL only since 3.5.
+    pub fn is_experimental(self) -> bool {
+        match self {
+            Self::P256 | Self::P384 | Self::Ed25519 => false,
+            Self::MlDsa44 | Self::MlDsa65 => true,
+        }
+    }
+
     /// The algorithm of a subject public key info, when it is one of ours.
     pub(crate) fn of(public_key: &[u8]) -> Option<Self> {
-        let key = SubjectPublicKeyInfo::from_der(public_key).ok()?;
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.signature() == key.algorithm())
+        match KeyAlgorithm::of(public_key) {
+            KeyAlgorithm::P256 => Some(Self::P256),
+            KeyAlgorithm::P384 => Some(Self::P384),
+            KeyAlgorithm::Ed25519 => Some(Self::Ed25519),
+            KeyAlgorithm::MlDsa44 => Some(Self::MlDsa44),
+            KeyAlgorithm::MlDsa65 => Some(Self::MlDsa65),
+            KeyAlgorithm::P521 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::Other(_) => None,
+        }
     }
 
     fn signature(self) -> &'static SignatureAlgorithm {
@@ -66,6 +93,8 @@ impl Algorithm {
             Self::P256 => &PKCS_ECDSA_P256_SHA256,
             Self::P384 => &PKCS_ECDSA_P384_SHA384,
             Self::Ed25519 => &PKCS_ED25519,
+            Self::MlDsa44 => &PKCS_ML_DSA_44,
+            Self::MlDsa65 => &PKCS_ML_DSA_65,
         }
     }
 }
@@ -76,37 +105,40 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// How the key of an authority is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKept {
-    /// In a file, encrypted under a passphrase.
-    Encrypted,
-    /// In a file as it is: for development.
-    Unencrypted,
-    /// Not here.
-    Elsewhere,
+/// A key that was read from a file.
+pub(crate) enum KeyInFile {
+    Known(KeyPair),
+    MlDsa(MlDsaKey),
 }
 
-impl KeyKept {
-    /// How the key in the file `path` is kept.
-    pub(crate) fn at(path: &Path) -> Result<Self, CommandError> {
-        if !files::exists(path)? {
-            return Ok(Self::Elsewhere);
+impl KeyInFile {
+    fn from_pkcs8(der: &[u8]) -> Option<Self> {
+        let known = KeyPair::try_from(der).ok().map(Self::Known);
+        known.or_else(|| MlDsaKey::from_pkcs8(der).map(Self::MlDsa))
+    }
+}
+
+impl PublicKeyData for KeyInFile {
+    fn der_bytes(&self) -> &[u8] {
+        match self {
+            Self::Known(key) => key.der_bytes(),
+            Self::MlDsa(key) => key.der_bytes(),
         }
-        let pem = Zeroizing::new(files::read_private(path)?);
-        Ok(if pbes2::is_encrypted(&pem) {
-            Self::Encrypted
-        } else {
-            Self::Unencrypted
-        })
     }
 
-    /// How it is kept, in one word.
-    pub fn as_str(self) -> &'static str {
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
         match self {
-            Self::Encrypted => "encrypted",
-            Self::Unencrypted => "unencrypted",
-            Self::Elsewhere => "elsewhere",
+            Self::Known(key) => key.algorithm(),
+            Self::MlDsa(key) => key.algorithm(),
+        }
+    }
+}
+
+impl SigningKey for KeyInFile {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        match self {
+            Self::Known(key) => key.sign(message),
+            Self::MlDsa(key) => key.sign(message),
         }
     }
 }
@@ -122,10 +154,14 @@ pub(crate) fn generate_for(algorithm: Algorithm) -> Result<KeyPair, CommandError
 }
 
 /// Reads the unencrypted key in the file `path`.
-pub(crate) fn open(path: &Path) -> Result<KeyPair, CommandError> {
+pub(crate) fn open(path: &Path) -> Result<KeyInFile, CommandError> {
     let pem = Zeroizing::new(files::read_private(path)?);
     // The cause is not shown: it could quote the file.
-    KeyPair::from_pem(&pem).map_err(|_| CommandError::Unreadable {
+    let der = pem::parse(&*pem)
+        .ok()
+        .map(|pem| Zeroizing::new(pem.into_contents()));
+    let key = der.and_then(|der| KeyInFile::from_pkcs8(&der));
+    key.ok_or_else(|| CommandError::Unreadable {
         path: path.into(),
         expected: "an unencrypted private key (PKCS#8, PEM)",
     })
@@ -135,7 +171,7 @@ pub(crate) fn open(path: &Path) -> Result<KeyPair, CommandError> {
 pub(super) fn open_authority(
     path: &Path,
     passphrase: Option<&Passphrase>,
-) -> Result<KeyPair, CommandError> {
+) -> Result<KeyInFile, CommandError> {
     let pem = Zeroizing::new(files::read_private(path)?);
     if !pbes2::is_encrypted(&pem) {
         return open(path);
@@ -149,7 +185,7 @@ pub(super) fn open_authority(
             expected: "a private key under PBES2, HMAC-SHA-256 and AES-256 (PKCS#8, PEM)",
         },
     })?;
-    KeyPair::try_from(&**key).map_err(|_| wrong())
+    KeyInFile::from_pkcs8(&key).ok_or_else(wrong)
 }
 
 /// The key of an authority as it is written: encrypted, if there is a passphrase.
@@ -186,6 +222,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::KeyKept;
 
     #[test]
     fn a_key_of_each_algorithm_comes_back_from_its_file() {

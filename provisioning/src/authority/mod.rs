@@ -4,30 +4,44 @@
 //! registry opens it.
 
 pub(crate) mod hierarchy;
+mod key;
 pub(crate) mod key_file;
-mod pbes2;
+mod key_pkcs11;
+mod ml_dsa;
+pub(crate) mod pbes2;
 mod publish;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use certs::{AuthorityName, Certificate, Holder, Profile, Role, Serial, Validity};
-use rcgen::{Issuer, KeyPair, PublicKeyData};
+use certs::{AuthorityName, Certificate, CommonName, Holder, Profile, Role, Serial, Validity};
+use rcgen::{Issuer, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 pub(crate) use self::hierarchy::Hierarchy;
-pub use self::key_file::{Algorithm, KeyKept};
+pub(crate) use self::key::AuthorityKey;
+pub use self::key::KeyKept;
+pub use self::key_file::Algorithm;
+pub use self::key_pkcs11::KeyInTokenError;
+pub(crate) use self::key_pkcs11::{KeyInToken, read_reference, reference};
 pub use self::pbes2::Passphrase;
 pub(crate) use self::publish::ListContent;
 use crate::error::CommandError;
-use crate::registry::Recorded;
+use crate::layout::AuthorityId;
+use crate::registry::{AuthorityStage, RecordedAuthority};
 
 /// Somebody who signs certificates, once the key is open.
 pub(crate) struct Authority {
+    id: AuthorityId,
+    stage: AuthorityStage,
     certificate: Certificate,
     pem: String,
-    issuer: Option<Issuer<'static, KeyPair>>,
+    /// Certificates of the roots above it, for those who trust only the first of them.
+    path: String,
+    /// Shared with what signs the audit chain.
+    issuer: Option<Arc<Issuer<'static, AuthorityKey>>>,
 }
 
 /// A certificate that nobody may have yet: it is signed, and not recorded.
@@ -43,46 +57,56 @@ pub(crate) struct Signed {
 
 impl Authority {
     /// The authority whose certificate was recorded.
-    pub(crate) fn new(recorded: Recorded) -> Self {
-        let (certificate, pem) = recorded.into_parts();
+    pub(crate) fn new(recorded: RecordedAuthority) -> Self {
+        let (certificate, pem) = recorded.recorded.into_parts();
         Self {
+            id: recorded.id,
+            stage: recorded.stage,
             certificate,
             pem,
+            path: String::new(),
             issuer: None,
         }
     }
 
-    /// Opens the key, which is in `key_file`.
+    /// Opens the key, which is in `key_file`, or in the token that the reference beside it names.
     pub(crate) fn unlock(
         &mut self,
         key_file: &Path,
         passphrase: Option<&Passphrase>,
     ) -> Result<(), CommandError> {
-        let key = key_file::open_authority(key_file, passphrase)?;
+        let key = AuthorityKey::open(key_file, passphrase)?;
         if *self.certificate.public_key != *key.subject_public_key_info() {
             return Err(CommandError::WrongKey(key_file.into()));
         }
         let issuer = Issuer::from_ca_cert_pem(&self.pem, key);
-        self.issuer = Some(issuer.map_err(crypto("use a key to sign"))?);
+        self.issuer = Some(Arc::new(issuer.map_err(crypto("use a key to sign"))?));
         Ok(())
     }
 
     /// The authority that was just signed, and is recorded nowhere.
-    pub(crate) fn of_signed(signed: Signed, key: KeyPair) -> Result<Self, CommandError> {
-        let issuer = Issuer::from_ca_cert_pem(&signed.pem, key);
+    pub(crate) fn of_signed(
+        signed: Signed,
+        key: impl Into<AuthorityKey>,
+    ) -> Result<Self, CommandError> {
+        let issuer = Issuer::from_ca_cert_pem(&signed.pem, key.into());
         Ok(Self {
+            id: signed.role.into(),
+            stage: AuthorityStage::Active,
             certificate: signed.certificate,
             pem: signed.pem,
-            issuer: Some(issuer.map_err(crypto("use a key to sign"))?),
+            path: String::new(),
+            issuer: Some(Arc::new(issuer.map_err(crypto("use a key to sign"))?)),
         })
     }
 
     /// A new root, which signs itself.
     pub(crate) fn new_root(
         name: AuthorityName<'_>,
-        key: KeyPair,
+        key: impl Into<AuthorityKey>,
         now: UnixTime,
     ) -> Result<(Self, Signed), CommandError> {
+        let key = key.into();
         let profile = Profile::of(Role::Root)?;
         let holder = Holder::Root(name);
         let params = profile.params(holder, new_serial()?, profile.validity(now, None))?;
@@ -97,9 +121,12 @@ impl Authority {
         };
         let certificate = signed.certificate.clone();
         let root = Self {
+            id: Role::Root.into(),
+            stage: AuthorityStage::Active,
             certificate,
             pem: made.pem(),
-            issuer: Some(Issuer::new(params, key)),
+            path: String::new(),
+            issuer: Some(Arc::new(Issuer::new(params, key))),
         };
         Ok((root, signed))
     }
@@ -130,7 +157,7 @@ impl Authority {
         let profile = Profile::of(holder.role())?;
         let params = profile.params(holder, new_serial()?, validity)?;
         let made = params
-            .signed_by(key, self.issuer()?)
+            .signed_by(key, &**self.issuer()?)
             .map_err(crypto("sign a certificate"))?;
         let certificate = profile.check(made.der(), holder, &self.certificate)?;
         Ok(Signed {
@@ -142,7 +169,7 @@ impl Authority {
         })
     }
 
-    fn issuer(&self) -> Result<&Issuer<'static, KeyPair>, CommandError> {
+    fn issuer(&self) -> Result<&Arc<Issuer<'static, AuthorityKey>>, CommandError> {
         let locked = || CommandError::Locked(self.certificate.subject.clone());
         self.issuer.as_ref().ok_or_else(locked)
     }
@@ -155,6 +182,26 @@ impl Authority {
         Ok(())
     }
 
+    /// Its role and number.
+    pub(crate) fn id(&self) -> AuthorityId {
+        self.id
+    }
+
+    /// Where it is in its life.
+    pub(crate) fn stage(&self) -> AuthorityStage {
+        self.stage
+    }
+
+    /// Its name among people.
+    pub(crate) fn name(&self) -> &str {
+        match &self.certificate.common_name {
+            CommonName::One(name) => name,
+            CommonName::Absent | CommonName::Several | CommonName::Unreadable => {
+                &self.certificate.subject
+            }
+        }
+    }
+
     pub(crate) fn certificate(&self) -> &Certificate {
         &self.certificate
     }
@@ -163,22 +210,32 @@ impl Authority {
         self.certificate.serial
     }
 
-    /// The certificate, as it is sent along with what it signed.
+    /// Whether `issuer` has issued its certificate.
+    pub(crate) fn is_issued_by(&self, issuer: &Self) -> bool {
+        let key_id = &self.certificate.extensions.issuer_key_id;
+        key_id.is_some() && *key_id == issuer.certificate.extensions.key_id
+    }
+
+    /// The certificate.
     pub(crate) fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Whether `public_key` (a subject public key info) is this authority's.
-    pub(crate) fn has_key(&self, public_key: &[u8]) -> bool {
-        *self.certificate.public_key == *public_key
+    /// The certificate and those above it, as they are sent along with what it signed.
+    pub(crate) fn path_pem(&self) -> String {
+        [&*self.pem, &*self.path].concat()
     }
+}
+
+/// The first certificate of a PEM text, in DER.
+pub(crate) fn der(pem: &str) -> Result<CertificateDer<'static>, certs::Refusal> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes());
+    der.map_err(|_| certs::Refusal::Malformed("not PEM"))
 }
 
 /// Reads the first certificate of a PEM text.
 pub(crate) fn read_pem(pem: &str) -> Result<Certificate, certs::Refusal> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes())
-        .map_err(|_| certs::Refusal::Malformed("not PEM"))?;
-    Certificate::read(&der)
+    Certificate::read(&der(pem)?)
 }
 
 fn name_of(holder: Holder<'_>) -> Box<str> {
@@ -197,6 +254,6 @@ fn new_serial() -> Result<Serial, CommandError> {
     Ok(Serial::from_random(octets))
 }
 
-fn crypto(doing: &'static str) -> impl FnOnce(rcgen::Error) -> CommandError {
+pub(crate) fn crypto(doing: &'static str) -> impl FnOnce(rcgen::Error) -> CommandError {
     move |source| CommandError::Crypto { doing, source }
 }

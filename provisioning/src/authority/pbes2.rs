@@ -1,4 +1,5 @@
-//! Encrypted private keys: PKCS #8 under PBES2 (RFC 8018 §6.2), as every OpenSSL since 1.1 reads.
+//! Encrypted private keys: PKCS #8 under PBES2 (RFC 8018 §6.2), as every OpenSSL since 1.1 reads;
+//! and what else is encrypted in the same way.
 //!
 //! The key that encrypts is derived from a passphrase by PBKDF2 with HMAC-SHA-256, and encrypts by
 //! AES-256-CBC. A passphrase is shown nowhere and wiped from memory when it is let go.
@@ -23,7 +24,7 @@ const LABEL: &str = "ENCRYPTED PRIVATE KEY";
 
 /// What OWASP asks of PBKDF2 with HMAC-SHA-256: a third of a second for whoever has the passphrase,
 /// and for whoever guesses each time again.
-const ROUNDS: u32 = if cfg!(test) { 1_000 } else { 600_000 };
+pub(crate) const ROUNDS: u32 = if cfg!(test) { 1_000 } else { 600_000 };
 /// Nobody waits for more than this.
 const ROUNDS_MAX: u32 = 10_000_000;
 
@@ -48,6 +49,10 @@ impl Passphrase {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Passphrase {
@@ -70,21 +75,56 @@ pub(super) fn is_encrypted(pem: &str) -> bool {
     pem.contains(&format!("-----BEGIN {LABEL}-----"))
 }
 
+/// What encrypts under a passphrase. Its key is derived once for all that it encrypts.
+pub(crate) struct Sealer {
+    salt: [u8; SALT_LEN],
+    key: Zeroizing<[u8; AES_256_KEY_LEN]>,
+}
+
+/// What is encrypted.
+pub(crate) struct Sealed {
+    /// How: an `AlgorithmIdentifier` in DER.
+    pub(crate) algorithm: Vec<u8>,
+    pub(crate) text: Vec<u8>,
+}
+
+impl Sealer {
+    pub(crate) fn new(passphrase: &Passphrase) -> Result<Self, Unspecified> {
+        let mut salt = [0; SALT_LEN];
+        rand::fill(&mut salt)?;
+        let key = derive(passphrase, &salt, ROUNDS)?;
+        Ok(Self { salt, key })
+    }
+
+    pub(crate) fn seal(&self, octets: &[u8]) -> Result<Sealed, Unspecified> {
+        let key = UnboundCipherKey::new(&AES_256, &*self.key)?;
+        let cipher = PaddedBlockEncryptingKey::cbc_pkcs7(key)?;
+        let mut text = octets.to_vec();
+        let DecryptionContext::Iv128(iv) = cipher.encrypt(&mut text)? else {
+            return Err(Unspecified);
+        };
+        let algorithm = yasna::construct_der(|writer| {
+            write_algorithm(writer, &self.salt, iv.as_ref());
+        });
+        Ok(Sealed { algorithm, text })
+    }
+}
+
+impl Sealed {
+    /// As an `EncryptedPrivateKeyInfo` (RFC 5958 §3).
+    pub(crate) fn to_der(&self) -> Vec<u8> {
+        yasna::construct_der(|writer| {
+            writer.write_sequence(|writer| {
+                writer.next().write_der(&self.algorithm);
+                writer.next().write_bytes(&self.text);
+            });
+        })
+    }
+}
+
 /// Encrypts a key (PKCS #8, DER).
 pub(super) fn encrypt(key: &[u8], passphrase: &Passphrase) -> Result<String, Unspecified> {
-    let mut salt = [0; SALT_LEN];
-    rand::fill(&mut salt)?;
-    let cipher = PaddedBlockEncryptingKey::cbc_pkcs7(cipher_key(passphrase, &salt, ROUNDS)?)?;
-    let mut text = key.to_vec();
-    let DecryptionContext::Iv128(iv) = cipher.encrypt(&mut text)? else {
-        return Err(Unspecified);
-    };
-    let der = yasna::construct_der(|writer| {
-        writer.write_sequence(|writer| {
-            write_algorithm(writer.next(), &salt, iv.as_ref());
-            writer.next().write_bytes(&text);
-        });
-    });
+    let der = Sealer::new(passphrase)?.seal(key)?.to_der();
     let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
     Ok(pem::encode_config(&Pem::new(LABEL, der), lines))
 }
@@ -108,7 +148,8 @@ pub(super) fn decrypt(
     let iv: [u8; 16] = iv.try_into().map_err(|_| NotOpened::Form)?;
     let mut text = Zeroizing::new(text);
     let open = || {
-        let cipher = PaddedBlockDecryptingKey::cbc_pkcs7(cipher_key(passphrase, &salt, rounds)?)?;
+        let key = UnboundCipherKey::new(&AES_256, &*derive(passphrase, &salt, rounds)?)?;
+        let cipher = PaddedBlockDecryptingKey::cbc_pkcs7(key)?;
         let context = DecryptionContext::Iv128(FixedLength::from(&iv));
         Ok::<_, Unspecified>(cipher.decrypt(&mut text, context)?.to_vec())
     };
@@ -118,16 +159,16 @@ pub(super) fn decrypt(
         .map_err(|_| NotOpened::Passphrase)
 }
 
-fn cipher_key(
+fn derive(
     passphrase: &Passphrase,
     salt: &[u8],
     rounds: u32,
-) -> Result<UnboundCipherKey, Unspecified> {
+) -> Result<Zeroizing<[u8; AES_256_KEY_LEN]>, Unspecified> {
     let rounds = NonZeroU32::new(rounds).ok_or(Unspecified)?;
     let mut key = Zeroizing::new([0; AES_256_KEY_LEN]);
     let secret = passphrase.0.as_bytes();
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, secret, &mut *key);
-    UnboundCipherKey::new(&AES_256, &*key)
+    Ok(key)
 }
 
 /// What stands in an `EncryptedPrivateKeyInfo` (RFC 5958 §3) of our form.

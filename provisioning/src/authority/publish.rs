@@ -1,20 +1,23 @@
-//! What an authority signs besides certificates: revocation lists and registry exports.
+//! What an authority signs besides certificates: revocation lists, registry exports, and where the
+//! audit chain stands.
 //!
 //! Like a certificate, each is read again and verified before anybody can have it.
 
+use std::sync::Arc;
+
 use certs::{
-    ExportHeader, ExportWriter, KnownDevice, ListNumber, RegistryExport, RevocationList,
-    RevocationReason, Revoked, Serial,
+    BundleWriter, ExportHeader, ExportWriter, KnownDevice, ListNumber, RegistryExport,
+    RevocationList, RevocationReason, Revoked, Serial,
 };
 use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, SigningKey,
 };
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
 
-use super::{Authority, crypto};
+use super::{Authority, crypto, der};
 use crate::error::CommandError;
+use crate::registry::Signer;
 
 /// What stands in a revocation list.
 pub(crate) struct ListContent {
@@ -27,9 +30,7 @@ pub(crate) struct ListContent {
 impl Authority {
     /// This authority as those see it who verify what it signed.
     pub(crate) fn as_issuer(&self) -> Result<certs::Authority, CommandError> {
-        let der = CertificateDer::from_pem_slice(self.pem.as_bytes())
-            .map_err(|_| certs::Refusal::Malformed("not PEM"))?;
-        Ok(certs::Authority::read(&der)?)
+        Ok(certs::Authority::read(&der(&self.pem)?)?)
     }
 
     /// Signs a complete revocation list, and returns it with its PEM.
@@ -51,11 +52,20 @@ impl Authority {
             revoked_certs: content.revoked.into_iter().map(entry).collect(),
             key_identifier_method: KeyIdMethod::PreSpecified(issuer.key_id().into()),
         };
-        let made = params.signed_by(self.issuer()?);
+        let made = params.signed_by(&**self.issuer()?);
         let made = made.map_err(crypto("sign a revocation list"))?;
         let list = RevocationList::read(made.der(), &[issuer])?;
         let pem = made.pem().map_err(crypto("sign a revocation list"))?;
         Ok((list, pem))
+    }
+
+    /// Signs where the audit chain stands, for as long as the registry is open.
+    pub(crate) fn signer(&self) -> Result<Signer, CommandError> {
+        let issuer = Arc::clone(self.issuer()?);
+        Ok(Signer {
+            authority: self.serial(),
+            sign: Box::new(move |octets| issuer.key().sign(octets)),
+        })
     }
 
     /// Signs an export of `devices`, which come in the order of their ids.
@@ -75,6 +85,14 @@ impl Authority {
         let octets = signed.map_err(crypto("sign a registry export"))?;
         let export = RegistryExport::read(&octets, &[issuer])?;
         Ok((export, octets))
+    }
+
+    /// Signs a bundle of roots, as one of those that are trusted.
+    pub(crate) fn sign_bundle(&self, writer: &mut BundleWriter) -> Result<(), CommandError> {
+        let (issuer, key) = (self.as_issuer()?, self.issuer()?.key());
+        writer.sign(&issuer, |octets| {
+            key.sign(octets).map_err(crypto("sign a trust bundle"))
+        })
     }
 }
 

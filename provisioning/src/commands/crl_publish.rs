@@ -1,8 +1,9 @@
-//! `countersign crl publish`: the list of revoked devices, signed, where brokers find it.
+//! `countersign crl publish`: the lists of revoked devices, signed, where brokers find them.
 //!
-//! Its number rises over everything that was ever published from this directory: over the registry,
-//! and over the files, which may be younger than a registry restored from a backup. The number is
-//! taken before the list is written.
+//! Each device CA whose certificates count has a list of its own, for whoever verifies one goes by
+//! the list of its issuer. Its number rises over everything that was ever published from this
+//! directory: over the registry, and over the files, which may be younger than a registry restored
+//! from a backup. The number is taken before the list is written.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +12,10 @@ use certs::{RevocationList, Revoked, Serial};
 use rustls_pki_types::UnixTime;
 
 use super::refusal::noted;
-use crate::authority::{Hierarchy, ListContent, Passphrase};
+use crate::authority::{Authority, Hierarchy, ListContent, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
+use crate::layout::{AuthorityId, Layout};
 use crate::registry::Publication;
 
 /// How long a list is good when nothing else is asked for.
@@ -43,6 +45,8 @@ pub struct PublishRequest<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
+    /// The number of the device CA that signed it.
+    pub device_ca: u32,
     /// The number of the list.
     pub number: u64,
     /// Whether it is a new one.
@@ -55,6 +59,8 @@ pub struct Published {
     pub entries: usize,
     /// Where it is.
     pub files: Vec<PathBuf>,
+    /// The lists of the other device CAs whose certificates count.
+    pub others: Vec<Self>,
 }
 
 /// Publishes a list that says what the registry says, and puts it where brokers find it: a new one
@@ -69,12 +75,14 @@ pub fn crl_publish(request: &PublishRequest<'_>, now: UnixTime) -> Result<Publis
 
 fn sign(request: &PublishRequest<'_>, now: UnixTime) -> Result<Published, CommandError> {
     let asked = lifetime(request.days)?;
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+    let mut ca = Hierarchy::open_for_lists(request.dir, request.passphrase, now)?;
     if !request.force {
         return bring_up_to_date(&mut ca, request.days.map(|_| asked), now);
     }
-    let revoked = wanted(&ca, now)?;
-    publish(&mut ca, revoked, (now, asked))
+    each_list(&mut ca, |ca, of| {
+        let next_update = after(now, asked);
+        publish(ca, of, (now, next_update))
+    })
 }
 
 /// For how long something is good that is asked to be so for `days`.
@@ -87,94 +95,174 @@ pub(super) fn lifetime(days: Option<u32>) -> Result<Duration, CommandError> {
     }
 }
 
-/// Publishes a new list if the one that is there does not say what the registry says, is past half
-/// of its life, was to be good for another time than `asked`, or is missing.
+/// Of each device CA whose certificates count, publishes a new list if the one that is there does
+/// not say what the registry says, is past half of its life, was to be good for another time than
+/// `asked`, or is missing.
 pub(super) fn bring_up_to_date(
     ca: &mut Hierarchy,
     asked: Option<Duration>,
     now: UnixTime,
 ) -> Result<Published, CommandError> {
-    let revoked = wanted(ca, now)?;
-    match newest_file(ca)? {
+    each_list(ca, |ca, of| bring_one(ca, of, (asked, now)))
+}
+
+/// As [`bring_up_to_date`], of one list.
+pub(super) fn bring_one(
+    ca: &mut Hierarchy,
+    of: AuthorityId,
+    (asked, now): (Option<Duration>, UnixTime),
+) -> Result<Published, CommandError> {
+    let device_ca = ca.authority(of)?;
+    match newest_file(ca, device_ca)? {
         Some((list, pem))
-            if asked.is_none_or(|asked| asked == life(&list))
-                && is_good(ca, &list, (&revoked, now))? =>
+            if asked.is_none_or(|asked| asked.as_secs() == life(&list))
+                && is_good(ca, (device_ca, &list), now)? =>
         {
-            let number = list.number().to_u64().unwrap_or_default();
-            let files = write(ca, &pem)?;
-            Ok(Published {
-                number,
-                made: false,
-                this_update: list.this_update(),
-                next_update: list.next_update(),
-                entries: list.len(),
-                files,
-            })
+            let files = write(ca, of, &pem)?;
+            Ok(Published::of(&list, of, (false, files)))
         }
         Some(_) | None => {
             let lifetime = asked.map_or_else(|| lifetime(None), Ok)?;
-            publish(ca, revoked, (now, lifetime))
+            publish(ca, of, (now, after(now, lifetime)))
         }
     }
 }
 
+/// Signs the last list of a device CA, which is good until `end`; one that is there and says the
+/// same is kept.
+pub(super) fn bring_last(
+    ca: &mut Hierarchy,
+    of: AuthorityId,
+    (end, now): (UnixTime, UnixTime),
+) -> Result<Published, CommandError> {
+    let device_ca = ca.authority(of)?;
+    match newest_file(ca, device_ca)? {
+        Some((list, pem))
+            if list.next_update() >= end && is_complete(ca, (device_ca, &list), now)? =>
+        {
+            let files = write(ca, of, &pem)?;
+            Ok(Published::of(&list, of, (false, files)))
+        }
+        Some(_) | None => publish(ca, of, (now, end)),
+    }
+}
+
+/// Does `publish` for each device CA whose certificates count.
+fn each_list(
+    ca: &mut Hierarchy,
+    mut publish: impl FnMut(&mut Hierarchy, AuthorityId) -> Result<Published, CommandError>,
+) -> Result<Published, CommandError> {
+    let active = ca.device_ca.id();
+    let ids: Vec<_> = ca.device_cas().map(Authority::id).collect();
+    let mut others = Vec::new();
+    for id in ids.into_iter().filter(|id| *id != active) {
+        others.push(publish(ca, id)?);
+    }
+    let list = publish(ca, active)?;
+    Ok(Published { others, ..list })
+}
+
 /// As [`bring_up_to_date`], where a list was published before.
-pub(super) fn keep_fresh(ca: &mut Hierarchy, now: UnixTime) -> Result<(), CommandError> {
+pub(super) fn keep_fresh(
+    ca: &mut Hierarchy,
+    passphrase: Option<&Passphrase>,
+    now: UnixTime,
+) -> Result<(), CommandError> {
     let last = ca
         .registry
         .last_number(Publication::RevocationList, ca.device_ca.serial())?;
-    if last == 0 && newest_file(ca)?.is_none() {
+    if last == 0 && newest_file(ca, &ca.device_ca)?.is_none() {
         return Ok(());
     }
+    ca.unlock_lists(passphrase, now)?;
     bring_up_to_date(ca, None, now).map(drop)
+}
+
+impl Published {
+    fn of(list: &RevocationList, of: AuthorityId, (made, files): (bool, Vec<PathBuf>)) -> Self {
+        Self {
+            device_ca: of.number,
+            number: list.number().to_u64().unwrap_or_default(),
+            made,
+            this_update: list.this_update(),
+            next_update: list.next_update(),
+            entries: list.len(),
+            files,
+            others: Vec::new(),
+        }
+    }
 }
 
 fn is_good(
     ca: &Hierarchy,
-    list: &RevocationList,
-    (wanted, now): (&[(Serial, Revoked)], UnixTime),
+    (device_ca, list): (&Authority, &RevocationList),
+    now: UnixTime,
 ) -> Result<bool, CommandError> {
+    let life = (list.this_update(), list.next_update());
+    Ok(!is_past_half(life, now) && is_complete(ca, (device_ca, list), now)?)
+}
+
+/// Whether it says what the registry says, and none was given a higher number.
+fn is_complete(
+    ca: &Hierarchy,
+    (device_ca, list): (&Authority, &RevocationList),
+    now: UnixTime,
+) -> Result<bool, CommandError> {
+    let wanted = wanted(ca, device_ca, now)?;
     let taken = ca
         .registry
-        .last_number(Publication::RevocationList, ca.device_ca.serial())?;
-    let age = now.as_secs().saturating_sub(list.this_update().as_secs());
-    let complete = wanted.len() == list.len()
+        .last_number(Publication::RevocationList, device_ca.serial())?;
+    let says_the_same = wanted.len() == list.len()
         && wanted
             .iter()
             .all(|(serial, revoked)| list.find(*serial) == Some(*revoked));
-    Ok(complete && list.number().to_u64() >= Some(taken) && age < life(list).as_secs() / 2)
+    Ok(says_the_same && list.number().to_u64() >= Some(taken))
 }
 
-/// For how long the list is good.
-fn life(list: &RevocationList) -> Duration {
-    let seconds = |at: UnixTime| at.as_secs();
-    Duration::from_secs(seconds(list.next_update()).saturating_sub(seconds(list.this_update())))
+fn after(now: UnixTime, lifetime: Duration) -> UnixTime {
+    let seconds = now.as_secs().saturating_add(lifetime.as_secs());
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
-/// What belongs on the list.
+/// Whether half of a life, from its first to its last second, is over: then a list is signed anew.
+pub(super) fn is_past_half((from, to): (UnixTime, UnixTime), now: UnixTime) -> bool {
+    between(from, now) >= between(from, to) / 2
+}
+
+/// For how many seconds the list is good.
+pub(super) fn life(list: &RevocationList) -> u64 {
+    between(list.this_update(), list.next_update())
+}
+
+fn between(from: UnixTime, to: UnixTime) -> u64 {
+    to.as_secs().saturating_sub(from.as_secs())
+}
+
+/// What belongs on the list of a device CA.
 pub(super) fn wanted(
     ca: &Hierarchy,
+    device_ca: &Authority,
     now: UnixTime,
 ) -> Result<Vec<(Serial, Revoked)>, CommandError> {
     let since = now.as_secs().saturating_sub(KEPT_AFTER_END.as_secs());
     let since = UnixTime::since_unix_epoch(Duration::from_secs(since));
     Ok(ca
         .registry
-        .revoked_certificates(ca.device_ca.serial(), since)?)
+        .revoked_certificates(device_ca.serial(), since)?)
 }
 
 fn publish(
     ca: &mut Hierarchy,
-    revoked: Vec<(Serial, Revoked)>,
-    (now, lifetime): (UnixTime, Duration),
+    of: AuthorityId,
+    (now, next_update): (UnixTime, UnixTime),
 ) -> Result<Published, CommandError> {
-    let next_update = now.as_secs().saturating_add(lifetime.as_secs());
-    let next_update = UnixTime::since_unix_epoch(Duration::from_secs(next_update));
-    let seen = newest_file(ca)?.map_or(Some(0), |(list, _)| list.number().to_u64());
+    let device_ca = ca.authority(of)?;
+    let (issuer, revoked) = (device_ca.serial(), wanted(ca, device_ca, now)?);
+    let seen = newest_file(ca, device_ca)?.map_or(Some(0), |(list, _)| list.number().to_u64());
     let seen = seen.ok_or(crate::RegistryError::NumbersExhausted)?;
     let number = ca.registry.take_number(
         Publication::RevocationList,
-        ca.device_ca.serial(),
+        issuer,
         (seen, now, next_update),
     )?;
     let content = ListContent {
@@ -183,26 +271,28 @@ fn publish(
         next_update,
         revoked,
     };
-    let (list, pem) = ca.device_ca.sign_list(content)?;
-    let files = write(ca, pem.as_bytes())?;
-    Ok(Published {
-        number,
-        made: true,
-        this_update: list.this_update(),
-        next_update: list.next_update(),
-        entries: list.len(),
-        files,
-    })
+    let (list, pem) = ca.authority(of)?.sign_list(content)?;
+    let files = write(ca, of, pem.as_bytes())?;
+    Ok(Published::of(&list, of, (true, files)))
 }
 
-/// The list with the highest number among the files, if there is a good one.
+/// The list with the highest number among the files of a device CA, if there is a good one.
 pub(super) fn newest_file(
     ca: &Hierarchy,
+    device_ca: &Authority,
 ) -> Result<Option<(RevocationList, Vec<u8>)>, CommandError> {
-    let issuers = [ca.device_ca.as_issuer()?];
+    newest_of(device_ca, &ca.layout.lists(device_ca.id()))
+}
+
+/// The list of `device_ca` with the highest number among the files `paths`, with its octets.
+pub(super) fn newest_of(
+    device_ca: &Authority,
+    paths: &[PathBuf],
+) -> Result<Option<(RevocationList, Vec<u8>)>, CommandError> {
+    let issuers = [device_ca.as_issuer()?];
     let mut newest: Option<(RevocationList, Vec<u8>)> = None;
-    for path in [ca.layout.device_ca_crl(), ca.layout.broker_crl()] {
-        let Some(octets) = files::read_large_if_there(&path)? else {
+    for path in paths {
+        let Some(octets) = files::read_large_if_there(path)? else {
             continue;
         };
         // A file that is not good has no number to go by, and is replaced.
@@ -221,19 +311,22 @@ pub(super) fn newest_file(
     Ok(newest)
 }
 
-/// Writes the list where it is not yet: here, and where a broker of this directory finds it.
-fn write(ca: &Hierarchy, pem: &[u8]) -> Result<Vec<PathBuf>, CommandError> {
-    let mut paths = vec![ca.layout.device_ca_crl()];
-    let mut staging = Staging::new(ca.layout.dir());
-    if files::exists(&ca.layout.broker().dir)? {
-        let path = ca.layout.broker_crl();
-        if let Some(dir) = path.parent() {
-            staging.make_dir(dir)?;
-        }
-        paths.push(path);
+/// Where a list belongs: here, and where a broker of this directory finds it.
+pub(super) fn places(layout: &Layout, of: AuthorityId) -> Result<Vec<PathBuf>, CommandError> {
+    let mut places = vec![layout.list(of)];
+    if files::exists(&layout.broker().dir)? {
+        places.push(layout.broker_list(of));
     }
+    Ok(places)
+}
+
+/// Writes the list where it is not yet.
+fn write(ca: &Hierarchy, of: AuthorityId, pem: &[u8]) -> Result<Vec<PathBuf>, CommandError> {
+    let paths = places(&ca.layout, of)?;
+    let mut staging = Staging::new(ca.layout.dir());
     for path in &paths {
         if files::read_large_if_there(path)?.as_deref() != Some(pem) {
+            staging.make_dir(path.parent().unwrap_or(ca.layout.dir()))?;
             staging.write(path, pem)?;
         }
     }
@@ -248,7 +341,6 @@ mod tests {
     use certs::Freshness;
 
     use super::*;
-    use crate::layout::Layout;
     use crate::testing::{day, revoke, up};
     use crate::{CommandError, ExitClass, InitRequest, ca_init, crl_show};
 

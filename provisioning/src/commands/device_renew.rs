@@ -1,9 +1,9 @@
 //! `countersign device renew`: a new certificate in the place of the one that a device has.
 //!
 //! Its directory is replaced as a whole, so that at any moment it holds one key and the certificate
-//! for it. The old certificate is superseded and counts until it expires, so that a device which
-//! has not fetched the new one works on. A device that was revoked, or never had a certificate, is
-//! not renewed.
+//! for it; a key made here is of the algorithm of the old one. The old certificate is superseded
+//! and counts until it expires, so that a device which has not fetched the new one works on. A
+//! device that was revoked, or never had a certificate, is not renewed.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use super::device_suspend::refuse_suspended;
 use super::issue::{Delivery, deliver_below};
 use super::peer_issue::requested_key;
 use super::refusal::noted;
-use crate::authority::{Hierarchy, Passphrase, key_file};
+use crate::authority::{Algorithm, Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::IdentityFiles;
@@ -78,11 +78,15 @@ fn renew(request: &RenewRequest<'_>, now: UnixTime) -> Result<DeviceRenewed, Com
     let delivery = if let Some(path) = request.csr {
         Delivery::to_peer(&ca, &subject, &requested_key(&ca, &subject, path)?, now)?
     } else {
-        let key = key_file::generate()?;
+        let like = Algorithm::of(&old.certificate().public_key);
+        let key = key_file::generate_for(like.unwrap_or_default())?;
         Delivery::to_peer(&ca, &subject, &key, now)?.with_key(&key)
     };
     let (root, delivery) = match request.out {
-        Some(out) => (prepare(out)?, delivery.below(out)),
+        Some(out) => {
+            files::make_private_dir(out)?;
+            (out.to_path_buf(), delivery.below(out))
+        }
         None => (ca.layout.dir().to_path_buf(), delivery),
     };
     let (new, files) = (delivery.certificate().clone(), delivery.files().clone());
@@ -112,13 +116,6 @@ fn renewable(ca: &Hierarchy, subject: &Subject, now: UnixTime) -> Result<Recorde
     } else {
         CommandError::NoCertificate(subject)
     })
-}
-
-/// Makes the directory in which devices have theirs, unless others could change what is in it.
-fn prepare(out: &Path) -> Result<PathBuf, CommandError> {
-    files::make_dir(out)?;
-    files::refuse_open_dir(out)?;
-    Ok(out.to_path_buf())
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn device_revoke(
 }
 
 fn revoke(request: &RevokeRequest<'_>, now: UnixTime) -> Result<DeviceRevoked, CommandError> {
-    let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+    let mut ca = Hierarchy::open_for_lists(request.dir, request.passphrase, now)?;
     let revoked = Revoked {
         at: now,
         reason: request.reason,
@@ -81,16 +81,13 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use super::*;
+    use crate::layout::Layout;
+    use crate::testing::{certificate, day, der, issue, mode, revoke, up};
+    use crate::{ExitClass, IssueRequest, Outcome, device_issue};
     use certs::{
         Admission, Authority, Certificate, IdFrom, Refusal, RevocationList, RevocationSet, admit,
     };
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject;
-
-    use super::*;
-    use crate::layout::Layout;
-    use crate::testing::{certificate, day, issue, mode, revoke, up};
-    use crate::{ExitClass, IssueRequest, Outcome, device_issue};
 
     fn issue_again(dir: &Path, id: &str, now: UnixTime) -> Certificate {
         let id = &certs::DeviceId::parse(id).unwrap();
@@ -100,15 +97,12 @@ mod tests {
                 dir,
                 id,
                 csr: None,
+                algorithm: crate::Algorithm::default(),
                 again: true,
             },
             now,
         );
         certificate(&issued.unwrap().files.cert)
-    }
-
-    fn der(path: &Path) -> Vec<u8> {
-        CertificateDer::from_pem_file(path).unwrap().to_vec()
     }
 
     fn list(layout: &Layout) -> RevocationList {

@@ -60,7 +60,7 @@ pub fn device_suspend(
 ) -> Result<DeviceSuspended, CommandError> {
     let subject = request.subject;
     noted((request.dir, &subject.to_string()), now, || {
-        let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+        let mut ca = Hierarchy::open_for_lists(request.dir, request.passphrase, now)?;
         refuse_revoked(&ca, subject)?;
         let since = ca.registry.suspend_device(subject, now)?;
         Ok(DeviceSuspended {
@@ -82,7 +82,7 @@ pub fn device_resume(
 ) -> Result<DeviceResumed, CommandError> {
     let subject = request.subject;
     noted((request.dir, &subject.to_string()), now, || {
-        let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+        let mut ca = Hierarchy::open_for_lists(request.dir, request.passphrase, now)?;
         refuse_revoked(&ca, subject)?;
         let was = ca.registry.resume_device(subject, now)?;
         Ok(DeviceResumed {
@@ -93,8 +93,8 @@ pub fn device_resume(
     })
 }
 
-/// A revocation does not lead back.
-fn refuse_revoked(ca: &Hierarchy, subject: &Subject) -> Result<(), CommandError> {
+/// Refuses a device that was revoked and holds nothing since: a revocation does not lead back.
+pub(super) fn refuse_revoked(ca: &Hierarchy, subject: &Subject) -> Result<(), CommandError> {
     let role = Role::from(subject.kind);
     if ca.registry.current(role, subject.id.as_str())?.is_some() {
         return Ok(());
@@ -121,17 +121,14 @@ pub(super) fn refuse_suspended(ca: &Hierarchy, subject: &Subject) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use crate::testing::{day, der, issue, up};
+    use crate::{DeviceState, ExitClass, RevokeRequest, device_revoke, device_show};
     use certs::{
         Admission, Authority, IdFrom, RevocationList, RevocationReason, RevocationSet, Revoked,
         admit,
     };
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject;
-
-    use super::*;
-    use crate::layout::Layout;
-    use crate::testing::{day, issue, up};
-    use crate::{DeviceState, ExitClass, RevokeRequest, device_revoke, device_show};
 
     fn request<'a>(dir: &'a Path, subject: &'a Subject) -> SuspendRequest<'a> {
         SuspendRequest {
@@ -144,7 +141,6 @@ mod tests {
     /// What a broker says to the device that has read the lists so far and now this one.
     fn is_admitted(revoked: &mut RevocationSet, dir: &Path, now: UnixTime) -> bool {
         let layout = Layout::new(dir);
-        let der = |path: &Path| CertificateDer::from_pem_file(path).unwrap();
         let issuers = [Authority::read(&der(&layout.device_ca_pem())).unwrap()];
         let octets = std::fs::read(layout.device_ca_crl()).unwrap();
         for list in RevocationList::read_all(&octets, &issuers) {

@@ -90,6 +90,7 @@ fn list(dir: &Path, id: &str) -> Result<(), CommandError> {
     let (file, out) = (&dir.join("list.csv"), &dir.join("out"));
     fs::write(file, format!("device_id\n{id}\n")).unwrap();
     let request = BatchRequest {
+        password: None,
         dir,
         passphrase: None,
         file,

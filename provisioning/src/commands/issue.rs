@@ -13,12 +13,13 @@ use std::time::Duration;
 use certs::{Certificate, Holder, Revoked, Role, Subject};
 use rcgen::{KeyPair, PublicKeyData};
 use rustls_pki_types::{ServerName, UnixTime};
+use zeroize::Zeroizing;
 
-use crate::authority::{Authority, Hierarchy, Signed, key_file};
+use crate::authority::{self, Authority, Hierarchy, Signed, key_file};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::layout::IdentityFiles;
-use crate::registry::{Recorded, RegistryError};
+use crate::registry::Recorded;
 
 /// A certificate on its way to its holder.
 pub(super) struct Delivery {
@@ -78,9 +79,7 @@ impl Delivery {
         ca: &mut Hierarchy,
         now: UnixTime,
     ) -> Result<(Recorded, Option<String>), CommandError> {
-        let recorded = ca.registry.record(vec![self.signed], now)?.pop();
-        let nothing = CommandError::Registry(RegistryError::Damaged);
-        Ok((recorded.ok_or(nothing)?, self.key))
+        Ok((ca.registry.record_one(self.signed, now)?, self.key))
     }
 
     /// Where it will be.
@@ -103,17 +102,21 @@ pub(super) fn sign_for_peer(
 ) -> Result<Signed, CommandError> {
     let revoked = ca.registry.last_revocation(subject)?;
     let holder = Holder::Peer(&ca.trust_domain, subject);
-    sign_after(&ca.device_ca, holder, (key, revoked), now)
+    sign_after(&ca.device_ca, holder, (key, revoked), (now, Duration::MAX))
 }
 
-/// A certificate for a device or an application, which begins to be valid after `revoked`.
+/// A certificate for a device or an application, which begins to be valid after `revoked` and ends
+/// `lifetime_max` from now at the latest.
 pub(crate) fn sign_after(
     device_ca: &Authority,
     holder: Holder<'_>,
     (key, revoked): (&impl PublicKeyData, Option<Revoked>),
-    now: UnixTime,
+    (now, lifetime_max): (UnixTime, Duration),
 ) -> Result<Signed, CommandError> {
     let mut validity = device_ca.validity(holder.role(), now)?;
+    let end = now.as_secs().saturating_add(lifetime_max.as_secs());
+    let end = UnixTime::since_unix_epoch(Duration::from_secs(end));
+    validity.not_after = validity.not_after.min(end);
     if let Some(revoked) = revoked {
         // A broker that was told of the revocation refuses what was valid at its time.
         let after = revoked.at.as_secs().saturating_add(1);
@@ -146,6 +149,9 @@ pub(super) fn deliver_below(
     let mut signed = Vec::with_capacity(deliveries.len());
     let mut holders = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
+        if delivery.signed.role != Role::Broker {
+            files::refuse_unreplaceable(&delivery.files.dir)?;
+        }
         holders.push((delivery.key, delivery.files));
         signed.push(delivery.signed);
     }
@@ -165,8 +171,8 @@ pub(super) fn stage(
     recorded: &Recorded,
     (key, files): (Option<&str>, &IdentityFiles),
 ) -> Result<(), CommandError> {
-    let (issuer, trusted) = above(ca, recorded.role());
-    let chain = chain(recorded.pem(), issuer);
+    let (issuer, trusted) = above(ca, recorded)?;
+    let (chain, trusted) = (chain(recorded.pem(), issuer), trusted.as_str());
     if recorded.role() == Role::Broker {
         staging.make_dir(&files.dir)?;
         if let Some(key) = key {
@@ -175,18 +181,39 @@ pub(super) fn stage(
         staging.write(&files.cert, chain)?;
         return staging.write(&files.ca, trusted);
     }
-    let mut contents = vec![(&*files.cert, Some(&*chain)), (&*files.ca, Some(trusted))];
     // The key that a device keeps there stays; one that is not its own would be mistaken for it.
-    if key.is_some() || !has_key_of(files, recorded) {
-        contents.push((&files.key, key));
-    }
+    let kept = match key {
+        Some(_) => None,
+        None => key_of(&that_count(files)?, recorded),
+    };
+    let key = key.or(kept.as_ref().map(|kept| kept.as_str()));
+    let contents = [
+        (&*files.cert, Some(&*chain)),
+        (&*files.ca, Some(trusted)),
+        (&*files.key, key),
+    ];
     staging.write_dir(&files.dir, &contents)
 }
 
-/// Whether the key that stands there is that of the certificate.
-fn has_key_of(files: &IdentityFiles, recorded: &Recorded) -> bool {
-    key_file::open(&files.key)
-        .is_ok_and(|key| *key.subject_public_key_info() == *recorded.certificate().public_key)
+/// The files in the version that counts, where a device has renewed its certificate itself.
+pub(super) fn that_count(files: &IdentityFiles) -> Result<IdentityFiles, CommandError> {
+    Ok(IdentityFiles::below(files::that_counts(&files.dir)?))
+}
+
+/// The key that stands there, if it is that of the certificate.
+fn key_of(files: &IdentityFiles, recorded: &Recorded) -> Option<Zeroizing<String>> {
+    let is_its_own = has_key_of(files, recorded.certificate()).unwrap_or(false);
+    let text = is_its_own.then(|| files::read_private(&files.key).ok())?;
+    text.map(Zeroizing::new)
+}
+
+/// Whether the key that stands there is that of a certificate.
+pub(super) fn has_key_of(
+    files: &IdentityFiles,
+    certificate: &Certificate,
+) -> Result<bool, CommandError> {
+    let key = key_file::open(&files.key)?;
+    Ok(*key.subject_public_key_info() == *certificate.public_key)
 }
 
 /// Whether the files are what was delivered. The key may be missing, when the holder made its own.
@@ -195,31 +222,49 @@ pub(super) fn holds(
     files: &IdentityFiles,
     recorded: &Recorded,
 ) -> Result<bool, CommandError> {
-    let (issuer, trusted) = above(ca, recorded.role());
+    let (issuer, trusted) = above(ca, recorded)?;
     let chain = chain(recorded.pem(), issuer);
-    for (path, expected) in [(&files.cert, chain.as_str()), (&files.ca, trusted)] {
-        if files::read_if_there(path)?.as_deref() != Some(expected.as_bytes()) {
+    let found = that_count(files)?;
+    for (path, expected) in [(&found.cert, &chain), (&found.ca, &trusted)] {
+        let octets = files::read_if_there(path)?.unwrap_or_default();
+        // A device that renews writes the same certificates, in words of its own.
+        let is_same = if found == *files {
+            octets == expected.as_bytes()
+        } else {
+            begins_as(&octets, expected)
+        };
+        if !is_same {
             return Ok(false);
         }
     }
-    if !files::exists(&files.key)? {
-        return Ok(true);
-    }
-    let key = key_file::open(&files.key)?;
-    Ok(*key.subject_public_key_info() == *recorded.certificate().public_key)
+    Ok(!files::exists(&found.key)? || has_key_of(&found, recorded.certificate())?)
 }
 
-/// Who signs the certificates of `role`, and what their holders trust.
-pub(super) fn above(ca: &Hierarchy, role: Role) -> (&Authority, &str) {
-    match role {
-        Role::Broker => (&ca.server_ca, ca.device_ca.pem()),
+/// Whether the first certificate is that of `expected`.
+fn begins_as(octets: &[u8], expected: &str) -> bool {
+    let found = std::str::from_utf8(octets).ok();
+    let found = found.and_then(|text| authority::der(text).ok());
+    found.is_some() && found == authority::der(expected).ok()
+}
+
+/// Who has signed a certificate, and what its holder trusts.
+pub(super) fn above<'a>(
+    ca: &'a Hierarchy,
+    recorded: &Recorded,
+) -> Result<(&'a Authority, String), CommandError> {
+    let trusted = match recorded.role() {
+        Role::Broker => ca.trusted_by_brokers(),
         Role::Root | Role::DeviceCa | Role::ServerCa | Role::Device | Role::App => {
-            (&ca.device_ca, ca.root.pem())
+            ca.trusted_by_peers()
         }
-    }
+    };
+    Ok((ca.issuer_of(recorded.certificate())?, trusted))
 }
 
-/// A certificate followed by its issuer's, as TLS sends them.
+/// A certificate followed by those above it, as TLS sends them.
 pub(crate) fn chain(pem: &str, issuer: &Authority) -> String {
-    [pem, issuer.pem()].concat()
+    [pem, &issuer.path_pem()].concat()
 }
+
+#[cfg(test)]
+mod tests;

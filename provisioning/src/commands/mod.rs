@@ -15,6 +15,7 @@ mod enrolment;
 mod hostile;
 mod inventory;
 mod issue;
+mod key;
 mod payload;
 mod peer_issue;
 mod refusal;
@@ -22,16 +23,17 @@ mod registry_export;
 mod up_prepare;
 
 pub use batch::{
-    BatchDone, BatchRequest, BatchStatus, Checked, ResumeRequest, batch_check, batch_issue,
-    batch_resume, batch_status,
+    BatchDelivered, BatchDone, BatchRequest, BatchStatus, Checked, DeliverRequest, NotDelivered,
+    Package, ResumeRequest, batch_check, batch_deliver, batch_issue, batch_resume, batch_status,
 };
 pub(crate) use broker_issue::server_names;
 pub use broker_issue::{BrokerIssued, broker_issue};
 pub use ca::{
     AuthorityStatus, BackedUp, BackupError, BackupRequest, CaInitialized, CaStatus, Check,
-    Diagnosis, Finding, InitRequest, ListStatus, NextStep, RestoreRequest, Restored, RestoredInto,
-    Verdict, Verification, audit_show, audit_verify, ca_backup, ca_doctor, ca_init, ca_restore,
-    ca_status, ca_verify, key_kept, read_passphrase,
+    Diagnosis, Finding, InitRequest, KeyFate, ListStatus, NextStep, RestoreRequest, Restored,
+    RestoredInto, RotateRequest, Rotated, RotationError, RotationStage, TrustExported,
+    TrustRequest, Verdict, Verification, audit_show, audit_verify, ca_backup, ca_doctor, ca_init,
+    ca_restore, ca_rotate, ca_status, ca_verify, key_kept, quoted, read_passphrase, trust_export,
 };
 pub use crl_publish::{PublishRequest, Published, crl_publish};
 pub use crl_show::{ListedCertificate, ShownList, crl_show};
@@ -49,7 +51,8 @@ pub use inventory::{
     device_add, device_label, device_list, device_remove, device_show,
 };
 pub(crate) use issue::{chain, sign_after};
-pub use payload::{PayloadFormat, PayloadIssued, device_issue_to};
+pub use key::{key_make, key_request};
+pub use payload::{PayloadFormat, PayloadIssued, PayloadTo, device_issue_to};
 pub use peer_issue::{IssueRequest, PeerIssued, app_issue, device_issue};
 pub use refusal::device_id;
 pub use registry_export::{ExportRequest, Exported, registry_export};

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use certs::{DeviceId, Kind, PublicKey, Role, Serial, Subject};
 use rustls_pki_types::UnixTime;
 
-use super::device_suspend::refuse_suspended;
+use super::device_suspend::{refuse_revoked, refuse_suspended};
 use super::issue::{Delivery, deliver};
 use super::refusal::noted;
-use crate::authority::{Hierarchy, Passphrase, key_file};
+use crate::authority::{Algorithm, Hierarchy, Passphrase, key_file};
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::IdentityFiles;
@@ -29,6 +29,8 @@ pub struct IssueRequest<'a> {
     pub id: &'a DeviceId,
     /// A file with a certificate signing request, when the holder has made its own key.
     pub csr: Option<&'a Path>,
+    /// Of which algorithm the key is that is made for it otherwise.
+    pub algorithm: Algorithm,
     /// Whether it is to have one although it was revoked: it was replaced, or has a new key.
     pub again: bool,
 }
@@ -100,20 +102,16 @@ fn issue_to(
 ) -> Result<PeerIssued, CommandError> {
     let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
     refuse_suspended(&ca, subject)?;
+    if !request.again {
+        refuse_revoked(&ca, subject)?;
+    }
     let files = ca.layout.peer(subject);
     let role = Role::from(subject.kind);
     let superseded = ca.registry.current(role, request.id.as_str())?;
-    match ca.registry.last_revocation(subject)? {
-        Some(revoked) if superseded.is_none() && !request.again => {
-            let subject = subject.clone();
-            return Err(CommandError::Revoked { subject, revoked });
-        }
-        Some(_) | None => {}
-    }
     let delivery = if let Some(path) = request.csr {
         Delivery::to_peer(&ca, subject, &requested_key(&ca, subject, path)?, now)?
     } else {
-        let key = key_file::generate()?;
+        let key = key_file::generate_for(request.algorithm)?;
         Delivery::to_peer(&ca, subject, &key, now)?.with_key(&key)
     };
     let (serial, not_after) = (
@@ -144,7 +142,8 @@ pub(super) fn requested_key(
     };
     let request = files::read(path)?;
     let key = PublicKey::from_request_of(&request, &ca.trust_domain, subject).map_err(refused)?;
-    if ca.is_authority_key(&key.to_der()) {
+    let der = key.to_der();
+    if ca.authority_keys().any(|it| *it == *der) {
         return Err(CommandError::AuthorityKey(path.into()));
     }
     Ok(key)
@@ -155,7 +154,7 @@ mod tests {
     use std::fs;
 
     use certs::InvalidRequest;
-    use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+    use rcgen::{CertificateParams, KeyPair, PublicKeyData, SigningKey};
     use tempfile::TempDir;
 
     use super::*;
@@ -170,7 +169,7 @@ mod tests {
         temp
     }
 
-    fn request(temp: &TempDir, key: &KeyPair) -> PathBuf {
+    fn request(temp: &TempDir, key: &impl SigningKey) -> PathBuf {
         let request = CertificateParams::default().serialize_request(key).unwrap();
         let path = temp.path().join("request.pem");
         fs::write(&path, request.pem().unwrap()).unwrap();
@@ -278,6 +277,7 @@ mod tests {
             dir: temp.path(),
             id,
             csr: None,
+            algorithm: Algorithm::default(),
             again: false,
         };
         let refused = app_issue(&app, day(0)).unwrap_err();
@@ -299,6 +299,7 @@ mod tests {
             dir: temp.path(),
             id,
             csr: None,
+            algorithm: Algorithm::default(),
             again: false,
         };
         let refused = device_issue(&request, day(3_651)).unwrap_err();

@@ -1,17 +1,18 @@
 //! `countersign registry export`: the devices that are known, signed, for brokers that admit no
 //! others.
 //!
-//! Its number rises like that of a revocation list, and is taken before the export is written.
+//! Its number rises like that of a revocation list, and is taken before the export is written. It
+//! rises whoever signs it: a broker remembers one number, not one of each device CA.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use certs::{ExportHeader, RegistryExport, Subject};
+use certs::{ExportHeader, RegistryExport, Role, Subject};
 use rustls_pki_types::UnixTime;
 
 use super::crl_publish::lifetime;
 use super::refusal::noted;
-use crate::authority::{Hierarchy, Passphrase};
+use crate::authority::{Authority, Hierarchy, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::registry::Publication;
@@ -68,21 +69,39 @@ pub(super) fn renew_without(
     now: UnixTime,
 ) -> Result<Option<Exported>, CommandError> {
     let newest = newest_file(ca)?;
-    let taken = ca
-        .registry
-        .last_number(Publication::RegistryExport, ca.device_ca.serial())?;
+    let taken = ca.registry.highest_number(Publication::RegistryExport)?;
     let good = newest.filter(|export| export.header().number >= taken);
     let lifetime = match good {
         Some(newest) if newest.find(revoked).is_none() => return Ok(None),
-        Some(newest) => {
-            let header = newest.header();
-            let (from, to) = (header.created.as_secs(), header.next_update.as_secs());
-            Duration::from_secs(to.saturating_sub(from))
-        }
+        Some(newest) => life(&newest),
         None if taken == 0 => return Ok(None),
         None => lifetime(None)?,
     };
     export(ca, (now, lifetime)).map(Some)
+}
+
+/// Signs an export anew where the last one is signed by another device CA than the one that issues:
+/// a broker that trusts that one no more would refuse it.
+pub(super) fn renew_by_active(
+    ca: &mut Hierarchy,
+    now: UnixTime,
+) -> Result<Option<Exported>, CommandError> {
+    let taken = ca.registry.highest_number(Publication::RegistryExport)?;
+    let key_id = ca.device_ca.as_issuer()?.key_id().to_vec();
+    let lifetime = match newest_file(ca)? {
+        Some(newest) if newest.issuer_key_id() == key_id => return Ok(None),
+        Some(newest) => life(&newest),
+        None if taken == 0 => return Ok(None),
+        None => lifetime(None)?,
+    };
+    export(ca, (now, lifetime)).map(Some)
+}
+
+/// For how long an export is good.
+fn life(export: &RegistryExport) -> Duration {
+    let header = export.header();
+    let (from, to) = (header.created.as_secs(), header.next_update.as_secs());
+    Duration::from_secs(to.saturating_sub(from))
 }
 
 fn export(
@@ -93,6 +112,8 @@ fn export(
     let next_update = now.as_secs().saturating_add(lifetime.as_secs());
     let next_update = UnixTime::since_unix_epoch(Duration::from_secs(next_update));
     let seen = newest_file(ca)?.map_or(0, |export| export.header().number);
+    let taken = ca.registry.highest_number(Publication::RegistryExport)?;
+    let seen = seen.max(taken);
     let times = (seen, now, next_update);
     let issuer = ca.device_ca.serial();
     let number = ca
@@ -117,7 +138,10 @@ fn export(
 
 /// The export with the highest number among the files that are there and good.
 fn newest_file(ca: &Hierarchy) -> Result<Option<RegistryExport>, CommandError> {
-    let issuers = [ca.device_ca.as_issuer()?];
+    let device_cas = ca.of_role(Role::DeviceCa).into_iter();
+    let issuers: Vec<_> = device_cas
+        .map(Authority::as_issuer)
+        .collect::<Result<_, _>>()?;
     let mut newest: Option<RegistryExport> = None;
     for path in [
         ca.layout.registry_export(),

@@ -97,7 +97,7 @@ pub fn up_prepare(request: &UpRequest<'_>, now: UnixTime) -> Result<Prepared, Co
         subjects.push(subject(Kind::Device, &format!("dev-{n}"))?);
     }
     let peers = prepare_peers(&mut ca, subjects, now)?.into_iter();
-    crl_publish::keep_fresh(&mut ca, now)?;
+    crl_publish::keep_fresh(&mut ca, None, now)?;
     let (apps, devices) = peers.partition(|peer| peer.subject.kind == Kind::App);
     Ok(Prepared {
         authorities: if made { Outcome::Made } else { Outcome::Kept },

@@ -6,15 +6,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use certs::{Holder, PublicKey, Revoked, Subject};
+use certs::{Certificate, Holder, PublicKey, Revoked, Role, Serial, Subject};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
-use super::gate::Gate;
-use crate::authority::{Hierarchy, Passphrase, key_file};
+use super::gate::{Authorities, Gate};
+use crate::authority::{Authority, Hierarchy, Passphrase, der, key_file};
 use crate::commands::{chain, sign_after};
 use crate::error::CommandError;
-use crate::registry::{Answer, Asked, NotEnrolled};
+use crate::registry::{Answer, Asked, AuthorityStage, NotEnrolled};
 
 /// What the server's certificate is called on record, beside the broker's.
 const SERVER_NAME: &str = "enrolment";
@@ -22,6 +22,12 @@ const SERVER_NAME: &str = "enrolment";
 /// The authority, with the keys that issue.
 pub(super) struct Desk {
     ca: Hierarchy,
+    /// What opens the keys of those who issue next.
+    passphrase: Option<Passphrase>,
+    /// Where each authority was in its life when it was looked at last.
+    stages: Vec<(Serial, AuthorityStage)>,
+    /// How long a device's certificate is valid at most, where that is less than its profile says.
+    pub(super) lifetime_max: Option<Duration>,
 }
 
 /// Who the server is.
@@ -29,7 +35,7 @@ pub(super) struct ServerIdentity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// In memory alone: the next start makes another one.
     pub(super) key: PrivateKeyDer<'static>,
-    pub(super) certificate: certs::Certificate,
+    pub(super) certificate: Certificate,
 }
 
 impl Desk {
@@ -41,21 +47,52 @@ impl Desk {
     ) -> Result<Self, CommandError> {
         let mut ca = Hierarchy::open_for_devices(dir, passphrase, now)?;
         ca.unlock_server_ca(passphrase, now)?;
-        Ok(Self { ca })
+        Ok(Self {
+            stages: ca.registry.stages()?,
+            passphrase: passphrase.cloned(),
+            lifetime_max: None,
+            ca,
+        })
+    }
+
+    /// Goes by those who issue now, if another command has brought one to another stage since;
+    /// says whether one did.
+    pub(super) fn follow(&mut self, now: UnixTime) -> Result<bool, CommandError> {
+        let stages = self.ca.registry.stages()?;
+        if stages == self.stages {
+            return Ok(false);
+        }
+        self.ca.reload()?;
+        let passphrase = self.passphrase.as_ref();
+        self.ca.unlock_device_ca(passphrase, now)?;
+        self.ca.unlock_server_ca(passphrase, now)?;
+        self.stages = stages;
+        Ok(true)
+    }
+
+    /// Whether the authority for servers has issued this certificate.
+    pub(super) fn is_issuer_of(&self, certificate: &Certificate) -> bool {
+        let issuer = self.ca.issuer_of(certificate);
+        issuer.is_ok_and(|it| it.id() == self.ca.server_ca.id())
     }
 
     /// The gate of those who come with a certificate, which may have expired for `grace`.
     pub(super) fn gate(&self, grace: Duration) -> Result<Gate, CommandError> {
-        let issuer = self.ca.device_ca.as_issuer()?;
-        Ok(Gate::new(issuer, self.ca.trust_domain.clone(), grace))
+        let trust_domain = self.ca.trust_domain.clone();
+        Ok(Gate::new(self.authorities()?, trust_domain, grace))
     }
 
-    /// The root and the authority of devices: what a device needs to build its chain.
-    pub(super) fn ca_certificates(&self) -> Result<Vec<CertificateDer<'static>>, CommandError> {
-        let read = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes());
-        let both = [self.ca.root.pem(), self.ca.device_ca.pem()].map(read);
-        let both: Result<Vec<_>, _> = both.into_iter().collect();
-        Ok(both.map_err(|_| certs::Refusal::Malformed("not PEM"))?)
+    /// The authorities as those meet them who come in.
+    pub(super) fn authorities(&self) -> Result<Authorities, CommandError> {
+        let roots = self.ca.of_role(Role::Root).into_iter();
+        let roots = roots.filter(|it| it.stage().is_trusted());
+        let certificates = roots.chain(self.ca.device_cas()).map(|it| der(it.pem()));
+        let issuers = self.ca.device_cas().map(Authority::as_issuer);
+        Ok(Authorities {
+            issuers: issuers.collect::<Result<_, _>>()?,
+            certificates: certificates.collect::<Result<_, _>>()?,
+            keys: self.ca.authority_keys().map(Into::into).collect(),
+        })
     }
 
     /// Does `work` while others may work on the directory.
@@ -69,6 +106,7 @@ impl Desk {
         asked: &[Asked],
         (now, notes_max): (UnixTime, usize),
     ) -> Result<Vec<Result<Answer, NotEnrolled>>, CommandError> {
+        let lifetime_max = self.lifetime_max.unwrap_or(Duration::MAX);
         let Hierarchy {
             registry,
             device_ca,
@@ -77,7 +115,7 @@ impl Desk {
         } = &mut self.ca;
         let sign = |subject: &Subject, key: &PublicKey, revoked: Option<Revoked>| {
             let holder = Holder::Peer(trust_domain, subject);
-            sign_after(device_ca, holder, (key, revoked), now)
+            sign_after(device_ca, holder, (key, revoked), (now, lifetime_max))
         };
         Ok(registry.enrol(asked, &sign, (now, notes_max))?)
     }
@@ -100,9 +138,7 @@ impl Desk {
         let key = key_file::generate()?;
         let mut signed = self.ca.server_ca.sign(Holder::Server(names), &key, now)?;
         signed.name = SERVER_NAME.into();
-        let recorded = self.ca.registry.record(vec![signed], now)?;
-        let recorded = recorded.into_iter().next();
-        let recorded = recorded.ok_or(certs::Refusal::NoCertificate)?;
+        let recorded = self.ca.registry.record_one(signed, now)?;
         let pem = chain(recorded.pem(), &self.ca.server_ca);
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
         let chain = chain.map_err(|_| certs::Refusal::Malformed("not PEM"))?;
@@ -112,17 +148,5 @@ impl Desk {
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             certificate,
         })
-    }
-
-    /// The keys that sign certificates here: whoever holds one would pass for a device and for its
-    /// authority.
-    pub(super) fn authority_keys(&self) -> Vec<Box<[u8]>> {
-        let ca = &self.ca;
-        let authorities = [
-            ca.root.certificate(),
-            ca.device_ca.certificate(),
-            ca.server_ca.certificate(),
-        ];
-        authorities.map(|it| it.public_key.clone()).into()
     }
 }

@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,11 +74,6 @@ pub(super) async fn serve(
     let finish = async { while tasks.join_next().await.is_some() {} };
     // Whoever is not done by then is dropped with the set.
     let _ = timeout(STOP_TIME_MAX, finish).await;
-}
-
-/// Where to listen.
-pub(super) async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }
 
 struct Connection {

@@ -4,30 +4,62 @@
 //! A certificate that has expired is judged as of its last second, if that is not too long ago. No
 //! broker does so.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use certs::{
     Admission, Authority, Certificate, IdFrom, Refusal, RevocationSet, TrustDomain, VerifiedDevice,
     admit_read,
 };
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// Whom to believe.
 #[derive(Debug)]
 pub(super) struct Gate {
-    issuer: Authority,
+    authorities: RwLock<Arc<Authorities>>,
     trust_domain: TrustDomain,
     /// How long a certificate may have expired.
     grace: Duration,
 }
 
+/// The authorities as those meet them who come in.
+#[derive(Debug)]
+pub(super) struct Authorities {
+    /// Whose certificates count.
+    pub(super) issuers: Vec<Authority>,
+    /// What a device needs to build its chain: the roots and the authorities of devices.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    /// The keys that sign certificates here: whoever holds one would pass for a device and for its
+    /// authority.
+    pub(super) keys: Vec<Box<[u8]>>,
+}
+
 impl Gate {
-    pub(super) fn new(issuer: Authority, trust_domain: TrustDomain, grace: Duration) -> Self {
+    pub(super) fn new(
+        authorities: Authorities,
+        trust_domain: TrustDomain,
+        grace: Duration,
+    ) -> Self {
         Self {
-            issuer,
+            authorities: RwLock::new(Arc::new(authorities)),
             trust_domain,
             grace,
         }
+    }
+
+    /// The authorities now.
+    pub(super) fn authorities(&self) -> Arc<Authorities> {
+        let authorities = self.authorities.read();
+        Arc::clone(&authorities.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes by other authorities from here on.
+    pub(super) fn replace(&self, authorities: Authorities) {
+        let mut now = self
+            .authorities
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(authorities);
     }
 
     pub(super) fn trust_domain(&self) -> &TrustDomain {
@@ -40,9 +72,15 @@ impl Gate {
         leaf: &[u8],
         now: UnixTime,
     ) -> Result<(VerifiedDevice, UnixTime), Refusal> {
-        // Nothing may stand between it and its issuer, which signed nothing but what is on record.
-        self.issuer.verify_issued(leaf)?;
         let certificate = Certificate::read(leaf)?;
+        let key_id = certificate.extensions.issuer_key_id.as_deref();
+        let authorities = self.authorities();
+        let mut issuers = authorities.issuers.iter();
+        let issuer = issuers.find(|it| Some(it.key_id()) == key_id);
+        // Nothing may stand between it and its issuer, which signed nothing but what is on record.
+        issuer
+            .ok_or(Refusal::UnknownAuthority)?
+            .verify_issued(leaf)?;
         let at = self.judged_at(&certificate, now);
         let admission = Admission {
             trust_domain: &self.trust_domain,
@@ -65,19 +103,23 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject;
-
     use super::*;
-    use crate::testing::{certificate, day, up};
+    use crate::testing::{certificate, day, der, up};
 
     const DAY: Duration = Duration::from_hours(24);
+
+    fn of(issuer: Authority) -> Authorities {
+        Authorities {
+            issuers: vec![issuer],
+            certificates: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
 
     #[test]
     fn an_expired_certificate_is_admitted_for_so_many_days_and_not_a_second_longer() {
         let temp = tempfile::tempdir().unwrap();
         let prepared = up(temp.path(), 1, day(0)).unwrap();
-        let der = |path: &std::path::Path| CertificateDer::from_pem_file(path).unwrap();
         let files = &prepared.devices[0].files;
         let leaf = der(&files.cert);
         let last = certificate(&files.cert).not_after;
@@ -86,7 +128,7 @@ mod tests {
         };
         let gate = |days: u32| {
             let issuer = Authority::read(&der(&prepared.layout.device_ca_pem())).unwrap();
-            Gate::new(issuer, prepared.trust_domain.clone(), DAY * days)
+            Gate::new(of(issuer), prepared.trust_domain.clone(), DAY * days)
         };
         for (days, seconds, admitted) in [
             (0, 0, true),
@@ -110,9 +152,8 @@ mod tests {
             let dir = temp.path().join(name);
             up(&dir, 1, day(0)).unwrap()
         });
-        let der = |path: &std::path::Path| CertificateDer::from_pem_file(path).unwrap();
         let issuer = Authority::read(&der(&ours.layout.device_ca_pem())).unwrap();
-        let gate = Gate::new(issuer, ours.trust_domain.clone(), DAY);
+        let gate = Gate::new(of(issuer), ours.trust_domain.clone(), DAY);
         let admitted = |leaf: &[u8]| gate.admit(leaf, day(0)).is_ok();
         assert!(admitted(&der(&ours.devices[0].files.cert)));
         assert!(!admitted(&der(&theirs.devices[0].files.cert)));

@@ -49,7 +49,7 @@ impl Default for Limits {
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
+pub(super) enum Counted {
     /// Connections that were accepted.
     Connections,
     /// Connections closed because there were too many.
@@ -111,7 +111,7 @@ impl Counted {
     ];
 
     /// What is counted, in one word.
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::OverConnections => "over_connections",
@@ -137,7 +137,7 @@ impl Counted {
 
 /// How often what happened since the server was started.
 #[derive(Debug, Default)]
-pub struct Counters([AtomicU64; Counted::ALL.len()]);
+pub(super) struct Counters([AtomicU64; Counted::ALL.len()]);
 
 impl Counters {
     pub(super) fn count(&self, what: Counted) {
@@ -147,7 +147,7 @@ impl Counters {
     }
 
     /// How often it happened.
-    pub fn read(&self, what: Counted) -> u64 {
+    pub(super) fn read(&self, what: Counted) -> u64 {
         let counter = self.0.get(what as usize);
         counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
     }

@@ -21,7 +21,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{ServerName, UnixTime};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
@@ -29,7 +30,8 @@ use tokio::time::interval;
 use self::addresses::Addresses;
 use self::desk::Desk;
 use self::gate::Gate;
-pub use self::limits::{Counted, Counters, Limits};
+use self::limits::Counters;
+pub use self::limits::Limits;
 use self::tls::Tls;
 pub use self::token::TokenText;
 use self::writer::{Notes, Work, Writer};
@@ -54,6 +56,9 @@ pub struct ServeRequest<'a> {
     pub server_names: &'a [ServerName<'static>],
     /// Who is issued a first certificate.
     pub approval: Approval,
+    /// How long a certificate is valid from now on at most; without it, as long as the profile of
+    /// devices says.
+    pub lifetime: Option<Duration>,
     /// How long a certificate may have expired that is to be renewed.
     pub renew_expired: Duration,
     /// What the server bears.
@@ -90,9 +95,6 @@ struct Shared {
     approval: Approval,
     gate: Arc<Gate>,
     tls: Arc<Tls>,
-    /// The root and the authority of devices.
-    ca_certificates: Vec<CertificateDer<'static>>,
-    authority_keys: Vec<Box<[u8]>>,
     work: mpsc::Sender<Work>,
 }
 
@@ -108,13 +110,13 @@ pub async fn ca_serve(
         address: request.listen,
         source,
     };
-    let listener = door::listen(request.listen).await.map_err(failed)?;
+    let listener = TcpListener::bind(request.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     // Nobody is served yet, so nobody waits for the disk.
-    let (alive, ended) = oneshot::channel();
-    let (shared, writer) = prepare(&request, (address, alive), now)?;
+    let (shared, writer) = prepare(&request, address, now)?;
     let counters = Arc::clone(&shared.counters);
-    let writer = writer.start()?;
+    let (alive, ended) = oneshot::channel();
+    let writer = writer.start(alive)?;
     let (stop, stopped) = watch::channel(());
     let look = tokio::spawn(look(shared.work.downgrade(), Arc::clone(&counters)));
     let router = http::router(Arc::clone(&shared));
@@ -132,10 +134,11 @@ pub async fn ca_serve(
 
 fn prepare(
     request: &ServeRequest<'_>,
-    (address, alive): (SocketAddr, oneshot::Sender<()>),
+    address: SocketAddr,
     now: UnixTime,
 ) -> Result<(Arc<Shared>, Writer), CommandError> {
     let mut desk = Desk::open(request.dir, request.passphrase, now)?;
+    desk.lifetime_max = request.lifetime;
     let mut names = server_names(request.server_names);
     let own = ServerName::from(address.ip());
     if !address.ip().is_unspecified() && !names.contains(&own) {
@@ -151,22 +154,20 @@ fn prepare(
         counters: Arc::clone(&counters),
         addresses: Arc::new(Addresses::new(&request.limits)),
         approval: request.approval,
-        gate,
+        gate: Arc::clone(&gate),
         tls: Arc::clone(&tls),
-        ca_certificates: desk.ca_certificates()?,
-        authority_keys: desk.authority_keys(),
         work: sender,
         limits: request.limits.clone(),
     };
     let writer = Writer {
         desk,
+        gate,
         work,
         tls,
         counters,
         names,
         certificate,
         notes: Notes::new(request.limits.notes_of_hour, Instant::now()),
-        alive,
     };
     Ok((Arc::new(shared), writer))
 }
@@ -192,11 +193,6 @@ impl EnrolmentServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// What it has counted so far.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// Resolves when the server cannot go on, because the authority cannot.

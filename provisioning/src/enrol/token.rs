@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
+use certs::sha256;
 use zeroize::Zeroizing;
 
 use crate::error::CommandError;
@@ -47,9 +47,7 @@ impl fmt::Debug for TokenText {
 
 /// The hash of what somebody shows as a token.
 pub(crate) fn hash(text: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    hash
+    sha256(text.as_bytes())
 }
 
 /// Each five octets are eight digits.

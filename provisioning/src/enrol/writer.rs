@@ -11,6 +11,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::desk::Desk;
+use super::gate::Gate;
 use super::limits::{Counted, Counters};
 use super::tls::Tls;
 use crate::commands::is_near_its_end;
@@ -39,6 +40,7 @@ pub(super) enum Work {
 /// What the thread works with.
 pub(super) struct Writer {
     pub(super) desk: Desk,
+    pub(super) gate: Arc<Gate>,
     pub(super) work: mpsc::Receiver<Work>,
     pub(super) tls: Arc<Tls>,
     pub(super) counters: Arc<Counters>,
@@ -47,9 +49,6 @@ pub(super) struct Writer {
     /// Its certificate.
     pub(super) certificate: certs::Certificate,
     pub(super) notes: Notes,
-    /// Dropped when the thread ends, for whatever reason.
-    #[allow(dead_code, reason = "held for its drop")]
-    pub(super) alive: oneshot::Sender<()>,
 }
 
 /// How many refusals may still be noted in this hour.
@@ -81,10 +80,15 @@ impl Notes {
 }
 
 impl Writer {
-    /// Starts the thread, which ends once nobody can bring it work.
-    pub(super) fn start(mut self) -> Result<thread::JoinHandle<()>, CommandError> {
+    /// Starts the thread, which ends once nobody can bring it work. It drops `alive` when it ends,
+    /// for whatever reason.
+    pub(super) fn start(
+        mut self,
+        alive: oneshot::Sender<()>,
+    ) -> Result<thread::JoinHandle<()>, CommandError> {
         let thread = thread::Builder::new().name("enrolment".into());
         let run = move || {
+            let _alive = alive;
             if let Err(error) = self.run() {
                 tracing::error!(error = %certs::WithCauses(&error), "enrolment stopped");
             }
@@ -106,6 +110,11 @@ impl Writer {
     }
 
     fn turn(&mut self, gathered: Vec<Work>) {
+        if let Err(error) = self.follow() {
+            // Whoever asked is told that it failed here: nothing is issued by one who should not.
+            tracing::error!(error = %certs::WithCauses(&error), "nobody is served");
+            return;
+        }
         let (mut asked, mut peers) = (Vec::new(), Vec::new());
         for work in gathered {
             match work {
@@ -122,6 +131,18 @@ impl Writer {
         if !asked.is_empty() {
             self.answer(&asked, peers);
         }
+    }
+
+    /// Goes by those who issue now: another command may have switched to others.
+    fn follow(&mut self) -> Result<(), CommandError> {
+        if self.desk.follow(UnixTime::now())? {
+            self.gate.replace(self.desk.authorities()?);
+            tracing::info!("the authorities have changed");
+        }
+        if !self.desk.is_issuer_of(&self.certificate) {
+            self.certify_server();
+        }
+        Ok(())
     }
 
     fn answer(
@@ -162,11 +183,13 @@ impl Writer {
 
     /// Renews the server's own certificate in the last third of its life.
     fn renew_server(&mut self) {
-        let now = UnixTime::now();
-        if !is_near_its_end(&self.certificate, now) {
-            return;
+        if is_near_its_end(&self.certificate, UnixTime::now()) {
+            self.certify_server();
         }
-        let renewed = self.desk.certify_server(&self.names, now);
+    }
+
+    fn certify_server(&mut self) {
+        let renewed = self.desk.certify_server(&self.names, UnixTime::now());
         let renewed = renewed.and_then(|identity| {
             let certificate = identity.certificate.clone();
             self.tls.replace(identity).map(|()| certificate)
@@ -196,17 +219,13 @@ fn gather(work: &mut mpsc::Receiver<Work>) -> Vec<Work> {
 
 #[cfg(test)]
 mod tests {
+    use certs::Role;
     use rustls_pki_types::ServerName;
 
     use super::*;
     use crate::enrol::limits::Limits;
-    use crate::testing::up;
-
-    fn ago(days: u64) -> UnixTime {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        let then = now.checked_sub(Duration::from_hours(24 * days)).unwrap();
-        UnixTime::since_unix_epoch(then)
-    }
+    use crate::testing::{ago, up};
+    use crate::{RotateRequest, RotationStage, ca_rotate};
 
     fn writer(dir: &std::path::Path, made: UnixTime) -> Writer {
         up(dir, 0, made).unwrap();
@@ -217,13 +236,13 @@ mod tests {
         let gate = Arc::new(desk.gate(Duration::ZERO).unwrap());
         Writer {
             desk,
+            gate: Arc::clone(&gate),
             work: mpsc::channel(1).1,
             tls: Arc::new(Tls::new(gate, identity).unwrap()),
             counters: Arc::default(),
             names,
             certificate,
             notes: Notes::new(Limits::default().notes_of_hour, Instant::now()),
-            alive: oneshot::channel().0,
         }
     }
 
@@ -231,12 +250,45 @@ mod tests {
     fn the_server_renews_its_own_certificate_in_the_last_third_of_its_life() {
         for (age, renews) in [(1, false), (89, true)] {
             let temp = tempfile::tempdir().unwrap();
-            let mut writer = writer(temp.path(), ago(age));
+            let mut writer = writer(temp.path(), ago(Duration::from_hours(24 * age)));
             let (serial, config) = (writer.certificate.serial, writer.tls.config());
             writer.turn(vec![Work::Look]);
             assert_eq!(writer.certificate.serial != serial, renews, "{age}");
             assert_eq!(!Arc::ptr_eq(&writer.tls.config(), &config), renews, "{age}");
         }
+    }
+
+    /// Another command rotates while the server serves.
+    #[test]
+    fn the_server_goes_by_the_authorities_that_issue_now() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut writer = writer(temp.path(), ago(Duration::from_hours(24)));
+        let before = writer.certificate.clone();
+        writer.turn(vec![Work::Look]);
+        assert_eq!(writer.certificate, before, "nothing has changed");
+        let rotate = |role| {
+            for stage in &RotationStage::ALL[..3] {
+                let request = RotateRequest::new(temp.path(), role, *stage);
+                ca_rotate(&request, UnixTime::now()).unwrap();
+            }
+        };
+        let both = [Role::DeviceCa, Role::ServerCa];
+        writer.desk.step_aside(|| both.map(rotate)).unwrap();
+        writer.turn(vec![Work::Look]);
+        assert!(writer.certificate.issuer.ends_with("server CA 2"));
+        let authorities = writer.gate.authorities();
+        let names = authorities
+            .issuers
+            .iter()
+            .map(|it| &*it.certificate().subject);
+        let numbers: Vec<_> = names.map(|name| &name[name.len() - 1..]).collect();
+        assert_eq!(numbers, ["1", "2"]);
+        assert_eq!(
+            authorities.certificates.len(),
+            3,
+            "a root and two device CAs"
+        );
+        assert_eq!(authorities.keys.len(), 5);
     }
 
     #[test]

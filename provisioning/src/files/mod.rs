@@ -4,6 +4,7 @@
 //! name, synced, and renamed, so that no reader and no power cut ever sees half of one. Nothing is
 //! read or written through a symbolic link.
 
+mod home;
 mod staging;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -11,7 +12,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::staging::Staging;
+pub(crate) use self::home::{is_of_renewal, refuse_unreplaceable, that_counts};
+pub(crate) use self::staging::{Staging, move_to, remove};
 use crate::error::CommandError;
 
 /// No certificate chain, key or request is longer.
@@ -36,6 +38,12 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), CommandError> {
     // The umask may have taken the owner's rights too.
     made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(DIR_MODE)))
         .map_err(|source| failed("make", path, source))
+}
+
+/// As [`make_dir`]; one that is there must be such that nobody else can replace files in it.
+pub(crate) fn make_private_dir(path: &Path) -> Result<(), CommandError> {
+    make_dir(path)?;
+    refuse_open_dir(path)
 }
 
 /// Brings a file, or the names in a directory, to the disk.
@@ -102,6 +110,16 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, CommandError
     }
     refuse_symbolic_link(path)?;
     read(path).map(Some)
+}
+
+/// Removes a file of ours, unless it is missing.
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), CommandError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", path, source))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Reads a file that nobody else may read.

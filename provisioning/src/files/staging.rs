@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
 
+use super::home::is_of_renewal;
 use super::{
     create, exists, failed, make_dir, names_in, refuse_symbolic_link, sync, sync_file_system,
 };
@@ -64,16 +65,24 @@ impl Staging {
         path: &Path,
         contents: impl AsRef<[u8]>,
     ) -> Result<(), CommandError> {
+        let mut file = self.create(path)?;
+        let written = file.write_all(contents.as_ref());
+        written.map_err(|source| failed("write", path, source))
+    }
+
+    /// An empty file, to be written before the commit, which will be the file `path`.
+    pub(crate) fn create(&mut self, path: &Path) -> Result<File, CommandError> {
         refuse_symbolic_link(path)?;
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let staged = PathBuf::from(name);
         self.stage(staged.clone(), path);
-        self.write_staged(staged, contents.as_ref())
+        self.create_staged(staged)
     }
 
     /// Writes what will be the directory `dir`: `files`, of which those without contents are not to
-    /// be there, and whatever other files are there now.
+    /// be there, and whatever other files are there now, but for what a device made there when it
+    /// renewed its certificate.
     pub(crate) fn write_dir(
         &mut self,
         dir: &Path,
@@ -91,14 +100,19 @@ impl Staging {
         for (path, contents) in files {
             refuse_symbolic_link(path)?;
             if let (Some(name), Some(contents)) = (path.file_name(), contents) {
-                self.write_staged(staged.join(name), contents.as_bytes())?;
+                let mut file = self.create_staged(staged.join(name))?;
+                let written = file.write_all(contents.as_bytes());
+                written.map_err(|source| failed("write", path, source))?;
             }
         }
         self.written.push(staged.clone());
         for name in names_in(dir)? {
             let path = dir.join(&name);
             let is_half_a_file = name.extension().is_some_and(|extension| extension == "new");
-            if is_half_a_file || files.iter().any(|(file, _)| **file == *path) {
+            if is_half_a_file
+                || is_of_renewal(&name)
+                || files.iter().any(|(file, _)| **file == *path)
+            {
                 continue;
             }
             fs::hard_link(&path, staged.join(name))
@@ -128,12 +142,10 @@ impl Staging {
         self.moves.push((staged, path.into()));
     }
 
-    fn write_staged(&mut self, staged: PathBuf, contents: &[u8]) -> Result<(), CommandError> {
-        create(&staged)
-            .and_then(|mut file| file.write_all(contents))
-            .map_err(|source| failed("write", &staged, source))?;
+    fn create_staged(&mut self, staged: PathBuf) -> Result<File, CommandError> {
+        let file = create(&staged).map_err(|source| failed("write", &staged, source))?;
         self.written.push(staged);
-        Ok(())
+        Ok(file)
     }
 
     fn sync<'a>(&self, paths: impl ExactSizeIterator<Item = &'a Path>) -> Result<(), CommandError> {
@@ -162,7 +174,7 @@ fn hidden(dir: &Path) -> PathBuf {
 }
 
 /// Gives what is staged its place. Of two directories each takes the other's.
-fn move_to(staged: &Path, path: &Path) -> Result<(), CommandError> {
+pub(crate) fn move_to(staged: &Path, path: &Path) -> Result<(), CommandError> {
     let moved = if staged.is_dir() && exists(path)? {
         rustix::fs::renameat_with(CWD, staged, CWD, path, RenameFlags::EXCHANGE)
             .map_err(io::Error::from)
@@ -173,7 +185,7 @@ fn move_to(staged: &Path, path: &Path) -> Result<(), CommandError> {
 }
 
 /// Deletes a file, or a directory with all that is in it, if it is there.
-fn remove(path: &Path) -> Result<(), CommandError> {
+pub(crate) fn remove(path: &Path) -> Result<(), CommandError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

@@ -1,18 +1,20 @@
 //! What was done here, in order: a chain in which each entry holds the hash of all before it.
 //!
 //! An entry is written in the transaction of what it speaks of, so neither is there without the
-//! other. None is changed or removed: a later hash would not fit. That the last ones are missing is
-//! seen by who kept the number and hash of one.
+//! other. None is changed or removed: a later hash would not fit, and where the chain stood is
+//! signed by the device CA. That the last ones are missing is seen by who kept the number and hash
+//! of one.
 
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use certs::Role;
+use certs::AuditCheckpoint;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
 use super::inventory::time;
-use super::{Registry, RegistryError};
+use super::{Again, Registry, RegistryError};
+use crate::layout::AuthorityId;
 
 /// What the first entry follows.
 const NOTHING: [u8; 32] = [0; 32];
@@ -27,6 +29,10 @@ pub enum Event {
     Begun,
     /// An authority was made.
     Authority,
+    /// The key of a root was certified by the root before it.
+    CrossCertified,
+    /// An authority came to another stage of its life.
+    Stage,
     /// A key of an authority was opened.
     KeyOpened,
     /// A first certificate was issued.
@@ -53,6 +59,8 @@ pub enum Event {
     Approved,
     /// Somebody who asked may not enrol.
     Denied,
+    /// What was made for a device was handed out.
+    Delivered,
     /// Something was refused.
     Refused,
     /// The registry was restored from a backup.
@@ -60,9 +68,11 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Begun,
         Self::Authority,
+        Self::CrossCertified,
+        Self::Stage,
         Self::KeyOpened,
         Self::Issued,
         Self::Renewed,
@@ -76,6 +86,7 @@ impl Event {
         Self::Asked,
         Self::Approved,
         Self::Denied,
+        Self::Delivered,
         Self::Refused,
         Self::Restored,
     ];
@@ -85,6 +96,8 @@ impl Event {
         match self {
             Self::Begun => "begun",
             Self::Authority => "authority",
+            Self::CrossCertified => "cross-certified",
+            Self::Stage => "stage",
             Self::KeyOpened => "key-opened",
             Self::Issued => "issued",
             Self::Renewed => "renewed",
@@ -98,6 +111,7 @@ impl Event {
             Self::Asked => "asked",
             Self::Approved => "approved",
             Self::Denied => "denied",
+            Self::Delivered => "delivered",
             Self::Refused => "refused",
             Self::Restored => "restored",
         }
@@ -159,36 +173,29 @@ pub struct ChainEnd {
     pub entries: u64,
     /// The hash of the last one.
     pub hash: [u8; 32],
+    /// Up to which entry the device CA has signed; 0 when it has signed none.
+    pub signed: u64,
 }
 
-/// An entry on its way into the chain.
-pub(super) struct Happened<'a> {
-    pub(super) event: Event,
-    pub(super) subject: &'a str,
-    pub(super) words: &'a str,
-}
-
-/// Puts an entry at the end of the chain.
-pub(super) fn append(
+/// Puts an entry at the end of the chain: what happened, to whom or what, and more in words.
+pub(super) fn note(
     transaction: &Transaction<'_>,
-    happened: &Happened<'_>,
+    (event, subject, words): (Event, &str, &str),
     at: UnixTime,
 ) -> Result<(), RegistryError> {
-    let ChainEnd { entries, hash } = end(transaction)?;
+    let last = stand(transaction)?;
+    let (entries, hash) = last.map_or((0, NOTHING), |last| (last.entries, last.hash));
     let mut entry = AuditEntry {
         number: entries + 1,
         at,
-        event: happened.event,
-        subject: happened.subject.into(),
-        words: shortened(happened.words).into(),
+        event,
+        subject: subject.into(),
+        words: shortened(words).into(),
         hash,
     };
     entry.hash = entry.hash_after(hash);
     let sql =
         "INSERT INTO audit (number, at, event, subject, words, hash) VALUES (?, ?, ?, ?, ?, ?)";
-    let mut insert = transaction
-        .prepare(sql)
-        .map_err(RegistryError::doing("write"))?;
     let values = params![
         entry.number.cast_signed(),
         entry.at.as_secs().cast_signed(),
@@ -197,22 +204,27 @@ pub(super) fn append(
         entry.words,
         entry.hash,
     ];
-    let inserted = insert.execute(values);
+    let inserted = transaction.execute_again(sql, values);
     inserted.map(drop).map_err(RegistryError::doing("write"))
 }
 
-fn end(transaction: &Transaction<'_>) -> Result<ChainEnd, RegistryError> {
-    let sql = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1";
-    let mut statement = transaction
-        .prepare(sql)
-        .map_err(RegistryError::doing("read"))?;
-    let last: Option<(i64, [u8; 32])> = statement
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+/// Where the chain stands; `None` when nothing was done yet.
+pub(super) fn stand(
+    transaction: &Transaction<'_>,
+) -> Result<Option<AuditCheckpoint>, RegistryError> {
+    let sql = "SELECT number, hash, at FROM audit ORDER BY number DESC LIMIT 1";
+    let last: Option<(i64, [u8; 32], i64)> = transaction
+        .query_row_again(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()
         .map_err(RegistryError::doing("read"))?;
-    let (number, hash) = last.unwrap_or((0, NOTHING));
-    let entries = u64::try_from(number).map_err(|_| RegistryError::Damaged)?;
-    Ok(ChainEnd { entries, hash })
+    let read = |(number, hash, at): (i64, [u8; 32], i64)| {
+        Ok(AuditCheckpoint {
+            entries: u64::try_from(number).map_err(|_| RegistryError::Damaged)?,
+            hash,
+            at: time(at)?,
+        })
+    };
+    last.map(read).transpose()
 }
 
 fn shortened(words: &str) -> &str {
@@ -227,10 +239,10 @@ impl Registry {
     /// Notes that the key of `role` was opened.
     pub(crate) fn note_key_opened(
         &mut self,
-        role: Role,
+        id: AuthorityId,
         at: UnixTime,
     ) -> Result<(), RegistryError> {
-        self.note(Event::KeyOpened, (role.as_str(), ""), at)
+        self.note(Event::KeyOpened, (&id.to_string(), ""), at)
     }
 
     /// Notes that something was refused to `subject`.
@@ -243,18 +255,18 @@ impl Registry {
         self.note(Event::Refused, (subject, words), at)
     }
 
+    /// Notes that it was restored from a backup.
+    pub(crate) fn note_restored(&mut self, words: &str, at: UnixTime) -> Result<(), RegistryError> {
+        self.note(Event::Restored, ("registry", words), at)
+    }
+
     fn note(
         &mut self,
         event: Event,
         (subject, words): (&str, &str),
         at: UnixTime,
     ) -> Result<(), RegistryError> {
-        let happened = Happened {
-            event,
-            subject,
-            words,
-        };
-        self.transact(|transaction| append(transaction, &happened, at))
+        self.transact(|transaction| note(transaction, (event, subject, words), at))
     }
 
     /// The last `most` entries, in their order.
@@ -268,24 +280,23 @@ impl Registry {
         Ok(entries)
     }
 
-    /// Checks every entry of the chain against the one before.
+    /// Checks every entry of the chain against the one before, and every signature.
     pub(crate) fn verify_audit(&self) -> Result<ChainEnd, RegistryError> {
-        let mut end = ChainEnd {
-            entries: 0,
-            hash: NOTHING,
-        };
+        let mut checkpoints = self.checkpoints()?;
+        let (mut entries, mut hash) = (0, NOTHING);
         self.each_entry(i64::MAX, |entry| {
-            let number = end.entries + 1;
-            if entry.number != number || entry.hash != entry.hash_after(end.hash) {
-                return Err(RegistryError::BrokenChain(number));
+            entries += 1;
+            if entry.number != entries || entry.hash != entry.hash_after(hash) {
+                return Err(RegistryError::BrokenChain(entries));
             }
-            end = ChainEnd {
-                entries: number,
-                hash: entry.hash,
-            };
-            Ok(())
+            hash = entry.hash;
+            checkpoints.check(&entry)
         })?;
-        Ok(end)
+        Ok(ChainEnd {
+            entries,
+            hash,
+            signed: checkpoints.finish(entries)?,
+        })
     }
 
     fn each_entry(

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use rustls_pki_types::UnixTime;
 
 use super::enrolment::end_enrolments;
-use super::{Registry, RegistryError};
+use super::{Again, Registry, RegistryError};
 
 /// What is said of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Registry {
                 "UPDATE device SET removed = ?2 WHERE id = ?1",
             ] {
                 let values = params![subject.id.as_str(), now.as_secs().cast_signed()];
-                let executed = transaction.execute(sql, values);
+                let executed = transaction.execute_again(sql, values);
                 executed.map_err(RegistryError::doing("write"))?;
             }
             Ok(true)
@@ -128,7 +128,7 @@ pub(super) fn claim(
         let sql = "INSERT INTO device (id, kind, created) VALUES (?, ?, ?)
                    ON CONFLICT (id) DO UPDATE SET removed = NULL RETURNING id, kind";
         let values = params![asked, kind, now.as_secs().cast_signed()];
-        transaction.query_row(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))
+        transaction.query_row_again(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))
     };
     let (id, kind_found): (String, String) = claim().map_err(RegistryError::doing("write"))?;
     if (&*id, &*kind_found) == (asked, kind) {
@@ -151,7 +151,7 @@ pub(super) fn set_labels(
     for (name, value) in &labels.attributes {
         let sql = "INSERT INTO device_attribute (device, name, value) VALUES (?, ?, ?)
                    ON CONFLICT (device, name) DO UPDATE SET value = excluded.value";
-        let set = transaction.execute(sql, params![id, name, value]);
+        let set = transaction.execute_again(sql, params![id, name, value]);
         set.map_err(RegistryError::doing("write"))?;
     }
     for (table, names) in [
@@ -160,7 +160,7 @@ pub(super) fn set_labels(
     ] {
         let sql = format!("INSERT INTO {table} VALUES (?, ?) ON CONFLICT DO NOTHING");
         for name in names {
-            let set = transaction.execute(&sql, params![id, name]);
+            let set = transaction.execute_again(&sql, params![id, name]);
             set.map_err(RegistryError::doing("write"))?;
         }
     }
@@ -172,7 +172,7 @@ fn check_count(transaction: &Transaction<'_>, id: &str) -> Result<(), RegistryEr
                           (SELECT count(*) FROM device_group WHERE device = ?1),
                           (SELECT count(*) FROM device_tag WHERE device = ?1))";
     let most: u32 = transaction
-        .query_row(sql, [id], |row| row.get(0))
+        .query_row_again(sql, [id], |row| row.get(0))
         .map_err(RegistryError::doing("read"))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     if most <= LABELS_MAX {
@@ -192,7 +192,9 @@ pub(super) fn is_listed(
     let sql = "SELECT 1 FROM device
                WHERE id = ? COLLATE BINARY AND kind = ? AND removed IS NULL";
     let keys = [subject.id.as_str(), subject.kind.as_str()];
-    let found = transaction.query_row(sql, keys, |_| Ok(())).optional();
+    let found = transaction
+        .query_row_again(sql, keys, |_| Ok(()))
+        .optional();
     found
         .map(|found| found.is_some())
         .map_err(RegistryError::doing("read"))
@@ -207,7 +209,7 @@ fn refuse_in_use(
     let sql = "SELECT batch FROM batch_row
                WHERE device = ? AND state IN ('waiting', 'recorded')";
     let batch: Option<Box<str>> = transaction
-        .query_row(sql, [id], |row| row.get(0))
+        .query_row_again(sql, [id], |row| row.get(0))
         .optional()
         .map_err(RegistryError::doing("read"))?;
     if let Some(batch) = batch {
@@ -217,7 +219,7 @@ fn refuse_in_use(
     let sql = "SELECT count(*) FROM certificate
                WHERE device = ? AND status IN ('issued', 'superseded') AND not_after >= ?";
     let counting: u32 = transaction
-        .query_row(sql, params![id, now.as_secs().cast_signed()], |row| {
+        .query_row_again(sql, params![id, now.as_secs().cast_signed()], |row| {
             row.get(0)
         })
         .map_err(RegistryError::doing("read"))?;

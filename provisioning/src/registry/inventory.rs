@@ -60,6 +60,8 @@ pub struct CurrentCertificate {
     pub not_before: UnixTime,
     /// Its last second.
     pub not_after: UnixTime,
+    /// The number of the device CA that has issued it.
+    pub device_ca: u32,
 }
 
 /// A certificate that a device was ever given.
@@ -102,7 +104,8 @@ impl Registry {
     ) -> Result<Vec<Device>, RegistryError> {
         // An empty id is nobody's: it stands for all.
         let key = only.map_or("", |subject| subject.id.as_str());
-        let sql = "SELECT device.id, kind, device.created, removed, serial, not_before, not_after
+        let sql = "SELECT device.id, kind, device.created, removed, serial, not_before, not_after,
+                   (SELECT number FROM authority WHERE authority.certificate = issuer)
                    FROM device LEFT JOIN certificate
                    ON certificate.device = device.id AND certificate.status = 'issued'
                    WHERE ?1 IN ('', device.id COLLATE BINARY) ORDER BY device.id COLLATE BINARY";
@@ -125,10 +128,12 @@ impl Registry {
         &self,
         subject: &Subject,
     ) -> Result<Vec<DeviceCertificate>, RegistryError> {
-        let sql = "SELECT serial, not_before, not_after, status, reason FROM certificate
+        let sql = "SELECT serial, not_before, not_after,
+                   (SELECT number FROM authority WHERE authority.certificate = issuer),
+                   status, reason FROM certificate
                    WHERE device = ? ORDER BY rowid";
         let rows = self.rows(sql, [subject.id.as_str()], |row| {
-            let (status, reason): (String, Option<u8>) = (row.get(3)?, row.get(4)?);
+            let (status, reason): (String, Option<u8>) = (row.get(4)?, row.get(5)?);
             let reason = reason.and_then(RevocationReason::from_code);
             let status = Status::from_parts(&status, reason);
             Ok((read_certificate(row, 0), status))
@@ -218,7 +223,7 @@ impl Registry {
     }
 }
 
-/// Reads the columns `id, kind, created, removed, serial, not_before, not_after`.
+/// Reads the columns `id, kind, created, removed` and those of a certificate.
 fn read_device(row: &Row<'_>, now: UnixTime) -> Result<Device, RegistryError> {
     let columns = || -> rusqlite::Result<(String, String, i64, Option<i64>)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -244,7 +249,8 @@ fn read_device(row: &Row<'_>, now: UnixTime) -> Result<Device, RegistryError> {
     })
 }
 
-/// Reads the columns `serial, not_before, not_after`, beginning with the one at `first`.
+/// Reads the columns `serial, not_before, not_after` and the number of the issuer, beginning with
+/// the one at `first`.
 fn read_certificate(
     row: &Row<'_>,
     first: usize,
@@ -253,13 +259,19 @@ fn read_certificate(
     let Some(serial) = serial else {
         return Ok(None);
     };
-    let columns =
-        || -> rusqlite::Result<(i64, i64)> { Ok((row.get(first + 1)?, row.get(first + 2)?)) };
-    let (not_before, not_after) = columns().map_err(RegistryError::doing("read"))?;
+    let columns = || -> rusqlite::Result<(i64, i64, Option<u32>)> {
+        Ok((
+            row.get(first + 1)?,
+            row.get(first + 2)?,
+            row.get(first + 3)?,
+        ))
+    };
+    let (not_before, not_after, issuer) = columns().map_err(RegistryError::doing("read"))?;
     Ok(Some(CurrentCertificate {
         serial: Serial::from_octets(&serial).map_err(RegistryError::Unreadable)?,
         not_before: time(not_before)?,
         not_after: time(not_after)?,
+        device_ca: issuer.ok_or(RegistryError::Damaged)?,
     }))
 }
 

@@ -1,9 +1,10 @@
 //! One certificate, as the registry knows it.
 
-use certs::{DeviceId, Kind, RevocationReason, Revoked, Role, Status, Subject};
+use certs::{DeviceId, RevocationReason, Revoked, Role, Status, Subject};
 use rusqlite::{OptionalExtension, Row, params};
 use rustls_pki_types::UnixTime;
 
+use super::certificates::kind_of;
 use super::inventory::time;
 use super::{Registry, RegistryError};
 
@@ -59,12 +60,7 @@ impl Registry {
         let Some(mut found) = found.transpose()? else {
             return Ok(None);
         };
-        let kind = match found.role {
-            Role::Device => Some(Kind::Device),
-            Role::App => Some(Kind::App),
-            Role::Root | Role::DeviceCa | Role::ServerCa | Role::Broker => None,
-        };
-        if let Some(kind) = kind {
+        if let Some(kind) = kind_of(found.role) {
             let id = DeviceId::parse(&found.name).map_err(|_| RegistryError::Damaged)?;
             found.suspended = self.suspended_since(&Subject { kind, id })?;
         }

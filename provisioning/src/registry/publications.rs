@@ -7,7 +7,7 @@ use certs::Serial;
 use rusqlite::params;
 use rustls_pki_types::UnixTime;
 
-use super::audit::{self, Event, Happened};
+use super::audit::{self, Event};
 use super::{Registry, RegistryError};
 
 /// What has a number.
@@ -17,6 +17,8 @@ pub(crate) enum Publication {
     RevocationList,
     /// A registry export.
     RegistryExport,
+    /// The roots to trust.
+    TrustBundle,
 }
 
 impl Publication {
@@ -24,6 +26,7 @@ impl Publication {
         match self {
             Self::RevocationList => "revocation-list",
             Self::RegistryExport => "registry-export",
+            Self::TrustBundle => "trust-bundle",
         }
     }
 }
@@ -62,17 +65,26 @@ impl Registry {
             transaction
                 .execute(sql, values)
                 .map_err(RegistryError::doing("write"))?;
-            let happened = Happened {
-                event: Event::Published,
-                subject: kind.as_str(),
-                words: &format!("number {number}"),
-            };
-            audit::append(transaction, &happened, created)?;
+            audit::note(
+                transaction,
+                (Event::Published, kind.as_str(), &format!("number {number}")),
+                created,
+            )?;
             Ok(number.cast_unsigned())
         })
     }
 
-    /// The last number of `kind` that was taken; 0 when there was none.
+    /// The last number of `kind` that was taken for any issuer; 0 when there was none.
+    pub(crate) fn highest_number(&self, kind: Publication) -> Result<u64, RegistryError> {
+        let sql = "SELECT ifnull(max(number), 0) FROM publication WHERE kind = ?";
+        let last: i64 = self
+            .connection
+            .query_row(sql, [kind.as_str()], |row| row.get(0))
+            .map_err(RegistryError::doing("read"))?;
+        u64::try_from(last).map_err(|_| RegistryError::Damaged)
+    }
+
+    /// The last number of `kind` that was taken for this issuer; 0 when there was none.
     pub(crate) fn last_number(
         &self,
         kind: Publication,

@@ -8,7 +8,7 @@ use certs::{RevocationReason, Revoked, Role, Serial, Status, Subject};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use super::audit::{self, Event, Happened};
+use super::audit::{self, Event};
 use super::enrolment::end_enrolments;
 use super::inventory::time;
 use super::suspensions::{end_suspension, on_hold};
@@ -55,12 +55,11 @@ impl Registry {
                 .execute(sql, values)
                 .map_err(RegistryError::doing("write"))?;
             let words = format!("{}, {} certificates", revoked.reason, certificates.len());
-            let happened = Happened {
-                event: Event::Revoked,
-                subject: &subject.to_string(),
-                words: &words,
-            };
-            audit::append(transaction, &happened, revoked.at)?;
+            audit::note(
+                transaction,
+                (Event::Revoked, &subject.to_string(), &words),
+                revoked.at,
+            )?;
             Ok(Some(DeviceRevocation {
                 revoked,
                 certificates,
@@ -179,14 +178,9 @@ pub(super) fn last_revocation(
 ) -> Result<Option<Revoked>, RegistryError> {
     let sql = "SELECT revoked, reason FROM device_revocation WHERE device = ?
                ORDER BY revoked DESC LIMIT 1";
-    let mut statement = connection
-        .prepare(sql)
-        .map_err(RegistryError::doing("read"))?;
-    let mut rows = statement
-        .query([subject.id.as_str()])
-        .map_err(RegistryError::doing("read"))?;
-    let row = rows.next().map_err(RegistryError::doing("read"))?;
-    row.map(read_revoked).transpose()
+    let found = connection.query_row(sql, [subject.id.as_str()], |row| Ok(read_revoked(row)));
+    let found = found.optional().map_err(RegistryError::doing("read"))?;
+    found.transpose()
 }
 
 /// Reads the columns `revoked, reason`, which come first; without a reason somebody is suspended.

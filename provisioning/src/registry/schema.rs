@@ -5,17 +5,23 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::RegistryError;
-use super::audit::{self, Event, Happened};
+use super::audit::{self, Event};
+use super::care::BEGUN;
 use super::inventory::time;
 
 /// Marks the file as ours (`application_id`): "CSGN".
 const APPLICATION_ID: i32 = 0x4353_474e;
 
 /// The steps from each version to the next; a registry of version `n` needs those from the `n`th.
-const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: [&str; 7] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
+];
 
 /// The version that has an audit chain.
 const AUDITED: usize = 4;
+
+/// The version whose audit chain is signed.
+const SIGNED: usize = 7;
 
 const VERSION_1: &str = "
 CREATE TABLE setting (
@@ -198,6 +204,52 @@ CREATE TABLE enrolment (
 CREATE INDEX enrolment_state ON enrolment (state, asked);
 ";
 
+/// The life of authorities, of which there may be several of a role.
+const VERSION_6: &str = "
+CREATE TABLE authority (
+    certificate BLOB NOT NULL PRIMARY KEY REFERENCES certificate (serial),
+    role        TEXT NOT NULL,
+    number      INTEGER NOT NULL,
+    stage       TEXT NOT NULL,
+    -- When it came to this stage.
+    since       INTEGER NOT NULL,
+    UNIQUE (role, number)
+) STRICT;
+CREATE UNIQUE INDEX authority_active ON authority (role) WHERE stage = 'active';
+CREATE UNIQUE INDEX authority_next ON authority (role) WHERE stage IN ('prepared', 'published');
+
+-- A root's key certified by the root before it, for those who trust only that one.
+CREATE TABLE cross_certificate (
+    serial  BLOB NOT NULL PRIMARY KEY,
+    subject BLOB NOT NULL REFERENCES authority (certificate),
+    issuer  BLOB NOT NULL REFERENCES authority (certificate),
+    pem     TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    UNIQUE (subject, issuer)
+) STRICT;
+INSERT INTO authority SELECT serial, role, 1, 'active', created FROM certificate
+    WHERE role IN ('root', 'device-ca', 'server-ca');
+";
+
+/// What was handed out, and who vouches for what was done.
+const VERSION_7: &str = "
+CREATE TABLE delivery (
+    batch     TEXT NOT NULL COLLATE NOCASE REFERENCES batch (name),
+    device    TEXT NOT NULL COLLATE NOCASE REFERENCES device (id),
+    serial    BLOB NOT NULL REFERENCES certificate (serial),
+    recipient TEXT NOT NULL,
+    at        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX delivery_device ON delivery (batch, device);
+
+-- Signatures over entries of the audit chain, and so over all before them.
+CREATE TABLE checkpoint (
+    number    INTEGER NOT NULL PRIMARY KEY REFERENCES audit (number),
+    authority BLOB NOT NULL REFERENCES certificate (serial),
+    signature BLOB NOT NULL
+) STRICT;
+";
+
 /// Brings the registry to the version of this program.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> {
     let transaction = connection
@@ -229,6 +281,13 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
     if (1..AUDITED).contains(&done) {
         begin_chain(&transaction, done)?;
     }
+    if (1..SIGNED).contains(&done) {
+        let last = audit::stand(&transaction)?;
+        let words = "signed from the next opening of the device CA's key on";
+        if let Some(last) = last {
+            audit::note(&transaction, (Event::Begun, BEGUN, words), last.at)?;
+        }
+    }
     for (name, value) in [("application_id", APPLICATION_ID), ("user_version", newest)] {
         transaction
             .pragma_update(None, name, value)
@@ -246,12 +305,7 @@ fn begin_chain(transaction: &Transaction<'_>, version: usize) -> Result<(), Regi
         .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(RegistryError::doing("migrate"))?;
     let words = format!("after {count} certificates, in a registry of version {version}");
-    let happened = Happened {
-        event: Event::Begun,
-        subject: "registry",
-        words: &words,
-    };
-    audit::append(transaction, &happened, time(last)?)
+    audit::note(transaction, (Event::Begun, "registry", &words), time(last)?)
 }
 
 #[cfg(test)]
@@ -259,11 +313,13 @@ mod tests {
     use super::*;
 
     /// What the program of each version left, with one device.
-    const LEFT: [&str; 4] = [
+    const LEFT: [&str; 6] = [
         LEFT_BY_VERSION_1,
         LEFT_BY_VERSION_2,
         LEFT_BY_VERSION_3,
         LEFT_BY_VERSION_4,
+        LEFT_BY_VERSION_5,
+        LEFT_BY_VERSION_6,
     ];
 
     const LEFT_BY_VERSION_1: &str = "
@@ -292,8 +348,17 @@ mod tests {
 
     const LEFT_BY_VERSION_4: &str = "
         INSERT INTO audit VALUES
-            (1, 5, 'begun', 'registry', 'after 5 certificates, in a registry of version 4', x'01');
+            (1, 5, 'begun', 'registry', 'after 5 certificates, in a registry of version 4',
+             zeroblob(32));
         INSERT INTO device_suspension VALUES ('dev-1', 8);
+    ";
+
+    const LEFT_BY_VERSION_5: &str = "
+        INSERT INTO token VALUES (1, 'dev-1', x'0a', 8, 9, 'open', NULL, NULL, NULL);
+    ";
+
+    const LEFT_BY_VERSION_6: &str = "
+        UPDATE authority SET since = 6;
     ";
 
     /// A registry as the program of `version` left it.
@@ -342,9 +407,11 @@ mod tests {
                 let removed = "SELECT id FROM device WHERE removed IS NULL";
                 assert_eq!(rows(&connection, removed), ["dev-1"]);
                 let audit = "SELECT number || event || at || words FROM audit";
+                let begun_by = version.min(AUDITED);
                 let begun =
-                    format!("1begun5after 5 certificates, in a registry of version {version}");
-                assert_eq!(rows(&connection, audit), [begun]);
+                    format!("1begun5after 5 certificates, in a registry of version {begun_by}");
+                let signed = "2begun5signed from the next opening of the device CA's key on";
+                assert_eq!(rows(&connection, audit), [&begun, signed]);
             }
             let newest: i32 = connection
                 .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -385,6 +452,22 @@ mod tests {
             ),
         ] {
             assert_eq!(rows(&connection, sql), [expected]);
+        }
+    }
+
+    #[test]
+    fn the_authorities_of_an_older_registry_are_the_first_and_active() {
+        for version in 1..=LEFT.len() {
+            let mut connection = left_by(version);
+            migrate(&mut connection).unwrap();
+            let sql = "SELECT hex(certificate) || ' ' || role || ' ' || number || ' ' || stage
+                       FROM authority ORDER BY certificate";
+            let expected = [
+                "01 root 1 active",
+                "02 device-ca 1 active",
+                "03 server-ca 1 active",
+            ];
+            assert_eq!(rows(&connection, sql), expected, "version {version}");
         }
     }
 

@@ -7,10 +7,10 @@ use certs::{RevocationReason, Revoked, Subject};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use super::audit::{self, Event, Happened};
+use super::audit::{self, Event};
 use super::devices::is_listed;
 use super::inventory::time;
-use super::{Registry, RegistryError};
+use super::{Again, Registry, RegistryError};
 
 impl Registry {
     /// Suspends a device, and says since when it is: perhaps since before. `None` when there is no
@@ -31,7 +31,11 @@ impl Registry {
             let values = params![subject.id.as_str(), now.as_secs().cast_signed()];
             let inserted = transaction.execute(sql, values);
             inserted.map_err(RegistryError::doing("write"))?;
-            note(transaction, (Event::Suspended, subject), now)?;
+            audit::note(
+                transaction,
+                (Event::Suspended, &subject.to_string(), ""),
+                now,
+            )?;
             Ok(Some(now))
         })
     }
@@ -49,7 +53,7 @@ impl Registry {
             }
             let was = end_suspension(transaction, subject)?;
             if was {
-                note(transaction, (Event::Resumed, subject), now)?;
+                audit::note(transaction, (Event::Resumed, &subject.to_string(), ""), now)?;
             }
             Ok(Some(was))
         })
@@ -90,21 +94,8 @@ pub(super) fn suspended_since(
 ) -> Result<Option<UnixTime>, RegistryError> {
     let sql = "SELECT suspended FROM device_suspension WHERE device = ?";
     let since: Option<i64> = connection
-        .query_row(sql, [subject.id.as_str()], |row| row.get(0))
+        .query_row_again(sql, [subject.id.as_str()], |row| row.get(0))
         .optional()
         .map_err(RegistryError::doing("read"))?;
     since.map(time).transpose()
-}
-
-fn note(
-    transaction: &Transaction<'_>,
-    (event, subject): (Event, &Subject),
-    now: UnixTime,
-) -> Result<(), RegistryError> {
-    let happened = Happened {
-        event,
-        subject: &subject.to_string(),
-        words: "",
-    };
-    audit::append(transaction, &happened, now)
 }

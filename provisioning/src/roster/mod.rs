@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
-use aws_lc_rs::digest;
 use certs::{DeviceId, LABELS_MAX, check_name, check_value};
 use thiserror::Error;
 
@@ -84,7 +83,6 @@ impl Roster {
 
     /// Reads a list: JSON when it begins with a brace, which no CSV of ours does.
     fn read(octets: &[u8]) -> Result<Self, Vec<Mistake>> {
-        let sha256 = digest::digest(&digest::SHA256, octets);
         let text = octets.strip_prefix(BYTE_ORDER_MARK).unwrap_or(octets);
         if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
             let what = "the list is in UTF-16; save it as UTF-8";
@@ -97,7 +95,7 @@ impl Roster {
             Some(_) | None => csv::read(text, &mut reading),
         }
         let entries = reading.finish()?;
-        let sha256 = sha256.as_ref().try_into().unwrap_or_default();
+        let sha256 = certs::sha256(octets);
         Ok(Self { entries, sha256 })
     }
 }

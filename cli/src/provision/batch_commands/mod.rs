@@ -4,9 +4,10 @@
 //! goes on with `batch resume`.
 
 mod bar;
+mod deliver;
 
 use crate::failure::{Failure, PARTLY};
-use crate::provision::passphrase::PassphraseArgs;
+use crate::provision::passphrase::{PassphraseArgs, PasswordArgs};
 use bar::Bar;
 use certs::{DeviceId, TimeText};
 use clap::{Args, Subcommand, ValueEnum};
@@ -38,6 +39,14 @@ pub(crate) enum BatchCommand {
     /// Go on with a batch that was interrupted.
     #[command(after_help = "Example:\n  countersign batch resume lot-7 --dir certs/dev")]
     Resume(ResumeArgs),
+    /// Hand out what a batch made, once, to somebody by name.
+    ///
+    /// It is recorded for each device, and refused the second time (exit code 5) without --again.
+    /// A device that was issued another certificate since, revoked or suspended is left out, and
+    /// the exit code is 3 then. With --recipient it is packed into the one file OUT, which only
+    /// they can open: a tar archive, or the lines of JSON, encrypted by age.
+    #[command(after_help = deliver::HELP)]
+    Deliver(deliver::DeliverArgs),
 }
 
 const LISTS: &str = "\
@@ -49,11 +58,13 @@ other column becomes an attribute of the device:
   sensor-2,Basel";
 
 const ISSUE_HELP: &str = "\
-With --format dir, OUT/ID/{cert,key,ca}.pem appear for each device; with --format jsonl, the one
-file OUT appears once it is whole. Nothing that is there is replaced.
+With --format dir, OUT/ID/{cert,key,ca}.pem appear for each device; with --format p12, OUT/ID.p12;
+with --format jsonl, the one file OUT appears once it is whole. Nothing that is there is replaced.
 
-Example:
-  countersign batch issue devices.csv --dir certs/dev --name lot-7 --out lot-7 --format dir";
+Examples:
+  countersign batch issue devices.csv --dir certs/dev --name lot-7 --out lot-7 --format dir
+  countersign batch issue devices.csv --dir certs/dev --name lot-8 --out lot-8 --format p12 \\
+    --password-file lot-8.password";
 
 /// Which list to check.
 #[derive(Debug, Args)]
@@ -89,6 +100,8 @@ pub(crate) struct IssueArgs {
     format: Format,
     #[command(flatten)]
     passphrase: PassphraseArgs,
+    #[command(flatten)]
+    password: PasswordArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -100,6 +113,8 @@ enum Format {
     Dir,
     /// One file with a line of JSON for each device.
     Jsonl,
+    /// A PKCS #12 file for each device, all under the password in --password-file.
+    P12,
 }
 
 /// Which batches to look at.
@@ -127,6 +142,8 @@ pub(crate) struct ResumeArgs {
     dir: PathBuf,
     #[command(flatten)]
     passphrase: PassphraseArgs,
+    #[command(flatten)]
+    password: PasswordArgs,
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
@@ -138,6 +155,7 @@ pub(crate) fn run(command: BatchCommand) -> Result<(), Failure> {
         BatchCommand::Issue(args) => issue(&args),
         BatchCommand::Status(args) => status(&args),
         BatchCommand::Resume(args) => resume(&args),
+        BatchCommand::Deliver(args) => deliver::run(&args),
     }
 }
 
@@ -162,6 +180,7 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
 
 fn issue(args: &IssueArgs) -> Result<(), Failure> {
     let passphrase = args.passphrase.open(&args.dir)?;
+    let password = args.password.read()?;
     let request = BatchRequest {
         dir: &args.dir,
         passphrase: passphrase.as_ref(),
@@ -171,7 +190,9 @@ fn issue(args: &IssueArgs) -> Result<(), Failure> {
         format: match args.format {
             Format::Dir => BatchFormat::Dir,
             Format::Jsonl => BatchFormat::Jsonl,
+            Format::P12 => BatchFormat::P12,
         },
+        password: password.as_ref(),
     };
     let bar = Bar::new();
     let done = batch_issue(&request, &|status| bar.show(status), UnixTime::now());
@@ -182,10 +203,12 @@ fn issue(args: &IssueArgs) -> Result<(), Failure> {
 
 fn resume(args: &ResumeArgs) -> Result<(), Failure> {
     let passphrase = args.passphrase.open(&args.dir)?;
+    let password = args.password.read()?;
     let request = ResumeRequest {
         dir: &args.dir,
         passphrase: passphrase.as_ref(),
         name: &args.name,
+        password: password.as_ref(),
     };
     let bar = Bar::new();
     let done = batch_resume(&request, &|status| bar.show(status), UnixTime::now());
@@ -205,10 +228,19 @@ fn status(args: &StatusArgs) -> Result<(), Failure> {
     }
     let open = found.iter().find(|status| status.finished.is_none());
     let dir = args.dir.display();
-    match open {
+    let here = found
+        .iter()
+        .find(|status| status.standing.delivered < status.standing.written);
+    match (open, here) {
         _ if args.json => {}
-        Some(open) => println!("next: countersign batch resume {} --dir {dir}", open.name),
-        None => println!("next: countersign device list --dir {dir}"),
+        (Some(open), _) => println!("next: countersign batch resume {} --dir {dir}", open.name),
+        (None, Some(here)) => {
+            println!(
+                "next: countersign batch deliver {} --to WHOM --dir {dir}",
+                here.name
+            );
+        }
+        (None, None) => println!("next: countersign device list --dir {dir}"),
     }
     Ok(())
 }
@@ -222,7 +254,8 @@ fn report(done: &BatchDone, as_json: bool, dir: &std::path::Path) -> Result<(), 
         println!("{json}");
     } else {
         println!("{}", words(&done.status));
-        println!("next: countersign device list --dir {}", dir.display());
+        let (name, dir) = (&done.status.name, dir.display());
+        println!("next: countersign batch deliver {name} --to WHOM --dir {dir}");
     }
     if done.passed_over.is_empty() {
         return Ok(());
@@ -249,12 +282,13 @@ fn words(status: &BatchStatus) -> String {
         None => format!("begun {}, not finished", TimeText(status.created)),
     };
     format!(
-        "{}: {when}: {} of {} devices written, {} waiting, {} passed over, in {}",
+        "{}: {when}: {} of {} devices written, {} waiting, {} passed over, {} handed out, in {}",
         status.name,
         standing.written,
         standing.rows,
         standing.waiting,
         standing.passed_over,
+        standing.delivered,
         status.output.display()
     )
 }
@@ -270,6 +304,7 @@ fn status_json(status: &BatchStatus) -> Value {
         "waiting": status.standing.waiting,
         "written": status.standing.written,
         "passed_over": status.standing.passed_over,
+        "delivered": status.standing.delivered,
     })
 }
 

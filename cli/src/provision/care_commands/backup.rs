@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, USAGE};
 use crate::provision::passphrase::{ask_twice, from_file};
+use crate::provision::recipient;
 use clap::Args;
 use provisioning::{BackupRequest, EncryptTo, Recipient, ca_backup};
 use rustls_pki_types::UnixTime;
@@ -33,11 +34,6 @@ pub(crate) struct BackupArgs {
     /// Print one object of JSON instead of words.
     #[arg(long)]
     json: bool,
-}
-
-fn recipient(text: &str) -> Result<Recipient, String> {
-    text.parse()
-        .map_err(|error: provisioning::AgeError| error.to_string())
 }
 
 pub(crate) fn backup(args: &BackupArgs) -> Result<(), Failure> {

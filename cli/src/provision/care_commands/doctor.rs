@@ -8,7 +8,7 @@ use crate::operate::broker_admin::table::plain;
 use certs::admin::{Answer, ListState, Request, Status};
 use certs::{ListId, ListNumber, WithCauses};
 use clap::Args;
-use provisioning::{Check, Layout, Verdict, ca_doctor};
+use provisioning::{Check, Layout, Verdict, ca_doctor, quoted};
 use rustls_pki_types::UnixTime;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
             Ok(_) => Err(AskError::OtherAnswer),
             Err(error) => Err(error),
         };
-        let dir = args.dir.display().to_string();
+        let dir = quoted(&args.dir);
         found
             .checks
             .extend(broker_checks(&status, found.newest_list.as_ref(), &dir));
@@ -92,7 +92,7 @@ fn next(checks: &[Check], args: &DoctorArgs) -> String {
         Some(mend) => mend.to_owned(),
         None => format!(
             "countersign ca backup --dir {} --out FILE",
-            args.dir.display()
+            quoted(&args.dir)
         ),
     }
 }

@@ -1,7 +1,6 @@
 //! `countersign ca restore`: what opens the backup, and what became of the directory.
 
 use crate::failure::{FAILED, Failure, USAGE};
-use crate::operate::admin::NOT_FOUND;
 use crate::provision::passphrase::{ask, from_file};
 use certs::TimeText;
 use clap::Args;
@@ -85,12 +84,9 @@ fn secret(args: &RestoreArgs) -> Result<Secret, Failure> {
 }
 
 fn identities(path: &Path) -> Result<Vec<Identity>, Failure> {
-    let cannot = |code| Failure::new(code, format!("cannot read {}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| {
-        let missing = error.kind() == io::ErrorKind::NotFound;
-        cannot(if missing { NOT_FOUND } else { FAILED }).because(&error)
-    })?;
-    Identity::read_all(&text).map_err(|error| cannot(FAILED).because(&error))
+    let text = fs::read_to_string(path).map_err(|error| Failure::cannot_read(path, &error))?;
+    let words = || format!("cannot read {}", path.display());
+    Identity::read_all(&text).map_err(|error| Failure::new(FAILED, words()).because(&error))
 }
 
 fn print_words(restored: &Restored, dir: &Path) {

@@ -1,8 +1,7 @@
 //! `countersign cert explain`: a certificate in words, and how it stands in the registry.
 
 use super::input;
-use crate::failure::{FAILED, Failure, USAGE};
-use crate::operate::admin::NOT_FOUND;
+use crate::failure::{FAILED, Failure, NOT_FOUND, USAGE};
 use crate::operate::broker_admin::table::plain;
 use certs::{
     BasicConstraints, Certificate, CommonName, Hex, KeyAlgorithm, Role, Status, Subject, TimeText,

@@ -1,11 +1,10 @@
 //! The certificates in a file: several in PEM, or one in DER.
 
 use crate::failure::{FAILED, Failure};
-use crate::operate::admin::NOT_FOUND;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// A bundle of a hundred anchors has a tenth of it.
@@ -16,13 +15,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure>
     let mut octets = Vec::new();
     let opened = File::open(path);
     let read = opened.and_then(|file| file.take(FILE_LEN_MAX + 1).read_to_end(&mut octets));
-    read.map_err(|error| {
-        let code = match error.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => FAILED,
-        };
-        Failure::new(code, format!("cannot read {}", path.display())).because(&error)
-    })?;
+    read.map_err(|error| Failure::cannot_read(path, &error))?;
     let words = |what: &str| Failure::new(FAILED, format!("{}: {what}", path.display()));
     if u64::try_from(octets.len()).is_ok_and(|len| len > FILE_LEN_MAX) {
         return Err(words("larger than 4 MiB"));

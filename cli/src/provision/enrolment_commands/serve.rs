@@ -2,7 +2,9 @@
 
 use crate::failure::{FAILED, Failure};
 use crate::logging;
+use crate::provision::inventory_commands::lifetime;
 use crate::provision::passphrase::PassphraseArgs;
+use crate::signals::Ending;
 use broker::config::{Log, LogFormat, LogLevel};
 use clap::{Args, ValueEnum};
 use provisioning::{Approval, EnrolmentServer, Layout, Limits, ServeRequest, ca_serve};
@@ -12,7 +14,6 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What `ca serve` serves.
 #[derive(Debug, Args)]
@@ -30,6 +31,10 @@ pub(crate) struct ServeArgs {
     /// Who is issued a first certificate.
     #[arg(long, value_name = "HOW", default_value = "auto-with-token")]
     approve: Approve,
+    /// How long the certificates issued here are valid, such as 7d or 12h, where that is less than
+    /// the profile of devices says: for devices that renew by themselves.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    lifetime: Option<Duration>,
     /// Renew certificates that expired up to so many days ago; no broker accepts them.
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     renew_expired_days: u16,
@@ -70,7 +75,7 @@ enum Approve {
     AutoWithToken,
 }
 
-fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+pub(crate) fn server_name(text: &str) -> Result<ServerName<'static>, String> {
     let parsed = ServerName::try_from(text.to_owned());
     parsed.map_err(|_| "a DNS name or an address is needed".to_owned())
 }
@@ -82,12 +87,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         level: LogLevel::Info,
     });
     // Before anybody is told that it serves.
-    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    let no_signals = |error: std::io::Error| Failure::from_error(FAILED, &error);
-    let signals = (
-        terminate.map_err(no_signals)?,
-        interrupt.map_err(no_signals)?,
-    );
+    let ending = Ending::listen()?;
     let request = ServeRequest {
         dir: &args.dir,
         passphrase: passphrase.as_ref(),
@@ -97,6 +97,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
             Approve::Manual => Approval::Manual,
             Approve::AutoWithToken => Approval::AutoWithToken,
         },
+        lifetime: args.lifetime,
         renew_expired: Duration::from_hours(24) * u32::from(args.renew_expired_days),
         limits: Limits {
             connections_max: args.connections_max,
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     };
     let server = ca_serve(request, UnixTime::now()).await?;
     say(args, &server);
-    until_signalled(server, signals).await
+    until_signalled(server, ending).await
 }
 
 fn say(args: &ServeArgs, server: &EnrolmentServer) {
@@ -130,21 +131,16 @@ fn say(args: &ServeArgs, server: &EnrolmentServer) {
     let _ = std::io::stdout().flush();
 }
 
-async fn until_signalled(
-    mut server: EnrolmentServer,
-    (mut terminate, mut interrupt): (Signal, Signal),
-) -> Result<(), Failure> {
+async fn until_signalled(mut server: EnrolmentServer, mut ending: Ending) -> Result<(), Failure> {
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = ending.asked() => {}
         () = server.failure() => {
             return Err(Failure::new(FAILED, "the authority cannot go on; the log says why"));
         }
     }
     tokio::select! {
         () = server.stop() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = ending.asked() => {}
     }
     Ok(())
 }

@@ -110,6 +110,9 @@ pub(crate) struct ListArgs {
     /// Only those of which this is said.
     #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = attribute)]
     attributes: Vec<(Box<str>, Box<str>)>,
+    /// Only those that hold a certificate of a device CA, by its number.
+    #[arg(long, value_name = "NUMBER")]
+    device_ca: Option<u32>,
     /// Only those that stand so.
     #[arg(long, value_name = "STATE")]
     state: Option<State>,
@@ -159,6 +162,7 @@ impl ListArgs {
             groups: self.groups.clone(),
             tags: self.tags.clone(),
             attributes: self.attributes.clone(),
+            device_ca: self.device_ca,
         }
     }
 }
@@ -220,6 +224,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// How long a certificate is valid: as [`duration`], and more than no time.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
+    let is_some = |time: &Duration| !time.is_zero();
+    let time = Some(duration(text)?).filter(is_some);
+    time.ok_or_else(|| "nothing is valid for no time".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +252,14 @@ mod tests {
             "99999999999999999d",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_more_than_no_time() {
+        assert_eq!(lifetime("1s"), Ok(Duration::from_secs(1)));
+        for text in ["0s", "0d", "week"] {
+            assert!(lifetime(text).is_err(), "{text}");
         }
     }
 

@@ -88,6 +88,7 @@ pub(super) fn json(device: &Device) -> Value {
         "added": device.added.as_secs(),
         "serial": device.certificate.map(|certificate| certificate.serial),
         "not_after": device.certificate.map(|certificate| certificate.not_after.as_secs()),
+        "device_ca": device.certificate.map(|certificate| certificate.device_ca),
         "revoked": revoked,
         "attributes": &device.labels.attributes,
         "groups": &device.labels.groups,

@@ -8,7 +8,9 @@ mod listing;
 
 use crate::failure::Failure;
 use crate::operate::broker_admin::subject;
-pub(crate) use arguments::{AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs, duration};
+pub(crate) use arguments::{
+    AddArgs, LabelArgs, ListArgs, RenewArgs, WhichArgs, duration, lifetime,
+};
 use certs::TimeText;
 use provisioning::{
     AddRequest, DeviceRenewed, LabelRequest, RenewRequest, device_add, device_label, device_list,
@@ -52,8 +54,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
 }
 
 pub(crate) fn show(args: &WhichArgs) -> Result<(), Failure> {
-    let shown = device_show(&args.dir, &args.id, UnixTime::now());
-    let shown = shown?;
+    let shown = device_show(&args.dir, &args.id, UnixTime::now())?;
     if args.json {
         println!("{}", listing::shown_json(&shown));
         return Ok(());

@@ -10,7 +10,7 @@ use certs::DeviceId;
 use rustls_pki_types::UnixTime;
 
 use super::check::{check_against, lower, refuse};
-use super::payload::{self, part_file};
+use super::payload::{self, Writer, part_file};
 use super::status::BatchStatus;
 use super::work::{BatchDone, work};
 use crate::authority::{Hierarchy, Passphrase};
@@ -35,6 +35,8 @@ pub struct BatchRequest<'a> {
     pub out: &'a Path,
     /// In which form devices get what was made for them.
     pub format: BatchFormat,
+    /// Under what PKCS #12 files are encrypted.
+    pub password: Option<&'a Passphrase>,
 }
 
 /// Which batch to take up.
@@ -46,6 +48,9 @@ pub struct ResumeRequest<'a> {
     pub passphrase: Option<&'a Passphrase>,
     /// What the batch is called.
     pub name: &'a DeviceId,
+    /// Under what PKCS #12 files are encrypted: the password with which the batch was begun, which
+    /// is kept nowhere.
+    pub password: Option<&'a Passphrase>,
 }
 
 /// Issues a certificate to every device of a list. `seen` is told how far it has come.
@@ -59,8 +64,9 @@ pub fn batch_issue(
 ) -> Result<BatchDone, CommandError> {
     noted((request.dir, request.name.as_str()), now, || {
         let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
+        let writer = Writer::new(request.format, request.password)?;
         begin(&mut ca, request, now)?;
-        work(&mut ca, request.name, seen, now)
+        work(&mut ca, (request.name, &writer), seen, now)
     })
 }
 
@@ -75,7 +81,10 @@ pub fn batch_resume(
 ) -> Result<BatchDone, CommandError> {
     noted((request.dir, request.name.as_str()), now, || {
         let mut ca = Hierarchy::open_for_devices(request.dir, request.passphrase, now)?;
-        work(&mut ca, request.name, seen, now)
+        let batch = ca.registry.batch(request.name)?;
+        let batch = batch.ok_or_else(|| CommandError::NoSuchBatch(request.name.clone()))?;
+        let writer = Writer::new(batch.format, request.password)?;
+        work(&mut ca, (request.name, &writer), seen, now)
     })
 }
 
@@ -129,14 +138,15 @@ fn check_output(batch: &Batch, (roster, path): (&Roster, &Path)) -> Result<(), C
             }
             Ok(())
         }
-        BatchFormat::Dir => {
+        BatchFormat::Dir | BatchFormat::P12 => {
             let names = files::names_in(&batch.output)?;
             let taken: HashSet<String> =
                 names.iter().map(PathBuf::as_path).map(lower_name).collect();
-            let there = |id: &DeviceId| taken.contains(&lower(id.as_str()));
+            let name = |id: &DeviceId| payload::name(batch.format, id.as_str());
+            let there = |id: &DeviceId| taken.contains(&lower(&name(id)));
             let entries = roster.entries.iter().filter(|entry| there(&entry.id));
             let mistakes = entries.map(|entry| {
-                let place = batch.output.join(entry.id.as_str());
+                let place = batch.output.join(name(&entry.id));
                 let what = format!("{} is there already", place.display());
                 Mistake::of_id(entry.line, what)
             });

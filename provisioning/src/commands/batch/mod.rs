@@ -4,15 +4,19 @@
 //! after any interruption. Commands that are given meanwhile wait for one chunk, not for the batch.
 
 mod check;
+mod deliver;
 mod issue;
 mod payload;
 mod status;
 mod work;
 
 pub use check::{Checked, batch_check};
+pub use deliver::{BatchDelivered, DeliverRequest, NotDelivered, Package, batch_deliver};
 pub use issue::{BatchRequest, ResumeRequest, batch_issue, batch_resume};
 pub use status::{BatchStatus, batch_status};
 pub use work::BatchDone;
 
+#[cfg(test)]
+mod deliver_tests;
 #[cfg(test)]
 mod tests;

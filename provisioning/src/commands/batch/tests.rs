@@ -1,5 +1,7 @@
 //! Batches from their list to their last payload.
 
+mod refused;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
@@ -12,6 +14,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::authority::Passphrase;
 use crate::layout::Layout;
 use crate::registry::{BatchFormat, DeviceState};
 use crate::testing::{certificate, day, issue, mode, revoke};
@@ -20,12 +23,12 @@ use crate::{
 };
 
 /// A directory with an authority in `ca`, and a list in `list`.
-struct World {
+pub(super) struct World {
     temp: TempDir,
 }
 
 impl World {
-    fn new(list: impl AsRef<[u8]>) -> Self {
+    pub(super) fn new(list: impl AsRef<[u8]>) -> Self {
         let world = Self {
             temp: tempfile::tempdir().unwrap(),
         };
@@ -34,15 +37,15 @@ impl World {
         world
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)
     }
 
-    fn ca(&self) -> PathBuf {
+    pub(super) fn ca(&self) -> PathBuf {
         self.path("ca")
     }
 
-    fn issue(&self, name: &str, format: BatchFormat) -> Result<BatchDone, CommandError> {
+    pub(super) fn issue(&self, name: &str, format: BatchFormat) -> Result<BatchDone, CommandError> {
         self.issue_watched(name, format, &|_| ())
     }
 
@@ -52,7 +55,9 @@ impl World {
         format: BatchFormat,
         seen: &dyn Fn(&BatchStatus),
     ) -> Result<BatchDone, CommandError> {
+        let password = Passphrase::new("secret".to_owned());
         let request = BatchRequest {
+            password: password.as_ref().filter(|_| format == BatchFormat::P12),
             passphrase: None,
             dir: &self.ca(),
             file: &self.path("list"),
@@ -68,6 +73,7 @@ impl World {
         let dir = &self.ca();
         batch_resume(
             &ResumeRequest {
+                password: None,
                 passphrase: None,
                 dir,
                 name,
@@ -77,11 +83,11 @@ impl World {
         )
     }
 
-    fn registry(&self) -> Connection {
+    pub(super) fn registry(&self) -> Connection {
         Connection::open(Layout::new(self.ca()).registry()).unwrap()
     }
 
-    fn count(&self, which: &str) -> u32 {
+    pub(super) fn count(&self, which: &str) -> u32 {
         let sql = format!("SELECT count(*) FROM {which}");
         self.registry()
             .query_row(&sql, [], |row| row.get(0))
@@ -104,7 +110,7 @@ impl World {
     }
 }
 
-fn list(count: usize) -> String {
+pub(super) fn list(count: usize) -> String {
     let rows = (1..=count).map(|n| format!("sensor-{n},site {n}\n"));
     ["device_id,site\n".to_owned()]
         .into_iter()
@@ -117,6 +123,34 @@ fn mistakes(error: &CommandError) -> Vec<String> {
         panic!("{error}")
     };
     mistakes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_device_of_a_list_gets_a_file_under_one_password() {
+    let world = World::new(list(3));
+    fs::create_dir(world.path("out")).unwrap();
+    fs::set_permissions(world.path("out"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(world.path("out/SENSOR-2.p12"), "theirs").unwrap();
+    let refused = world.issue("lot-1", BatchFormat::P12).unwrap_err();
+    assert!(mistakes(&refused)[0].contains("sensor-2.p12 is there already"));
+    fs::remove_file(world.path("out/SENSOR-2.p12")).unwrap();
+    let done = world.issue("lot-1", BatchFormat::P12).unwrap();
+    assert_eq!(done.status.standing.written, 3);
+    let names = ["sensor-1.p12", "sensor-2.p12", "sensor-3.p12"];
+    let files = names.map(|name| world.path("out").join(name));
+    assert_eq!(fs::read_dir(world.path("out")).unwrap().count(), 3);
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+
+    // Whose files may be of another password is issued another one.
+    let before = files.map(|file| fs::read(file).unwrap());
+    world.forget_that_rows_are_written();
+    let refused = world.resume("lot-1").unwrap_err();
+    assert_eq!(refused.exit_class(), ExitClass::Usage);
+    let again = world.issue("lot-1", BatchFormat::P12).unwrap();
+    assert_eq!((again.status.standing.written, world.active()), (3, 3));
+    for (name, before) in names.iter().zip(before) {
+        assert_ne!(fs::read(world.path("out").join(name)).unwrap(), before);
+    }
 }
 
 #[test]
@@ -209,55 +243,6 @@ fn another_list_is_another_batch() {
 }
 
 #[test]
-fn every_row_in_the_way_is_named_before_anything_is_done() {
-    let world = World::new("device_id\nnew\nHas\nhas-it\nrevoked\ngone\nthere\napp-1\n");
-    let ca = &world.ca();
-    for id in ["HAS", "has-it", "revoked", "gone"] {
-        issue(ca, id, None).unwrap();
-    }
-    for id in ["revoked", "gone"] {
-        revoke(ca, id, day(0)).unwrap();
-    }
-    device_remove(ca, &Subject::parse("gone").unwrap(), day(0)).unwrap();
-    let id = &DeviceId::parse("app-1").unwrap();
-    let (dir, csr, again) = (ca, None, false);
-    crate::app_issue(
-        &crate::IssueRequest {
-            passphrase: None,
-            dir,
-            id,
-            csr,
-            again,
-        },
-        day(0),
-    )
-    .unwrap();
-    let certificates = world.count("certificate");
-
-    let list = &world.path("list");
-    let checked = batch_check(ca, list, day(0)).unwrap_err();
-    let refused = world.issue("lot-1", BatchFormat::Dir).unwrap_err();
-    assert_eq!(mistakes(&checked), mistakes(&refused));
-    assert_eq!(refused.exit_class(), ExitClass::Usage);
-    let found = mistakes(&refused);
-    for (found, words) in found.iter().zip([
-        "line 3, column device_id: Has is taken by HAS",
-        "line 4, column device_id: has-it has the certificate ",
-        "line 5, column device_id: revoked was revoked ",
-        "line 6, column device_id: gone was revoked ",
-        "line 8, column device_id: app-1 is taken by app/app-1",
-    ]) {
-        assert!(found.starts_with(words), "{found}");
-    }
-    assert_eq!(found.len(), 5);
-    assert!(!world.path("out").exists());
-    assert_eq!(
-        (world.count("certificate"), world.count("batch")),
-        (certificates, 0)
-    );
-}
-
-#[test]
 fn a_device_waits_in_one_batch_at_a_time() {
     let world = World::new(list(3));
     world.issue("lot-1", BatchFormat::Dir).unwrap();
@@ -274,54 +259,6 @@ fn a_device_waits_in_one_batch_at_a_time() {
     let subject = Subject::parse("sensor-1").unwrap();
     let refused = device_remove(&world.ca(), &subject, day(0)).unwrap_err();
     assert_eq!(refused.exit_class(), ExitClass::Refused, "{refused}");
-}
-
-#[test]
-fn nothing_that_is_there_is_replaced() {
-    let world = World::new(list(3));
-    fs::create_dir_all(world.path("out/SENSOR-2")).unwrap();
-    fs::set_permissions(world.path("out"), PermissionsExt::from_mode(0o700)).unwrap();
-    let refused = world.issue("lot-1", BatchFormat::Dir).unwrap_err();
-    let found = mistakes(&refused);
-    assert_eq!(found.len(), 1);
-    assert!(
-        found[0].contains("out/sensor-2 is there already"),
-        "{found:?}"
-    );
-    fs::remove_dir_all(world.path("out")).unwrap();
-    for name in ["out", "out.part"] {
-        fs::write(world.path(name), "theirs").unwrap();
-        let refused = world.issue("lot-1", BatchFormat::Jsonl).unwrap_err();
-        assert!(
-            matches!(refused, CommandError::OutputExists(_)),
-            "{refused}"
-        );
-        assert_eq!(fs::read(world.path(name)).unwrap(), b"theirs");
-        fs::remove_file(world.path(name)).unwrap();
-    }
-    assert_eq!((world.count("batch"), world.active()), (0, 0));
-}
-
-#[test]
-fn an_output_that_leads_elsewhere_or_is_open_to_others_is_refused() {
-    let world = World::new(list(3));
-    let outside = world.path("outside");
-    fs::create_dir(&outside).unwrap();
-    for format in [BatchFormat::Dir, BatchFormat::Jsonl] {
-        symlink(&outside, world.path("out")).unwrap();
-        let refused = world.issue("lot-1", format).unwrap_err();
-        assert!(
-            matches!(refused, CommandError::SymbolicLink(_)),
-            "{refused}"
-        );
-        fs::remove_file(world.path("out")).unwrap();
-    }
-    fs::create_dir(world.path("out")).unwrap();
-    fs::set_permissions(world.path("out"), PermissionsExt::from_mode(0o777)).unwrap();
-    let refused = world.issue("lot-1", BatchFormat::Dir).unwrap_err();
-    assert!(matches!(refused, CommandError::Exposed { .. }), "{refused}");
-    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-    assert_eq!((world.count("batch"), world.active()), (0, 0));
 }
 
 #[test]
@@ -457,18 +394,4 @@ fn the_status_says_how_far_each_batch_has_come() {
     let lot = DeviceId::parse("lot-2").unwrap();
     let missing = batch_status(&world.ca(), Some(&lot)).unwrap_err();
     assert_eq!(missing.exit_class(), ExitClass::NotFound);
-}
-
-#[test]
-fn a_list_that_is_missing_or_endless_is_refused() {
-    let world = World::new("");
-    let check = |file: &Path| batch_check(&world.ca(), file, day(0)).unwrap_err();
-    assert_eq!(check(&world.path("none")).exit_class(), ExitClass::NotFound);
-    let large = fs::File::create(world.path("large")).unwrap();
-    large.set_len(1 << 40).unwrap();
-    let refused = check(&world.path("large"));
-    assert!(
-        matches!(refused, CommandError::TooLarge { .. }),
-        "{refused}"
-    );
 }

@@ -9,7 +9,7 @@ use certs::{DeviceId, Role};
 use rcgen::KeyPair;
 use rustls_pki_types::UnixTime;
 
-use super::payload;
+use super::payload::{self, Writer};
 use super::status::BatchStatus;
 use crate::authority::{Hierarchy, key_file};
 use crate::commands::issue::sign_for_peer;
@@ -35,7 +35,7 @@ pub struct BatchDone {
 /// Does what is left to do in the batch called `name`.
 pub(super) fn work(
     ca: &mut Hierarchy,
-    name: &DeviceId,
+    (name, writer): (&DeviceId, &Writer),
     seen: &dyn Fn(&BatchStatus),
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
@@ -54,7 +54,7 @@ pub(super) fn work(
             payload::finish(&batch)?;
             ca.registry.finish_batch(name, now)?;
         } else {
-            chunk(ca, &batch, (rows, &mut keys), now)?;
+            chunk(ca, (&batch, writer), (rows, &mut keys), now)?;
         }
     }
 }
@@ -92,7 +92,7 @@ struct Settled {
 
 fn chunk(
     ca: &mut Hierarchy,
-    batch: &Batch,
+    (batch, writer): (&Batch, &Writer),
     (rows, keys): (Vec<Row>, &mut Vec<KeyPair>),
     now: UnixTime,
 ) -> Result<(), CommandError> {
@@ -115,7 +115,7 @@ fn chunk(
         // Whoever wrote the others may not have come to this.
         files::sync_file_system(&batch.output)?;
     }
-    let durable = payload::write(ca, batch, &issued)?;
+    let durable = writer.write(ca, batch, &issued)?;
     let rows = (&*settled.written, &*settled.passed_over);
     Ok(ca.registry.settle_rows(&batch.name, durable, rows)?)
 }

@@ -46,6 +46,7 @@ fn commands(dir: &Path, passphrase: Option<&Passphrase>) -> Vec<Result<(), Comma
         passphrase,
         id,
         csr: None,
+        algorithm: Algorithm::default(),
         again: false,
     };
     let renew = RenewRequest {
@@ -56,6 +57,7 @@ fn commands(dir: &Path, passphrase: Option<&Passphrase>) -> Vec<Result<(), Comma
         out: None,
     };
     let batch = BatchRequest {
+        password: None,
         dir,
         passphrase,
         file,
@@ -64,6 +66,7 @@ fn commands(dir: &Path, passphrase: Option<&Passphrase>) -> Vec<Result<(), Comma
         format: BatchFormat::Jsonl,
     };
     let resume = ResumeRequest {
+        password: None,
         dir,
         passphrase,
         name,
@@ -168,7 +171,7 @@ fn the_organization_and_a_number_stand_in_the_names() {
     let temp = world(Algorithm::P256);
     let layout = Layout::new(temp.path());
     for (role, name, path_len) in [
-        (Role::Root, "root", 1),
+        (Role::Root, "root", 2),
         (Role::DeviceCa, "device CA", 0),
         (Role::ServerCa, "server CA", 0),
     ] {

@@ -3,12 +3,18 @@
 //! A directory is filled only when it is empty or ours. The authorities exist once the registry has
 //! recorded them: keys without a record were never used and are replaced.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use certs::{AuthorityName, Holder, Role, TrustDomain};
+use pkcs11::KeyUri;
+use rcgen::PublicKeyData;
 use rustls_pki_types::UnixTime;
 
-use crate::authority::{Algorithm, Authority, Hierarchy, KeyKept, Passphrase, hierarchy, key_file};
+use super::copies::write_copies;
+use crate::authority::{
+    Algorithm, Authority, AuthorityKey, Hierarchy, KeyInToken, KeyInTokenError, KeyKept,
+    Passphrase, hierarchy, key_file, read_reference, reference,
+};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::layout::Layout;
@@ -39,8 +45,11 @@ pub struct InitRequest<'a> {
     pub organization: Option<&'a str>,
     /// With what those sign who issue; by default P-256.
     pub algorithm: Option<Algorithm>,
-    /// Under what their keys are encrypted. Without one they are for development.
+    /// Under what their keys are encrypted. Without one they are for development. It is also the
+    /// PIN of a token whose URI names no file with one.
     pub passphrase: Option<&'a Passphrase>,
+    /// Keys that are in a token, and are not made.
+    pub tokens: &'a [(Role, KeyUri)],
 }
 
 impl<'a> InitRequest<'a> {
@@ -52,7 +61,22 @@ impl<'a> InitRequest<'a> {
             organization: None,
             algorithm: None,
             passphrase: None,
+            tokens: &[],
         }
+    }
+
+    /// Where the key of `role` is, when it is in a token.
+    fn token(&self, role: Role) -> Option<&'a KeyUri> {
+        let mut tokens = self.tokens.iter();
+        tokens.find_map(|(of, uri)| (*of == role).then_some(uri))
+    }
+
+    /// Whether a key is made that is not encrypted.
+    fn is_for_development(&self) -> bool {
+        let in_tokens = [Role::Root, Role::DeviceCa, Role::ServerCa]
+            .iter()
+            .all(|role| self.token(*role).is_some());
+        self.passphrase.is_none() && !in_tokens
     }
 }
 
@@ -65,7 +89,7 @@ pub fn ca_init(request: &InitRequest<'_>, now: UnixTime) -> Result<CaInitialized
     let (ca, made) = open_or_make(request, now)?;
     Ok(CaInitialized {
         made,
-        keys: KeyKept::at(&ca.layout.authority_key(Role::DeviceCa))?,
+        keys: KeyKept::at(&ca.layout.authority_key(ca.device_ca.id()))?,
         layout: ca.layout.clone(),
         trust_domain: ca.trust_domain.clone(),
     })
@@ -94,7 +118,7 @@ pub(in crate::commands) fn open_or_make(
     if !made {
         refuse_others(&ca, request)?;
     }
-    write_certificates(&ca)?;
+    write_copies(&ca)?;
     Ok((ca, made))
 }
 
@@ -111,8 +135,11 @@ fn refuse_others(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), Comman
     let organizations = &ca.root.certificate().organizations;
     let organization = organizations.first().map_or("nobody's", AsRef::as_ref);
     let algorithm = Algorithm::of(&ca.device_ca.certificate().public_key);
-    let kept = KeyKept::at(&ca.layout.authority_key(Role::DeviceCa))?;
-    let encrypted = request.passphrase.map(|_| KeyKept::Encrypted.as_str());
+    refuse_other_tokens(ca, request)?;
+    let kept = KeyKept::at(&ca.layout.authority_key(ca.device_ca.id()))?;
+    let is_in_token = matches!(kept, KeyKept::Token { .. });
+    let passphrase = request.passphrase.filter(|_| !is_in_token);
+    let encrypted = passphrase.map(|_| KeyKept::Encrypted.as_str());
     for (what, found, asked) in [
         ("the authorities are", organization, request.organization),
         (
@@ -128,6 +155,21 @@ fn refuse_others(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), Comman
                 what,
                 found: found.to_owned(),
                 asked: asked.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_other_tokens(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), CommandError> {
+    for (role, asked) in request.tokens {
+        let found = read_reference(&ca.layout.authority_key(*role))?;
+        if found.as_ref() != Some(asked) {
+            return Err(CommandError::OtherAuthorities {
+                dir: request.dir.into(),
+                what: "the key is",
+                found: found.map_or("in a file".to_owned(), |uri| uri.to_string()),
+                asked: asked.to_string(),
             });
         }
     }
@@ -165,16 +207,14 @@ fn make_authorities(
     let algorithm = request.algorithm.unwrap_or_default();
     let mut staging = Staging::new(layout.dir());
     staging.make_dir(&layout.ca_dir())?;
-    let mut new_key = |role, algorithm| {
-        let key = key_file::generate_for(algorithm)?;
-        let pem = key_file::to_pem(&key, request.passphrase)?;
-        staging.write(&layout.authority_key(role), pem.as_bytes())?;
-        Ok::<_, CommandError>(key)
-    };
     // The root outlives those it signs.
-    let root_key = new_key(Role::Root, Algorithm::P384)?;
-    let device_ca_key = new_key(Role::DeviceCa, algorithm)?;
-    let server_ca_key = new_key(Role::ServerCa, algorithm)?;
+    let root_key = new_key(
+        (layout, request),
+        (Role::Root, Algorithm::P384),
+        &mut staging,
+    )?;
+    let mut issuing = |role| new_key((layout, request), (role, algorithm), &mut staging);
+    let (device_ca_key, server_ca_key) = (issuing(Role::DeviceCa)?, issuing(Role::ServerCa)?);
     staging.commit()?;
 
     let names = AuthorityNames::of(request);
@@ -184,6 +224,36 @@ fn make_authorities(
     let signed = [signed_root, device_ca, server_ca];
     let trust_domain = request.trust_domain.cloned().unwrap_or_default();
     Ok(registry.record_authorities(&trust_domain, &signed, now)?)
+}
+
+/// A key in a file, or the reference to one that is in a token. Of a run that was stopped the other
+/// may be there.
+fn new_key(
+    (layout, request): (&Layout, &InitRequest<'_>),
+    (role, algorithm): (Role, Algorithm),
+    staging: &mut Staging,
+) -> Result<AuthorityKey, CommandError> {
+    let path = layout.authority_key(role);
+    let Some(uri) = request.token(role) else {
+        let key = key_file::generate_for(algorithm)?;
+        let pem = key_file::to_pem(&key, request.passphrase)?;
+        files::remove_if_there(&reference(&path))?;
+        staging.write(&path, pem.as_bytes())?;
+        return Ok(key.into());
+    };
+    let key = AuthorityKey::InToken(KeyInToken::open(uri, request.passphrase)?);
+    let found = Algorithm::of(&key.subject_public_key_info());
+    if role != Role::Root && request.algorithm.is_some_and(|asked| Some(asked) != found) {
+        let other = KeyInTokenError::Other {
+            uri: Box::new(uri.clone()),
+            found: found.map_or("something else", Algorithm::as_str),
+            asked: algorithm,
+        };
+        return Err(other.into());
+    }
+    files::remove_if_there(&path)?;
+    staging.write(&reference(&path), format!("{uri}\n"))?;
+    Ok(key)
 }
 
 /// What the authorities of a directory are called.
@@ -197,9 +267,10 @@ struct AuthorityNames<'a> {
 
 impl<'a> AuthorityNames<'a> {
     fn of(request: &InitRequest<'a>) -> Self {
-        let whose = match (request.passphrase, request.organization) {
-            (None, _) => "Countersign DEV ONLY",
-            (Some(_), organization) => organization.unwrap_or("Countersign"),
+        let whose = if request.is_for_development() {
+            "Countersign DEV ONLY"
+        } else {
+            request.organization.unwrap_or("Countersign")
         };
         Self {
             organization: request.organization,
@@ -236,28 +307,11 @@ impl<'a> AuthorityNames<'a> {
     }
 }
 
-/// The registry has them; the files are copies, made again where they are missing.
-fn write_certificates(ca: &Hierarchy) -> Result<(), CommandError> {
-    let layout = &ca.layout;
-    let copies: [(PathBuf, &str); 4] = [
-        (layout.ca_pem(), ca.root.pem()),
-        (layout.authority_pem(Role::Root), ca.root.pem()),
-        (layout.authority_pem(Role::DeviceCa), ca.device_ca.pem()),
-        (layout.authority_pem(Role::ServerCa), ca.server_ca.pem()),
-    ];
-    let mut staging = Staging::new(layout.dir());
-    for (path, pem) in copies {
-        if files::read_if_there(&path)?.as_deref() != Some(pem.as_bytes()) {
-            staging.write(&path, pem)?;
-        }
-    }
-    staging.commit()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
 
     use certs::{BasicConstraints, Purpose};
 
@@ -310,7 +364,7 @@ mod tests {
             files
         };
         let before = files();
-        assert_eq!(before.len(), 6);
+        assert_eq!(before.len(), 7);
         let second = ca_init(&InitRequest::new(temp.path()), day(1)).unwrap();
         assert_eq!((first.made, second.made), (true, false));
         assert_eq!(files(), before);
@@ -367,9 +421,11 @@ mod tests {
             if stopped > 0 {
                 fs::write(layout.lock(), "").unwrap();
             }
+            let stale = reference(&layout.authority_key(Role::DeviceCa));
             if stopped > 1 {
                 drop(Registry::open(&layout.registry()).unwrap());
                 fs::write(layout.authority_key(Role::Root), "half a k").unwrap();
+                fs::write(&stale, "pkcs11:").unwrap();
             }
             assert!(
                 ca_init(&InitRequest::new(temp.path()), day(0))
@@ -377,6 +433,7 @@ mod tests {
                     .made
             );
             issue(temp.path(), "dev-1", None).unwrap();
+            assert!(!stale.exists());
         }
     }
 

@@ -3,12 +3,15 @@
 
 mod audit;
 mod backup;
+mod copies;
 mod doctor;
 #[cfg(test)]
 mod encrypted;
 mod init;
 mod passphrase;
+mod rotate;
 mod status;
+mod trust_export;
 mod verify;
 
 pub use audit::{audit_show, audit_verify};
@@ -16,9 +19,11 @@ pub use backup::{
     BackedUp, BackupError, BackupRequest, RestoreRequest, Restored, RestoredInto, ca_backup,
     ca_restore,
 };
-pub use doctor::{Check, Diagnosis, Verdict, ca_doctor};
+pub use doctor::{Check, Diagnosis, Verdict, ca_doctor, quoted};
 pub(super) use init::open_or_make;
 pub use init::{CaInitialized, InitRequest, ca_init};
 pub use passphrase::{key_kept, read_passphrase};
+pub use rotate::{KeyFate, RotateRequest, Rotated, RotationError, RotationStage, ca_rotate};
 pub use status::{AuthorityStatus, CaStatus, ListStatus, NextStep, ca_status};
+pub use trust_export::{TrustExported, TrustRequest, trust_export};
 pub use verify::{Finding, Verification, ca_verify};

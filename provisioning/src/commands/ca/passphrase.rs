@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 use crate::authority::{KeyKept, Passphrase};
 use crate::error::CommandError;
 use crate::files;
-use crate::layout::Layout;
+use crate::layout::{AuthorityId, Layout};
+use crate::registry::{AuthorityStage, RecordedAuthority, Registry};
 
 /// No passphrase is longer.
 const PASSPHRASE_LEN_MAX: usize = 4096;
@@ -18,7 +19,19 @@ const PASSPHRASE_LEN_MAX: usize = 4096;
 /// # Errors
 /// [`CommandError::Exposed`] when others may read one, and what else is in the way.
 pub fn key_kept(dir: &Path) -> Result<KeyKept, CommandError> {
-    KeyKept::at(&Layout::new(dir).authority_key(Role::DeviceCa))
+    let layout = Layout::new(dir);
+    let mut active = AuthorityId::from(Role::DeviceCa);
+    if files::exists(&layout.registry())? {
+        let authorities = Registry::open_in(&layout)?.authorities()?;
+        let issues = |it: &RecordedAuthority| {
+            it.id.role == Role::DeviceCa && it.stage == AuthorityStage::Active
+        };
+        active = authorities
+            .into_iter()
+            .find(issues)
+            .map_or(active, |it| it.id);
+    }
+    KeyKept::at(&layout.authority_key(active))
 }
 
 /// The first line of the file `path`, which may be a pipe.

@@ -5,13 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
-use certs::{Certificate, Freshness, Role, Serial, TrustDomain};
+use certs::{Freshness, Role, Serial, TrustDomain};
 use rustls_pki_types::UnixTime;
 
-use crate::authority::{Algorithm, Hierarchy, KeyKept};
-use crate::commands::crl_publish::newest_file;
+use super::rotate::{RotationStage, rotation_under_way};
+use crate::authority::{Algorithm, Authority, Hierarchy, KeyKept};
+use crate::commands::crl_publish::{is_past_half, newest_file};
 use crate::commands::up_prepare::is_near_its_end;
 use crate::error::CommandError;
+use crate::registry::AuthorityStage;
 
 /// The authorities of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +21,9 @@ use crate::error::CommandError;
 pub struct CaStatus {
     /// For whom they speak.
     pub trust_domain: TrustDomain,
-    /// The root, and below it those who issue.
+    /// The root, and below it those who issue; then those that do not, or not yet, or no more.
     pub authorities: Vec<AuthorityStatus>,
-    /// The revocation list that was published last, if there is one.
+    /// The revocation list that the active device CA has published last, if there is one.
     pub list: Option<ListStatus>,
     /// What should be done next.
     pub next: NextStep,
@@ -33,6 +35,10 @@ pub struct CaStatus {
 pub struct AuthorityStatus {
     /// What it is.
     pub role: Role,
+    /// Its number among those of its role.
+    pub number: u32,
+    /// Where it is in its life.
+    pub stage: AuthorityStage,
     /// Its name.
     pub subject: Box<str>,
     /// The serial number of its certificate.
@@ -45,6 +51,8 @@ pub struct AuthorityStatus {
     pub key: KeyKept,
     /// Where its key is, unless it is elsewhere.
     pub key_file: PathBuf,
+    /// The revocation list that it has published last, if there is one.
+    pub list: Option<ListStatus>,
 }
 
 /// The revocation list that was published last.
@@ -66,6 +74,8 @@ pub struct ListStatus {
 /// What should be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
+    /// An authority is on its way to be the one that issues, or has been it.
+    GoOn(Role, RotationStage),
     /// An authority is in the last third of its life, or beyond it.
     Replace(Role),
     /// There is no list, or it is past half of its life.
@@ -80,49 +90,67 @@ pub enum NextStep {
 /// [`CommandError`] names what is in the way, such as a key that others may read.
 pub fn ca_status(dir: &Path, now: UnixTime) -> Result<CaStatus, CommandError> {
     let ca = Hierarchy::open(dir)?;
-    let authorities = [
-        (Role::Root, ca.root.certificate()),
-        (Role::DeviceCa, ca.device_ca.certificate()),
-        (Role::ServerCa, ca.server_ca.certificate()),
-    ];
-    let list = newest_file(&ca)?.map(|(list, _)| ListStatus {
+    let status = |authority| AuthorityStatus::of(&ca, authority, now);
+    let authorities = ca.all().map(status).collect::<Result<Vec<_>, _>>()?;
+    let list = list_of(&ca, &ca.device_ca, now)?;
+    Ok(CaStatus {
+        next: next_step(&ca, list, now)?,
+        authorities,
+        trust_domain: ca.trust_domain.clone(),
+        list,
+    })
+}
+
+fn next_step(
+    ca: &Hierarchy,
+    list: Option<ListStatus>,
+    now: UnixTime,
+) -> Result<NextStep, CommandError> {
+    let mut active = [&ca.root, &ca.device_ca, &ca.server_ca].into_iter();
+    if let Some((role, stage)) = rotation_under_way(ca, now)? {
+        return Ok(NextStep::GoOn(role, stage));
+    }
+    let old = active.find(|it| is_near_its_end(it.certificate(), now));
+    Ok(match (old, list) {
+        (Some(old), _) => NextStep::Replace(old.id().role),
+        (None, Some(list)) if !list.is_past_half_its_life(now) => NextStep::Issue,
+        (None, Some(_) | None) => NextStep::Publish,
+    })
+}
+
+fn list_of(
+    ca: &Hierarchy,
+    device_ca: &Authority,
+    now: UnixTime,
+) -> Result<Option<ListStatus>, CommandError> {
+    Ok(newest_file(ca, device_ca)?.map(|(list, _)| ListStatus {
         number: list.number().to_u64().unwrap_or(u64::MAX),
         entries: list.len(),
         this_update: list.this_update(),
         next_update: list.next_update(),
         freshness: list.freshness(now),
-    });
-    let old = authorities
-        .iter()
-        .find(|(_, certificate)| is_near_its_end(certificate, now));
-    let next = match (old, &list) {
-        (Some((role, _)), _) => NextStep::Replace(*role),
-        (None, Some(list)) if !list.is_past_half_its_life(now) => NextStep::Issue,
-        (None, Some(_) | None) => NextStep::Publish,
-    };
-    let status = |(role, certificate)| AuthorityStatus::of(&ca, role, certificate);
-    Ok(CaStatus {
-        authorities: authorities
-            .map(status)
-            .into_iter()
-            .collect::<Result<_, _>>()?,
-        trust_domain: ca.trust_domain.clone(),
-        list,
-        next,
-    })
+    }))
 }
 
 impl AuthorityStatus {
-    fn of(ca: &Hierarchy, role: Role, certificate: &Certificate) -> Result<Self, CommandError> {
-        let key_file = ca.layout.authority_key(role);
+    fn of(ca: &Hierarchy, authority: &Authority, now: UnixTime) -> Result<Self, CommandError> {
+        let (id, certificate) = (authority.id(), authority.certificate());
+        let key_file = ca.layout.authority_key(id);
+        let list = match id.role {
+            Role::DeviceCa => list_of(ca, authority, now)?,
+            Role::Root | Role::ServerCa | Role::Broker | Role::Device | Role::App => None,
+        };
         Ok(Self {
-            role,
+            role: id.role,
+            number: id.number,
+            stage: authority.stage(),
             subject: certificate.subject.clone(),
             serial: certificate.serial,
             not_after: certificate.not_after,
             algorithm: Algorithm::of(&certificate.public_key),
             key: KeyKept::at(&key_file)?,
             key_file,
+            list,
         })
     }
 }
@@ -130,8 +158,7 @@ impl AuthorityStatus {
 impl ListStatus {
     /// Whether a new one should be signed.
     pub fn is_past_half_its_life(&self, now: UnixTime) -> bool {
-        let seconds = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs());
-        seconds(self.this_update, now) >= seconds(self.this_update, self.next_update) / 2
+        is_past_half((self.this_update, self.next_update), now)
     }
 }
 

@@ -10,14 +10,15 @@ use std::path::Path;
 
 use certs::{
     AuthorityName, Certificate, CommonName, Deviation, Freshness, Holder, Kind, Profile, Role,
-    Subject, TrustDomain,
+    Serial, Subject, TrustDomain,
 };
 use rcgen::PublicKeyData;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::authority::{Hierarchy, KeyKept, key_file, read_pem};
+use crate::authority::{Authority, Hierarchy, KeyKept, der, key_file, read_pem};
 use crate::commands::crl_publish::{newest_file, wanted};
+use crate::commands::issue::that_count;
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::IdentityFiles;
@@ -33,7 +34,7 @@ pub struct Verification {
     pub entries: Option<u64>,
     /// How many directories of devices, applications and brokers there are.
     pub holders: usize,
-    /// The number of the revocation list, if there is one.
+    /// The number of the revocation list of the active device CA, if there is one.
     pub list: Option<u64>,
     /// What is wrong.
     pub findings: Vec<Finding>,
@@ -60,7 +61,7 @@ pub fn ca_verify(dir: &Path, now: UnixTime) -> Result<Verification, CommandError
     found.check_chain(&ca)?;
     found.check_authorities(&ca);
     found.check_holders(&ca, &recorded)?;
-    found.check_list(&ca, now)?;
+    found.check_lists(&ca, now)?;
     Ok(found)
 }
 
@@ -108,7 +109,29 @@ impl Verification {
             }
             Ok(())
         })?;
+        self.check_crossed(ca, &issuers)?;
         Ok(recorded)
+    }
+
+    /// The keys of roots that other roots have certified.
+    fn check_crossed(
+        &mut self,
+        ca: &Hierarchy,
+        roots: &HashMap<Vec<u8>, Certificate>,
+    ) -> Result<(), CommandError> {
+        let profile = Profile::of(Role::Root)?;
+        for cross in ca.registry.cross_certificates()? {
+            let root = |serial: Serial| roots.get(serial.as_octets());
+            let (Some(subject), Some(issuer)) = (root(cross.subject), root(cross.issuer)) else {
+                self.find("cross certificate", "its roots are not on record");
+                continue;
+            };
+            let checked = check_cross(&cross.pem, (&profile, subject, issuer));
+            if let Err(why) = checked {
+                self.find(format!("cross certificate of {}", subject.subject), why);
+            }
+        }
+        Ok(())
     }
 
     fn check_chain(&mut self, ca: &Hierarchy) -> Result<(), CommandError> {
@@ -125,18 +148,19 @@ impl Verification {
     }
 
     fn check_authorities(&mut self, ca: &Hierarchy) {
-        let root = (Role::Root, ca.root.pem());
-        for (role, pem) in [
-            root,
-            (Role::DeviceCa, ca.device_ca.pem()),
-            (Role::ServerCa, ca.server_ca.pem()),
-        ] {
-            self.check_copy(&ca.layout.authority_pem(role), pem);
-            if let Err(why) = KeyKept::at(&ca.layout.authority_key(role)) {
-                self.find(role.as_str(), why);
+        for authority in ca.all() {
+            let id = authority.id();
+            self.check_copy(&ca.layout.authority_pem(id), authority.pem());
+            if let Err(why) = KeyKept::at(&ca.layout.authority_key(id)) {
+                self.find(id, why);
             }
         }
-        self.check_copy(&ca.layout.ca_pem(), ca.root.pem());
+        self.check_copy(&ca.layout.ca_pem(), &ca.trusted_by_peers());
+        // An authority that an earlier version made has none; there is one when it is needed.
+        let trusted = ca.layout.device_cas_pem();
+        if ca.device_cas().count() > 1 || !matches!(files::exists(&trusted), Ok(false)) {
+            self.check_copy(&trusted, &ca.trusted_by_brokers());
+        }
     }
 
     fn check_copy(&mut self, path: &Path, pem: &str) {
@@ -173,28 +197,46 @@ impl Verification {
         }
     }
 
-    fn check_list(&mut self, ca: &Hierarchy, now: UnixTime) -> Result<(), CommandError> {
-        let wanted = wanted(ca, now)?;
-        let issuer = ca.device_ca.serial();
+    fn check_lists(&mut self, ca: &Hierarchy, now: UnixTime) -> Result<(), CommandError> {
+        for device_ca in ca.device_cas() {
+            let list = self.check_list(ca, device_ca, now)?;
+            if device_ca.id() == ca.device_ca.id() {
+                self.list = list;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the list that is there.
+    fn check_list(
+        &mut self,
+        ca: &Hierarchy,
+        device_ca: &Authority,
+        now: UnixTime,
+    ) -> Result<Option<u64>, CommandError> {
+        let wanted = wanted(ca, device_ca, now)?;
         let taken = ca
             .registry
-            .last_number(Publication::RevocationList, issuer)?;
-        let about = "revocation list";
-        let Some((list, _)) = newest_file(ca)? else {
+            .last_number(Publication::RevocationList, device_ca.serial())?;
+        let about = match device_ca.id().number {
+            1 => "revocation list".to_owned(),
+            number => format!("revocation list of device CA {number}"),
+        };
+        let Some((list, _)) = newest_file(ca, device_ca)? else {
             if taken > 0 || !wanted.is_empty() {
                 self.find(about, "it is missing; publish one");
             }
-            return Ok(());
+            return Ok(None);
         };
-        self.list = list.number().to_u64();
-        if self.list < Some(taken) {
+        let found = list.number().to_u64();
+        if found < Some(taken) {
             self.find(
-                about,
+                &about,
                 format!("number {taken} was given out, and this one is older"),
             );
         }
         if list.freshness(now) != Freshness::Fresh {
-            self.find(about, "it is out of date; publish one");
+            self.find(&about, "it is out of date; publish one");
         }
         let missing = wanted
             .iter()
@@ -205,7 +247,7 @@ impl Verification {
             let what = format!("{missing} certificates are missing on it, {more} should not be");
             self.find(about, what);
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -244,6 +286,29 @@ fn check_row(
         Role::App => check(Holder::Peer(trust_domain, &peer(Kind::App, &row.name)?)),
     };
     checked.map_err(Wrong::Deviation)
+}
+
+/// Whether it certifies the key of `subject` under the name of `subject`.
+fn check_cross(
+    pem: &str,
+    (profile, subject, issuer): (&Profile, &Certificate, &Certificate),
+) -> Result<(), Wrong> {
+    let der = der(pem).map_err(|_| Wrong::Words("it is not PEM"))?;
+    let CommonName::One(common_name) = &subject.common_name else {
+        return Err(Wrong::Words("its root has no name"));
+    };
+    let name = AuthorityName {
+        organization: subject.organizations.first().map(AsRef::as_ref),
+        common_name,
+    };
+    let checked = profile.check(&der, Holder::Root(name), issuer);
+    let certificate = checked.map_err(Wrong::Deviation)?;
+    if certificate.public_key != subject.public_key {
+        return Err(Wrong::Words(
+            "it certifies another key than that of its root",
+        ));
+    }
+    Ok(())
 }
 
 /// What is wrong with a row.
@@ -287,6 +352,7 @@ fn check_files(
     recorded: &Recorded,
 ) -> Result<(), String> {
     let missing = || "there is no certificate in it".to_owned();
+    let files = that_count(files).map_err(|why| why.to_string())?;
     let pem = files::read_if_there(&files.cert).map_err(|why| why.to_string())?;
     let pem = String::from_utf8(pem.ok_or_else(missing)?).map_err(|_| missing())?;
     let certificate = read_pem(&pem).map_err(|why| why.to_string())?;

@@ -3,7 +3,7 @@
 mod pending;
 mod tokens;
 
-use certs::{Kind, Role, Subject};
+use certs::{DeviceId, Kind, Subject};
 
 pub use self::pending::{
     DecideRequest, PendingDecided, pending_approve, pending_deny, pending_list,
@@ -11,7 +11,7 @@ pub use self::pending::{
 pub use self::tokens::{
     TOKEN_DAYS_MAX, TokenCreated, TokenRequest, token_create, token_list, token_revoke,
 };
-use super::device_suspend::refuse_suspended;
+use super::device_suspend::{refuse_revoked, refuse_suspended};
 use crate::authority::Hierarchy;
 use crate::error::CommandError;
 
@@ -19,7 +19,7 @@ use crate::error::CommandError;
 /// purpose only, the other by letting it in again.
 fn refuse_out_of_favour(
     ca: &Hierarchy,
-    device: &certs::DeviceId,
+    device: &DeviceId,
     again: Again,
 ) -> Result<(), CommandError> {
     let subject = Subject {
@@ -27,15 +27,9 @@ fn refuse_out_of_favour(
         id: device.clone(),
     };
     refuse_suspended(ca, &subject)?;
-    let holds_one = ca
-        .registry
-        .current(Role::Device, device.as_str())?
-        .is_some();
-    match ca.registry.last_revocation(&subject)? {
-        Some(revoked) if !holds_one && again == Again::Refused => {
-            Err(CommandError::Revoked { subject, revoked })
-        }
-        Some(_) | None => Ok(()),
+    match again {
+        Again::Refused => refuse_revoked(ca, &subject),
+        Again::OnPurpose => Ok(()),
     }
 }
 

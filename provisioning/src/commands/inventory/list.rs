@@ -24,6 +24,8 @@ pub struct Filter {
     pub tags: Vec<Box<str>>,
     /// Those of which all this is said.
     pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// Those that hold a certificate of the device CA with this number that has not expired.
+    pub device_ca: Option<u32>,
 }
 
 /// The devices and applications that pass the filter, in the order of their ids' octets.
@@ -53,6 +55,9 @@ impl Filter {
                 .expiring
                 .is_none_or(|within| is_expiring(device, within, now))
             && self
+                .device_ca
+                .is_none_or(|number| is_below(device, number, now))
+            && self
                 .groups
                 .iter()
                 .all(|group| labels.groups.contains(group))
@@ -62,6 +67,11 @@ impl Filter {
                 .iter()
                 .all(|(name, value)| labels.attributes.get(name) == Some(value))
     }
+}
+
+fn is_below(device: &Device, number: u32, now: UnixTime) -> bool {
+    let certificate = device.certificate.as_ref();
+    certificate.is_some_and(|it| it.device_ca == number && it.not_after >= now)
 }
 
 fn is_expiring(device: &Device, within: Duration, now: UnixTime) -> bool {

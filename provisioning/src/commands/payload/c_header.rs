@@ -29,7 +29,7 @@ impl Payload<'_> {
             write_pem(&mut text, what, ("private_key", key));
         }
         let what = "The authority by which brokers are known.";
-        write_pem(&mut text, what, ("ca", self.trusted));
+        write_pem(&mut text, what, ("ca", &self.trusted));
         text.push_str("\n#endif\n");
         text
     }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustls_pki_types::UnixTime;
 
-use super::Payload;
-use crate::authority::Hierarchy;
-use crate::commands::issue::Delivery;
+use super::{Payload, Pkcs12};
+use crate::authority::{Hierarchy, Passphrase};
+use crate::commands::issue::{Delivery, deliver_below};
 use crate::commands::peer_issue::{IssueRequest, PeerIssued, device_issue_by};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
@@ -23,11 +23,13 @@ pub enum PayloadFormat {
     Jsonl,
     /// A header in C, in a new file.
     CHeader,
+    /// A PKCS #12 file under a password, which is new.
+    P12,
 }
 
 impl PayloadFormat {
     /// All forms.
-    pub const ALL: [Self; 3] = [Self::Dir, Self::Jsonl, Self::CHeader];
+    pub const ALL: [Self; 4] = [Self::Dir, Self::Jsonl, Self::CHeader, Self::P12];
 
     /// What it is called on the command line.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl PayloadFormat {
             Self::Dir => "dir",
             Self::Jsonl => "jsonl",
             Self::CHeader => "c-header",
+            Self::P12 => "p12",
         }
     }
 
@@ -42,6 +45,17 @@ impl PayloadFormat {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.as_str() == text)
     }
+}
+
+/// Where a device is given what it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct PayloadTo<'a> {
+    /// In what form.
+    pub format: PayloadFormat,
+    /// The directory below which the device gets its own, or the one file.
+    pub out: &'a Path,
+    /// Under what a PKCS #12 file is encrypted.
+    pub password: Option<&'a Passphrase>,
 }
 
 /// What was issued, and where it is.
@@ -54,34 +68,53 @@ pub struct PayloadIssued {
     pub path: PathBuf,
 }
 
-/// Issues a certificate to a device, and writes what it needs to `out`.
+/// Issues a certificate to a device, and writes what it needs to where it is asked for.
 ///
 /// # Errors
-/// [`CommandError::OutputExists`] when the one file is there, and what else is in the way; then
-/// nothing was issued.
+/// [`CommandError::OutputExists`] when the one file is there, [`CommandError::Password`] and
+/// [`CommandError::KeyElsewhere`] for a PKCS #12 file without either, and what else is in the way;
+/// then nothing was issued.
 pub fn device_issue_to(
     request: &IssueRequest<'_>,
-    (format, out): (PayloadFormat, &Path),
+    to: &PayloadTo<'_>,
     now: UnixTime,
 ) -> Result<PayloadIssued, CommandError> {
-    let mut path = out.to_path_buf();
+    let mut path = to.out.to_path_buf();
+    let pkcs12 = pkcs12(request, to)?;
     let issued = device_issue_by(request, now, |ca, delivery| {
-        if format == PayloadFormat::Dir {
-            files::make_dir(out)?;
-            files::refuse_open_dir(out)?;
-            let delivery = delivery.below(out);
-            path.clone_from(&delivery.files().dir);
-            return crate::commands::issue::deliver_below(ca, out, vec![delivery], now);
+        if to.format != PayloadFormat::Dir {
+            let text = |payload: Payload<'_>| match &pkcs12 {
+                Some(pkcs12) => payload.pkcs12(pkcs12),
+                None if to.format == PayloadFormat::CHeader => Ok(payload.c_header().into()),
+                None => Ok(payload.json_line().into()),
+            };
+            return write((ca, delivery), (text, to.out), now);
         }
-        write(ca, delivery, (format, out, now))
+        files::make_private_dir(to.out)?;
+        let delivery = delivery.below(to.out);
+        path.clone_from(&delivery.files().dir);
+        deliver_below(ca, to.out, vec![delivery], now)
     })?;
     Ok(PayloadIssued { issued, path })
 }
 
+/// What writes a file under a password, if such a one is asked for.
+fn pkcs12(request: &IssueRequest<'_>, to: &PayloadTo<'_>) -> Result<Option<Pkcs12>, CommandError> {
+    match (to.format, to.password) {
+        (PayloadFormat::P12, _) if request.csr.is_some() => Err(CommandError::KeyElsewhere),
+        (PayloadFormat::P12, Some(password)) => Pkcs12::new(password).map(Some),
+        (PayloadFormat::P12, None) | (_, Some(_)) => Err(CommandError::Password),
+        (PayloadFormat::Dir | PayloadFormat::Jsonl | PayloadFormat::CHeader, None) => Ok(None),
+    }
+}
+
 fn write(
-    ca: &mut Hierarchy,
-    delivery: Delivery,
-    (format, out, now): (PayloadFormat, &Path, UnixTime),
+    (ca, delivery): (&mut Hierarchy, Delivery),
+    (text, out): (
+        impl FnOnce(Payload<'_>) -> Result<Vec<u8>, CommandError>,
+        &Path,
+    ),
+    now: UnixTime,
 ) -> Result<(), CommandError> {
     if files::exists(out)? {
         return Err(CommandError::OutputExists(out.into()));
@@ -92,13 +125,9 @@ fn write(
     staging.write(out, "")?;
     drop(staging);
     let (recorded, key) = delivery.record(ca, now)?;
-    let payload = Payload::new(ca, &recorded, key.as_deref());
-    let text = match format {
-        PayloadFormat::CHeader => payload.c_header(),
-        PayloadFormat::Jsonl | PayloadFormat::Dir => payload.json_line(),
-    };
+    let payload = Payload::new(ca, &recorded, key.as_deref())?;
     let mut staging = Staging::new(parent);
-    staging.write(out, text)?;
+    staging.write(out, text(payload)?)?;
     staging.commit()
 }
 
@@ -123,9 +152,61 @@ mod tests {
             passphrase: None,
             id: &DeviceId::parse("sensor-7").unwrap(),
             csr: None,
+            algorithm: crate::Algorithm::default(),
             again: false,
         };
-        device_issue_to(&request, (format, out), day(0))
+        let password = None;
+        let to = PayloadTo {
+            format,
+            out,
+            password,
+        };
+        device_issue_to(&request, &to, day(0))
+    }
+
+    #[test]
+    fn a_file_under_a_password_has_one_and_the_key() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("ca-dir");
+        up(&dir, 0, day(0)).unwrap();
+        let (before, out) = (count(&dir), temp.path().join("sensor-7.p12"));
+        let password = Passphrase::new("secret".to_owned());
+        let ask = |csr: Option<&Path>, format, password| {
+            let request = IssueRequest {
+                dir: &dir,
+                passphrase: None,
+                id: &DeviceId::parse("sensor-7").unwrap(),
+                csr,
+                algorithm: crate::Algorithm::default(),
+                again: false,
+            };
+            let to = PayloadTo {
+                format,
+                out: &out,
+                password,
+            };
+            device_issue_to(&request, &to, day(0))
+        };
+        for (csr, format, password) in [
+            (None, PayloadFormat::P12, None),
+            (None, PayloadFormat::CHeader, password.as_ref()),
+            (
+                Some(Path::new("any")),
+                PayloadFormat::P12,
+                password.as_ref(),
+            ),
+        ] {
+            let refused = ask(csr, format, password).unwrap_err();
+            assert_eq!(refused.exit_class(), ExitClass::Usage, "{refused}");
+        }
+        assert!(!out.exists() && count(&dir) == before);
+        let made = ask(None, PayloadFormat::P12, password.as_ref()).unwrap();
+        assert_eq!((&made.path, mode(&out)), (&out, 0o600));
+        let file = fs::read(&out).unwrap();
+        let root = CertificateDer::from_pem_file(dir.join("ca.pem")).unwrap();
+        let holds = |octets: &[u8]| file.windows(octets.len()).any(|it| it == octets);
+        // The name is told to anybody: "sensor-7" in two octets a letter.
+        assert!(holds(b"\0s\0e\0n\0s\0o\0r\0-\x007") && !holds(&root[..32]));
     }
 
     fn count(dir: &Path) -> usize {
@@ -155,6 +236,7 @@ mod tests {
             name: &DeviceId::parse("lot").unwrap(),
             format: BatchFormat::Jsonl,
             out: &lot,
+            password: None,
         };
         batch_issue(&request, &|_| {}, day(0)).unwrap();
         let lot: serde_json::Value =

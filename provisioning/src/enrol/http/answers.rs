@@ -91,8 +91,6 @@ pub(super) enum Problem {
     Request(#[from] InvalidRequest),
     #[error("the key is an authority's; make a new one")]
     AuthorityKey,
-    #[error("the common name of the request must be the device id")]
-    NoName,
     #[error("the certificate is not accepted")]
     NotAdmitted(#[from] Refusal),
     #[error(transparent)]
@@ -115,9 +113,7 @@ impl Problem {
             }
             Self::NotARequest => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unread | Self::Request(_) | Self::AuthorityKey | Self::NoName => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Unread | Self::Request(_) | Self::AuthorityKey => StatusCode::BAD_REQUEST,
             Self::OverRate => StatusCode::TOO_MANY_REQUESTS,
             Self::OverWaiting | Self::Late | Self::NotEnrolled(NotEnrolled::TooManyWait) => {
                 StatusCode::SERVICE_UNAVAILABLE

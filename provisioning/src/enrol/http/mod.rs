@@ -17,8 +17,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use certs::{CommonName, DeviceId, Kind, PublicKey, Subject, WithCauses};
-use rustls_pki_types::pem::PemObject;
+use certs::{Kind, PublicKey, Subject, WithCauses};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -29,6 +28,7 @@ use super::addresses::Entered;
 use super::limits::Counted;
 use super::writer::Work;
 use super::{Approval, Shared};
+use crate::authority;
 use crate::registry::{Answer, Asked, Proof};
 
 /// Who is at the other end of a connection.
@@ -73,7 +73,7 @@ async fn within_limits(
 }
 
 async fn ca_certificates(State(shared): State<Arc<Shared>>) -> Response {
-    answers::certificates(&shared.ca_certificates)
+    answers::certificates(&shared.gate.authorities().certificates)
 }
 
 async fn csr_attributes() -> Response {
@@ -106,11 +106,7 @@ async fn simple_enrol(
         })
         .await
     };
-    let answer = match asked.await {
-        Ok(asked) => shared.enrol(asked, Counted::Issued).await,
-        Err(problem) => Err(problem),
-    };
-    shared.finish(answer, &peer)
+    shared.answer(asked, Counted::Issued, &peer).await
 }
 
 async fn simple_re_enrol(
@@ -125,11 +121,7 @@ async fn simple_re_enrol(
         let of = Arc::clone(&shared);
         off_the_loop(move || by_certificate(&of, &octets, &leaf)).await
     };
-    let answer = match asked.await {
-        Ok(asked) => shared.enrol(asked, Counted::Renewed).await,
-        Err(problem) => Err(problem),
-    };
-    shared.finish(answer, &peer)
+    shared.answer(asked, Counted::Renewed, &peer).await
 }
 
 fn octets(
@@ -156,7 +148,10 @@ async fn off_the_loop<T: Send + 'static>(
 }
 
 fn by_token(shared: &Shared, octets: &[u8], credentials: Credentials) -> Result<Asked, Problem> {
-    let subject = device(credentials.device);
+    let subject = Subject {
+        kind: Kind::Device,
+        id: credentials.device,
+    };
     let trust_domain = shared.gate.trust_domain();
     let key = PublicKey::from_request_of(octets, trust_domain, &subject)?;
     Ok(Asked {
@@ -167,13 +162,8 @@ fn by_token(shared: &Shared, octets: &[u8], credentials: Credentials) -> Result<
 }
 
 fn by_approval(shared: &Shared, octets: &[u8], address: Box<str>) -> Result<Asked, Problem> {
-    let (_, name) = PublicKey::from_request_with_name(octets)?;
-    let CommonName::One(name) = name else {
-        return Err(Problem::NoName);
-    };
-    let subject = device(DeviceId::parse(&name).map_err(|_| Problem::NoName)?);
     let trust_domain = shared.gate.trust_domain();
-    let key = PublicKey::from_request_of(octets, trust_domain, &subject)?;
+    let (key, subject) = PublicKey::from_request_claiming(octets, trust_domain)?;
     Ok(Asked {
         key: shared.refuse_authority_key(key)?,
         subject,
@@ -194,18 +184,33 @@ fn by_certificate(shared: &Shared, octets: &[u8], leaf: &[u8]) -> Result<Asked, 
     })
 }
 
-fn device(id: DeviceId) -> Subject {
-    let kind = Kind::Device;
-    Subject { kind, id }
-}
-
 impl Shared {
     fn refuse_authority_key(&self, key: PublicKey) -> Result<PublicKey, Problem> {
         let octets = key.to_der();
-        if self.authority_keys.iter().any(|it| **it == *octets) {
+        if self
+            .gate
+            .authorities()
+            .keys
+            .iter()
+            .any(|it| **it == *octets)
+        {
             return Err(Problem::AuthorityKey);
         }
         Ok(key)
+    }
+
+    /// What `peer` is answered who asks; it is counted as `counted` when it is issued something.
+    async fn answer(
+        &self,
+        asked: impl Future<Output = Result<Asked, Problem>>,
+        counted: Counted,
+        peer: &Peer,
+    ) -> Response {
+        let answer = async { self.enrol(asked.await?, counted).await };
+        match answer.await {
+            Ok(response) => response,
+            Err(problem) => self.refuse(problem, peer),
+        }
     }
 
     /// Has the authority decide.
@@ -229,18 +234,13 @@ impl Shared {
     }
 
     fn hand_out(&self, pem: &str, counted: Counted) -> Result<Response, Problem> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes());
-        let der = der.map_err(|_| Problem::Failed)?;
+        let der = authority::der(pem).map_err(|_| Problem::Failed)?;
         self.counters.count(counted);
         Ok(answers::certificates(&[der]))
     }
 
-    /// The answer; a problem is counted, logged, and noted if nobody has noted it so far.
-    fn finish(&self, answer: Result<Response, Problem>, peer: &Peer) -> Response {
-        let problem = match answer {
-            Ok(response) => return response,
-            Err(problem) => problem,
-        };
+    /// A problem is counted, logged, and noted if nobody has noted it so far.
+    fn refuse(&self, problem: Problem, peer: &Peer) -> Response {
         self.counters.count(problem.counted());
         let address = peer.entered.address();
         tracing::info!(%address, why = %WithCauses(&problem), "not enrolled");

@@ -81,6 +81,26 @@ fn a_token_is_good_for_one_device_one_key_and_one_certificate() {
 }
 
 #[test]
+fn a_certificate_is_valid_for_as_long_as_the_server_says_and_no_longer_than_the_profile() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    up(dir, 0, day(0)).unwrap();
+    let (hour, year) = (Duration::from_hours(1), Duration::from_hours(24) * 365);
+    for (lifetime_max, expected) in [(hour, hour), (2 * year, year)] {
+        let token = token(dir, "dev-7", day(0));
+        let mut desk = Desk::open(dir, None, day(0)).unwrap();
+        desk.lifetime_max = Some(lifetime_max);
+        let asked = with_token("dev-7", &token, &new_key());
+        let mut answers = desk.answer(&[asked], (day(0), usize::MAX)).unwrap();
+        let Ok(Answer::Issued(recorded)) = answers.remove(0) else {
+            panic!("a certificate")
+        };
+        let lasts = recorded.certificate().not_after.as_secs() - day(0).as_secs();
+        assert_eq!(lasts, expected.as_secs());
+    }
+}
+
+#[test]
 fn a_token_that_expired_or_was_revoked_is_good_for_nothing_not_even_a_retry() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();

@@ -3,13 +3,14 @@
 mod judged;
 mod limits;
 mod peer;
+mod rotated;
 mod served;
 
 use std::path::Path;
 use std::time::Duration;
 
 use certs::{DeviceId, PublicKey, Subject};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SigningKey};
 use rustls_pki_types::UnixTime;
 
 use super::desk::Desk;
@@ -17,7 +18,7 @@ use crate::commands::{TokenCreated, TokenRequest, token_create};
 use crate::registry::{Answer, Asked, NotEnrolled, Proof};
 
 /// A request for `key` under a common name, in DER.
-fn request(key: &KeyPair, name: &str) -> Vec<u8> {
+fn request(key: &impl SigningKey, name: &str) -> Vec<u8> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);

@@ -1,18 +1,16 @@
 //! The server as its peers see it: who is answered what.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certs::Role;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, SanType};
 use rustls_pki_types::UnixTime;
 
-use super::super::{Counted, Limits};
+use super::super::limits::{Counted, Limits};
 use super::peer::{
-    DAY, ENROL, HEALTH, RENEW, ago, ask, basic, connect, csr, head, identity, serve, status, until,
+    DAY, ENROL, HEALTH, RENEW, World, ask, basic, connect, csr, head, identity, status, until,
 };
-use super::{request, token};
+use super::request;
 use crate::audit_show;
 use crate::authority::key_file;
 use crate::layout::Layout;
@@ -21,12 +19,8 @@ use crate::testing::{certificate, revoke, up};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_says_what_it_is_and_is_kept_by_nobody() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path();
-    up(dir, 0, ago(Duration::ZERO)).unwrap();
-    let server = serve(dir, Limits::default()).await;
-    let token = token(dir, "dev-1", UnixTime::now());
-    let good = basic("dev-1", token.token.as_str());
+    let world = World::new(0, Limits::default()).await;
+    let good = world.credentials("dev-1");
     let wrong = basic("dev-1", "wrong");
     let der = csr("dev-1");
     let lines = STANDARD.encode(&der);
@@ -46,8 +40,7 @@ async fn every_answer_says_what_it_is_and_is_kept_by_nobody() {
     ];
     let mut certificates = Vec::new();
     for (line, more, body, expected) in cases {
-        let stream = connect(dir, server.address(), None).await.unwrap();
-        let answer = ask(stream, &head(line, more), body).await;
+        let answer = world.ask(&head(line, more), body).await;
         assert_eq!(status(&answer), expected, "{line} {answer}");
         for header in [
             "strict-transport-security: max-age=",
@@ -72,21 +65,18 @@ async fn every_answer_says_what_it_is_and_is_kept_by_nobody() {
     certificates.dedup();
     assert_eq!(certificates.len(), 1, "the same key, the same certificate");
     let counted = [Counted::Issued, Counted::Again, Counted::Refused];
-    assert_eq!(counted.map(|what| server.counters().read(what)), [1, 2, 3]);
-    let stream = connect(dir, server.address(), None).await.unwrap();
+    assert_eq!(counted.map(|what| world.counted(what)), [1, 2, 3]);
     let unsaid = head(ENROL, &[&good]).replace("application/pkcs10", "text/plain");
-    assert_eq!(status(&ask(stream, &unsaid, &der).await), 415);
-    server.stop().await;
+    assert_eq!(status(&world.ask(&unsaid, &der).await), 415);
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_renew_takes_the_certificate_itself_and_the_same_name() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path();
-    up(dir, 3, ago(Duration::ZERO)).unwrap();
-    let elsewhere = temp.path().join("elsewhere");
-    up(&elsewhere, 1, ago(Duration::ZERO)).unwrap();
-    let server = serve(dir, Limits::default()).await;
+    let world = World::new(3, Limits::default()).await;
+    let (dir, address) = (world.dir(), world.server.address());
+    let elsewhere = dir.join("elsewhere");
+    up(&elsewhere, 1, UnixTime::now()).unwrap();
     revoke(dir, "dev-3", UnixTime::now()).unwrap();
     for (files, name, expected) in [
         (Some(identity(dir, "dev-1")), "dev-1", 200),
@@ -94,48 +84,42 @@ async fn to_renew_takes_the_certificate_itself_and_the_same_name() {
         (Some(identity(dir, "dev-3")), "dev-3", 403),
         (None, "dev-2", 403),
     ] {
-        let stream = connect(dir, server.address(), files.as_ref())
-            .await
-            .unwrap();
+        let stream = connect(dir, address, files.as_ref()).await.unwrap();
         let answer = ask(stream, &head(RENEW, &[]), &csr(name)).await;
         assert_eq!(status(&answer), expected, "{name} {answer}");
     }
     // Who has no certificate of ours gets no word in; TLS 1.3 tells so after the handshake.
     let stranger = identity(&elsewhere, "dev-1");
-    if let Ok(stream) = connect(dir, server.address(), Some(&stranger)).await {
+    if let Ok(stream) = connect(dir, address, Some(&stranger)).await {
         assert_eq!(ask(stream, &head(HEALTH, &[]), b"").await, "");
     }
-    until(|| server.counters().read(Counted::HandshakeFailed) == 1).await;
-    assert_eq!(server.counters().read(Counted::Renewed), 1);
-    server.stop().await;
+    until(|| world.counted(Counted::HandshakeFailed) == 1).await;
+    assert_eq!(world.counted(Counted::Renewed), 1);
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_certificate_shakes_hands_for_so_many_days() {
     for (expired_days, expected) in [(6, Some(200)), (8, None)] {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = temp.path();
-        up(dir, 1, ago((365 + expired_days) * DAY)).unwrap();
-        let files = identity(dir, "dev-1");
+        let age = (365 + expired_days) * DAY;
+        let world = World::made(1, age, Limits::default()).await;
+        let files = identity(world.dir(), "dev-1");
         assert!(certificate(&files.cert).not_after < UnixTime::now());
-        let server = serve(dir, Limits::default()).await;
-        let answer = match connect(dir, server.address(), Some(&files)).await {
+        let connected = connect(world.dir(), world.server.address(), Some(&files));
+        let answer = match connected.await {
             Ok(stream) => ask(stream, &head(RENEW, &[]), &csr("dev-1")).await,
             Err(_) => String::new(),
         };
         let told = Some(status(&answer)).filter(|_| !answer.is_empty());
         assert_eq!(told, expected, "{expired_days} {answer}");
-        server.stop().await;
+        world.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_requests_are_refused_in_words_and_noted() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = temp.path();
-    up(dir, 0, ago(Duration::ZERO)).unwrap();
-    let server = serve(dir, Limits::default()).await;
-    let good = basic("dev-1", token(dir, "dev-1", UnixTime::now()).token.as_str());
+    let world = World::new(0, Limits::default()).await;
+    let (dir, good) = (world.dir(), world.credentials("dev-1"));
     let asking = |change: fn(&mut CertificateParams)| {
         let mut params = CertificateParams::default();
         change(&mut params);
@@ -161,12 +145,11 @@ async fn hostile_requests_are_refused_in_words_and_noted() {
         (broken, "nobody proved to have it"),
         (vec![0x30; 4_000], "not a certificate signing request"),
     ] {
-        let stream = connect(dir, server.address(), None).await.unwrap();
-        let answer = ask(stream, &head(ENROL, &[&good]), &body).await;
+        let answer = world.ask(&head(ENROL, &[&good]), &body).await;
         assert!(status(&answer) == 400 && answer.contains(words), "{answer}");
         let noted = || audit_show(dir, 1).unwrap().remove(0);
         until(|| noted().event == Event::Refused && noted().words.contains(words)).await;
     }
-    assert_eq!(server.counters().read(Counted::Refused), 5);
-    server.stop().await;
+    assert_eq!(world.counted(Counted::Refused), 5);
+    world.stop().await;
 }

@@ -45,8 +45,10 @@ impl Registry {
                    WHERE role = ?1 AND status = 'issued' AND device.removed IS NULL";
         let [now, soon] = [now, soon].map(|it| it.as_secs().cast_signed());
         let keys = params![role.as_str(), now, soon];
-        let counts: Vec<(i64, i64)> = self.rows(sql, keys, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let (expired, soon) = counts.first().copied().unwrap_or_default();
+        let (expired, soon): (i64, i64) = self
+            .connection
+            .query_row(sql, keys, |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(RegistryError::doing("read"))?;
         Ok(Ending {
             expired: expired.cast_unsigned(),
             soon: soon.cast_unsigned(),
@@ -56,14 +58,18 @@ impl Registry {
     /// When the last of what is on record was done.
     pub(crate) fn last_act(&self) -> Result<UnixTime, RegistryError> {
         let sql = "SELECT ifnull(max(at), 0) FROM audit";
-        let last: Vec<i64> = self.rows(sql, [], |row| row.get(0))?;
-        time(last.first().copied().unwrap_or_default())
+        let last = self.connection.query_row(sql, [], |row| row.get(0));
+        time(last.map_err(RegistryError::doing("read"))?)
     }
 
     /// How many certificates of the issuer with this serial number were revoked.
     pub(crate) fn counted_revoked(&self, issuer: Serial) -> Result<u64, RegistryError> {
         let sql = "SELECT count(*) FROM certificate WHERE issuer = ? AND revoked IS NOT NULL";
-        let count: Vec<i64> = self.rows(sql, [issuer.as_octets()], |row| row.get(0))?;
-        Ok(count.first().copied().unwrap_or_default().cast_unsigned())
+        let count = self
+            .connection
+            .query_row(sql, [issuer.as_octets()], |row| row.get(0));
+        count
+            .map(i64::cast_unsigned)
+            .map_err(RegistryError::doing("read"))
     }
 }

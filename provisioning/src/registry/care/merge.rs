@@ -5,11 +5,12 @@
 
 use std::path::Path;
 
-use certs::{RevocationReason, Revoked, Serial, Status};
+use certs::{RevocationReason, Revoked, Role, Serial, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use crate::registry::audit::{self, Event, Happened};
+use crate::registry::audit::{self, Event};
+use crate::registry::certificates::audit_name;
 use crate::registry::{Registry, RegistryError};
 
 /// What came from the other registry.
@@ -29,6 +30,7 @@ const ADDED: &[(&str, &str)] = &[
     ("device_attribute", "device, name, value"),
     ("device_group", "device, name"),
     ("device_tag", "device, name"),
+    ("cross_certificate", "serial, subject, issuer, pem, created"),
     ("publication", "kind, issuer, number, created, next_update"),
 ];
 
@@ -57,6 +59,11 @@ INSERT INTO batch (name, list, format, output, durable, created, finished)
 INSERT INTO batch_row (batch, line, device, state, serial)
     SELECT batch, line, device, state, serial FROM other.batch_row WHERE true
     ON CONFLICT (batch, line) DO UPDATE SET state = excluded.state, serial = excluded.serial;
+INSERT INTO delivery (batch, device, serial, recipient, at)
+    SELECT batch, device, serial, recipient, at FROM other.delivery AS o WHERE NOT EXISTS
+        (SELECT 1 FROM main.delivery AS d WHERE (d.batch, d.device, d.serial, d.recipient, d.at)
+         = (o.batch, o.device, o.serial, o.recipient, o.at))
+    ORDER BY o.rowid;
 ";
 
 /// Certificates that both know.
@@ -84,6 +91,22 @@ INSERT INTO certificate (serial, role, name, device, status, reason, not_before,
         reason, not_before, not_after, sha256, pem, created, revoked, issuer
     FROM other.certificate AS o WHERE o.serial NOT IN (SELECT serial FROM main.certificate)
     ORDER BY o.rowid;
+";
+
+/// Of an authority that both know, the stage that is further on stays. None of a role has the place
+/// of another at any moment: those that leave theirs come first.
+const AUTHORITIES: &str = "
+UPDATE authority SET stage = o.stage, since = o.since FROM other.authority AS o
+    WHERE o.certificate = authority.certificate AND o.stage IN ('older', 'retired')
+    AND instr('prepared published active older retired', o.stage)
+        > instr('prepared published active older retired', authority.stage);
+UPDATE authority SET stage = o.stage, since = o.since FROM other.authority AS o
+    WHERE o.certificate = authority.certificate AND o.stage IN ('published', 'active')
+    AND instr('prepared published active older retired', o.stage)
+        > instr('prepared published active older retired', authority.stage);
+INSERT INTO authority (certificate, role, number, stage, since)
+    SELECT certificate, role, number, stage, since FROM other.authority
+    WHERE certificate NOT IN (SELECT certificate FROM main.authority);
 ";
 
 /// Of a token and of a request to enrol that both know, the state that is further on stays. A token
@@ -130,22 +153,22 @@ impl Registry {
         merged
     }
 
-    /// Revokes what stands on a list, and gives no lower number than the list's; `Err` holds those
-    /// that are not on record here, and then nothing is changed.
+    /// Revokes what stands on a list. `Err` says how many of them are not on record here, and which
+    /// is the first; then nothing is changed.
     pub(crate) fn merge_list(
         &mut self,
         issuer: Serial,
         list: &[(Serial, Revoked)],
         at: UnixTime,
-    ) -> Result<Result<usize, Vec<Serial>>, RegistryError> {
+    ) -> Result<Result<usize, (usize, Serial)>, RegistryError> {
         let mut unknown = Vec::new();
         for (serial, _) in list {
             if self.holder_of(*serial)?.is_none() {
                 unknown.push(*serial);
             }
         }
-        if !unknown.is_empty() {
-            return Ok(Err(unknown));
+        if let Some(first) = unknown.first() {
+            return Ok(Err((unknown.len(), *first)));
         }
         self.transact(|transaction| {
             let mut revoked = 0;
@@ -180,21 +203,16 @@ impl Registry {
         let ended = self.connection.execute(sql, []);
         ended.map(drop).map_err(RegistryError::doing("merge"))
     }
-
-    /// Notes that it was restored.
-    pub(crate) fn note_restored(&mut self, words: &str, at: UnixTime) -> Result<(), RegistryError> {
-        self.transact(|transaction| note(transaction, (Event::Restored, "registry", words), at))
-    }
 }
 
 fn merge(transaction: &Transaction<'_>, at: UnixTime) -> Result<Merged, RegistryError> {
     let doing = || RegistryError::doing("merge");
-    let sql = "SELECT lower(hex(serial)), name FROM other.certificate
+    let sql = "SELECT lower(hex(serial)), role, name FROM other.certificate
                WHERE serial NOT IN (SELECT serial FROM main.certificate) ORDER BY rowid";
-    let new: Vec<(String, String)> = transaction
+    let new: Vec<(String, String, String)> = transaction
         .prepare(sql)
         .and_then(|mut it| {
-            it.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            it.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect()
         })
         .map_err(doing())?;
@@ -203,6 +221,7 @@ fn merge(transaction: &Transaction<'_>, at: UnixTime) -> Result<Merged, Registry
     add(transaction, first)?;
     transaction.execute_batch(FURTHER).map_err(doing())?;
     transaction.execute_batch(NEW).map_err(doing())?;
+    transaction.execute_batch(AUTHORITIES).map_err(doing())?;
     let is_older = transaction.query_row(IS_OLDER, [], |row| row.get(0));
     if !is_older.map_err(doing())? {
         transaction.execute_batch(LABELS).map_err(doing())?;
@@ -211,9 +230,11 @@ fn merge(transaction: &Transaction<'_>, at: UnixTime) -> Result<Merged, Registry
     transaction.execute(REVOKED, []).map_err(doing())?;
     transaction.execute_batch(BATCHES).map_err(doing())?;
     transaction.execute_batch(ENROLMENT).map_err(doing())?;
-    for (serial, name) in &new {
+    for (serial, role, name) in &new {
+        let role = Role::parse(role).ok_or(RegistryError::Damaged)?;
         let words = format!("certificate {serial}, kept when a backup was restored");
-        note(transaction, (Event::Issued, name, &words), at)?;
+        let subject = audit_name(role, name);
+        audit::note(transaction, (Event::Issued, &subject, &words), at)?;
     }
     Ok(Merged {
         certificates: new.len(),
@@ -255,7 +276,7 @@ fn revoke_listed(
         return held.map(|_| false).map_err(doing());
     }
     let sql = "UPDATE certificate SET status = ?, reason = ?, revoked = ?
-               WHERE serial = ? AND issuer = ? AND revoked IS NULL RETURNING name, device";
+               WHERE serial = ? AND issuer = ? AND revoked IS NULL RETURNING role, name, device";
     let status = Status::Revoked(revoked.reason);
     let values = params![
         status.name(),
@@ -264,11 +285,13 @@ fn revoke_listed(
         serial.as_octets(),
         issuer.as_octets(),
     ];
-    let row: Option<(String, Option<String>)> = transaction
-        .query_row(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))
+    let row: Option<(String, String, Option<String>)> = transaction
+        .query_row(sql, values, |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()
         .map_err(doing())?;
-    let Some((name, device)) = row else {
+    let Some((role, name, device)) = row else {
         return Ok(false);
     };
     if let Some(device) = device {
@@ -278,21 +301,9 @@ fn revoke_listed(
         transaction.execute(sql, values).map_err(doing())?;
     }
     let words = format!("{}, certificate {serial}, by a list", revoked.reason);
-    note(transaction, (Event::Revoked, &name, &words), at)?;
+    let subject = audit_name(Role::parse(&role).ok_or(RegistryError::Damaged)?, &name);
+    audit::note(transaction, (Event::Revoked, &subject, &words), at)?;
     Ok(true)
-}
-
-fn note(
-    transaction: &Transaction<'_>,
-    (event, subject, words): (Event, &str, &str),
-    at: UnixTime,
-) -> Result<(), RegistryError> {
-    let happened = Happened {
-        event,
-        subject,
-        words,
-    };
-    audit::append(transaction, &happened, at)
 }
 
 #[cfg(test)]
@@ -302,11 +313,14 @@ mod tests {
     use crate::testing::{day, up};
 
     /// Those that are merged in ways of their own, or belong to one registry.
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 10] = [
         "audit",
+        "authority",
         "batch",
         "batch_row",
         "certificate",
+        "checkpoint",
+        "delivery",
         "enrolment",
         "setting",
         "token",
@@ -329,8 +343,8 @@ mod tests {
                 Some((_, added)) => assert_eq!(*added, of.join(", "), "{table}"),
                 None => assert!(OTHERS.contains(&&*table), "{table} is not merged"),
             }
-            let named = format!("{BATCHES}{NEW}{ENROLMENT}");
-            if OTHERS.contains(&&*table) && !["audit", "setting"].contains(&&*table) {
+            let named = format!("{BATCHES}{NEW}{ENROLMENT}{AUTHORITIES}");
+            if OTHERS.contains(&&*table) && !["audit", "checkpoint", "setting"].contains(&&*table) {
                 assert!(
                     of.iter().all(|column| named.contains(column.as_str())),
                     "{table}"

@@ -3,24 +3,23 @@
 //! What one of them lacks is no matter of the others. Nobody is answered before all of it is
 //! durable, and whoever asks again for the same key is answered as before.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use certs::{
     PublicKey, RevocationSet, Revoked, Role, Serial, Subject, VerifiedDevice, WithCauses,
-    is_still_admitted,
+    is_still_admitted, sha256,
 };
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use super::super::audit::Event;
+use super::super::audit::{self, Event};
+use super::super::certificates::{self, Recorded, follow};
 use super::super::devices::is_listed;
 use super::super::revocations::{last_revocation, read_revoked};
 use super::super::suspensions::suspended_since;
-use super::super::{Recorded, Registry, RegistryError, follow};
-use super::note;
+use super::super::{Registry, RegistryError};
 use super::pending::{self, EnrolmentState};
 use super::refusal::NotEnrolled;
 use super::tokens::{self, Token, TokenState};
-use crate::authority::{Signed, read_pem};
+use crate::authority::Signed;
 use crate::error::CommandError;
 
 /// Somebody who asks for a certificate.
@@ -100,7 +99,7 @@ impl Registry {
             let refused = refused.filter(|(_, why)| why.is_refusal());
             for (one, why) in refused.take(notes_max) {
                 let (subject, words) = (one.subject.to_string(), WithCauses(why).to_string());
-                note(transaction, (Event::Refused, &subject, &words), now)?;
+                audit::note(transaction, (Event::Refused, &subject, &words), now)?;
             }
             Ok(outcomes)
         })?;
@@ -137,7 +136,7 @@ fn settle(
     sign: &Sign<'_>,
     now: UnixTime,
 ) -> Result<Outcome, NotEnrolled> {
-    let key = hash(&asked.key);
+    let key = sha256(&asked.key.to_der());
     let decision = match &asked.proof {
         Proof::Token(token) => by_token(transaction, asked, (token, &key), now)?,
         Proof::Certificate { device, at } => by_certificate(transaction, asked, device, *at)?,
@@ -216,10 +215,12 @@ fn by_certificate(
     if !is_listed(transaction, subject)? {
         return Err(NotEnrolled::Removed);
     }
-    let current = current(transaction, subject)?;
+    let role = Role::from(subject.kind);
+    let current = certificates::current(transaction, role, subject.id.as_str())?;
     // Whoever did not hear the answer asks again with the certificate that it still has.
     let again = current.filter(|it| {
-        it.certificate.serial != device.serial() && *it.certificate.public_key == asked.key.to_der()
+        let new = it.certificate();
+        new.serial != device.serial() && *new.public_key == asked.key.to_der()
     });
     let again = again.map(|it| Decision::Again(Box::new(it)));
     Ok(again.unwrap_or(Decision::Issue(Claim::Renewal)))
@@ -233,10 +234,11 @@ fn by_approval(
 ) -> Result<Decision, NotEnrolled> {
     let whose = (&asked.subject.id, key);
     let Some(found) = pending::find(transaction, whose)? else {
-        let added = pending::add(transaction, whose, address, now)?;
-        return added
-            .map(|_| Decision::Wait)
-            .ok_or(NotEnrolled::TooManyWait);
+        return if pending::add(transaction, whose, address, now)? {
+            Ok(Decision::Wait)
+        } else {
+            Err(NotEnrolled::TooManyWait)
+        };
     };
     match (found.state, found.serial) {
         (EnrolmentState::Pending, _) => Ok(Decision::Wait),
@@ -255,44 +257,9 @@ fn issued_before(
     let sql = "SELECT name, pem FROM certificate
                WHERE serial = ? AND revoked IS NULL AND not_after >= ?";
     let keys = params![serial.as_octets(), now.as_secs().cast_signed()];
-    let found = one(transaction, sql, keys, Role::Device)?;
+    let found = certificates::find(transaction, Role::Device, (sql, keys))?;
     let found = found.ok_or(NotEnrolled::Over)?;
     Ok(Decision::Again(Box::new(found)))
-}
-
-/// The certificate that a holder should use, if it has one.
-fn current(
-    transaction: &Transaction<'_>,
-    subject: &Subject,
-) -> Result<Option<Recorded>, RegistryError> {
-    let sql = "SELECT name, pem FROM certificate
-               WHERE role = ? AND name = ? AND status = 'issued'";
-    let role = Role::from(subject.kind);
-    let keys = [role.as_str(), subject.id.as_str()];
-    one(transaction, sql, keys, role)
-}
-
-fn one(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    keys: impl rusqlite::Params,
-    role: Role,
-) -> Result<Option<Recorded>, RegistryError> {
-    let row = || {
-        let mut statement = transaction.prepare(sql)?;
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        statement.query_row(keys, read).optional()
-    };
-    let found: Option<(Box<str>, String)> = row().map_err(RegistryError::doing("read"))?;
-    let open = |(name, pem): (Box<str>, String)| {
-        Ok(Recorded {
-            role,
-            name,
-            certificate: read_pem(&pem).map_err(RegistryError::Unreadable)?,
-            pem,
-        })
-    };
-    found.map(open).transpose()
 }
 
 /// What was revoked of a device and its certificate, which must be on record octet by octet.
@@ -305,15 +272,12 @@ fn revocations(
     let subject = device.subject();
     let role = Role::from(subject.kind).as_str();
     let keys = params![device.sha256(), role, subject.id.as_str()];
-    let row = || {
-        let mut statement = transaction.prepare(sql)?;
-        let read = |row: &rusqlite::Row<'_>| {
-            let at: Option<i64> = row.get(0)?;
-            Ok(at.map(|_| read_revoked(row)))
-        };
-        statement.query_row(keys, read).optional()
+    let read = |row: &Row<'_>| {
+        let at: Option<i64> = row.get(0)?;
+        Ok(at.map(|_| read_revoked(row)))
     };
-    let found = row().map_err(RegistryError::doing("read"))?;
+    let found = transaction.query_row(sql, keys, read).optional();
+    let found = found.map_err(RegistryError::doing("read"))?;
     let of_certificate = found.ok_or(NotEnrolled::NotOnRecord)?.transpose()?;
     let mut set = RevocationSet::default();
     let issuer = &device.certificate().extensions.issuer_key_id;
@@ -324,11 +288,4 @@ fn revocations(
         set.revoke_subject(subject.clone(), revoked);
     }
     Ok(set)
-}
-
-/// SHA-256 of a subject public key info.
-fn hash(key: &PublicKey) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, &key.to_der()).as_ref());
-    hash
 }

@@ -8,12 +8,12 @@ mod pending;
 mod refusal;
 mod tokens;
 
-use certs::Subject;
+use certs::{DeviceId, Subject};
 use rusqlite::{Transaction, params};
 use rustls_pki_types::UnixTime;
 
 use super::RegistryError;
-use super::audit::{self, Event, Happened};
+use super::audit::{self, Event};
 
 pub(crate) use self::judging::{Answer, Asked, Proof};
 pub use self::pending::{EnrolmentState, PendingEnrolment};
@@ -26,45 +26,35 @@ pub(super) fn end_enrolments(
     subject: &Subject,
     now: UnixTime,
 ) -> Result<(), RegistryError> {
-    tokens::end_tokens(transaction, subject, now)?;
-    let sql = "UPDATE enrolment SET state = 'denied', settled = ?
-               WHERE device = ? AND state <> 'denied' RETURNING number";
-    let values = params![now.as_secs().cast_signed(), subject.id.as_str()];
-    for number in numbers(transaction, sql, values)? {
-        let words = format!("request {number}, with the device");
-        note(
-            transaction,
-            (Event::Denied, subject.id.as_str(), &words),
-            now,
-        )?;
+    let tokens = "UPDATE token SET state = 'revoked', settled = ?
+                  WHERE device = ? AND state IN ('open', 'used') RETURNING number";
+    let requests = "UPDATE enrolment SET state = 'denied', settled = ?
+                    WHERE device = ? AND state <> 'denied' RETURNING number";
+    let why = "with the device";
+    for (sql, event, what) in [
+        (tokens, Event::TokenRevoked, "token"),
+        (requests, Event::Denied, "request"),
+    ] {
+        end_each(transaction, &subject.id, (sql, event, (what, why)), now)?;
     }
     Ok(())
 }
 
-/// The numbers of the rows that a statement has changed.
-fn numbers(
+/// Ends what a statement finds, given the time and the device, and notes each by its number.
+fn end_each(
     transaction: &Transaction<'_>,
-    sql: &str,
-    values: impl rusqlite::Params,
-) -> Result<Vec<i64>, RegistryError> {
-    let all = || -> rusqlite::Result<Vec<i64>> {
-        transaction
-            .prepare(sql)?
-            .query_map(values, |row| row.get(0))?
-            .collect()
-    };
-    all().map_err(RegistryError::doing("write"))
-}
-
-fn note(
-    transaction: &Transaction<'_>,
-    (event, subject, words): (Event, &str, &str),
+    device: &DeviceId,
+    (sql, event, (what, why)): (&str, Event, (&str, &str)),
     now: UnixTime,
 ) -> Result<(), RegistryError> {
-    let happened = Happened {
-        event,
-        subject,
-        words,
+    let end = || -> rusqlite::Result<Vec<i64>> {
+        let values = params![now.as_secs().cast_signed(), device.as_str()];
+        let mut statement = transaction.prepare(sql)?;
+        statement.query_map(values, |row| row.get(0))?.collect()
     };
-    audit::append(transaction, &happened, now)
+    for number in end().map_err(RegistryError::doing("write"))? {
+        let words = format!("{what} {number}, {why}");
+        audit::note(transaction, (event, device.as_str(), &words), now)?;
+    }
+    Ok(())
 }

@@ -7,10 +7,9 @@ use certs::{DeviceId, Kind, Serial};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use super::super::audit::Event;
+use super::super::audit::{self, Event};
 use super::super::inventory::time;
 use super::super::{Registry, RegistryError, devices};
-use super::note;
 
 /// So many wait at most.
 pub(super) const WAITING_MAX: i64 = 1_000;
@@ -105,7 +104,7 @@ impl Registry {
             let updated = transaction.execute(sql, values);
             updated.map_err(RegistryError::doing("write"))?;
             let words = format!("request {}, key {}", it.number, certs::Hex(&it.key));
-            note(transaction, (event, it.device.as_str(), &words), now)
+            audit::note(transaction, (event, it.device.as_str(), &words), now)
         })
     }
 }
@@ -116,21 +115,19 @@ pub(super) fn find(
     (device, key): (&DeviceId, &[u8; 32]),
 ) -> Result<Option<PendingEnrolment>, RegistryError> {
     let sql = format!("SELECT {COLUMNS} FROM enrolment WHERE device = ? AND key = ?");
-    let row = || {
-        let mut statement = transaction.prepare(&sql)?;
-        let keys = params![device.as_str(), key];
-        statement.query_row(keys, |row| Ok(read(row))).optional()
-    };
-    row().map_err(RegistryError::doing("read"))?.transpose()
+    let keys = params![device.as_str(), key];
+    let found = transaction.query_row(&sql, keys, |row| Ok(read(row)));
+    let found = found.optional().map_err(RegistryError::doing("read"))?;
+    found.transpose()
 }
 
-/// Puts a request on record; `None` when too many wait.
+/// Puts a request on record; `false` when too many wait.
 pub(super) fn add(
     transaction: &Transaction<'_>,
     (device, key): (&DeviceId, &[u8; 32]),
     address: &str,
     now: UnixTime,
-) -> Result<Option<i64>, RegistryError> {
+) -> Result<bool, RegistryError> {
     let now_seconds = now.as_secs().cast_signed();
     let add = || -> rusqlite::Result<Option<i64>> {
         let sql = "SELECT count(*) FROM enrolment WHERE state = 'pending'";
@@ -149,12 +146,12 @@ pub(super) fn add(
             .query_row(sql, values, |row| row.get(0))
             .map(Some)
     };
-    let number = add().map_err(RegistryError::doing("write"))?;
-    if let Some(number) = number {
-        let words = format!("request {number}, key {}, from {address}", certs::Hex(key));
-        note(transaction, (Event::Asked, device.as_str(), &words), now)?;
-    }
-    Ok(number)
+    let Some(number) = add().map_err(RegistryError::doing("write"))? else {
+        return Ok(false);
+    };
+    let words = format!("request {number}, key {}, from {address}", certs::Hex(key));
+    audit::note(transaction, (Event::Asked, device.as_str(), &words), now)?;
+    Ok(true)
 }
 
 /// Notes what a request was issued.

@@ -3,14 +3,14 @@
 //! The registry has the hash of a token and never the token. A device has one open token at a time:
 //! a new one ends the one before.
 
-use certs::{DeviceId, Kind, Serial, Subject};
+use certs::{DeviceId, Kind, Serial};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use rustls_pki_types::UnixTime;
 
-use super::super::audit::Event;
+use super::super::audit::{self, Event};
 use super::super::inventory::time;
 use super::super::{Registry, RegistryError, devices};
-use super::{note, numbers};
+use super::end_each;
 
 /// A token on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,15 +85,8 @@ impl Registry {
             devices::claim(transaction, (Kind::Device, device.as_str()), now)?;
             let sql = "UPDATE token SET state = 'revoked', settled = ?
                        WHERE device = ? AND state = 'open' RETURNING number";
-            let values = params![now.as_secs().cast_signed(), device.as_str()];
-            for number in numbers(transaction, sql, values)? {
-                let words = format!("token {number}, for a new one takes its place");
-                note(
-                    transaction,
-                    (Event::TokenRevoked, device.as_str(), &words),
-                    now,
-                )?;
-            }
+            let words = ("token", "for a new one takes its place");
+            end_each(transaction, device, (sql, Event::TokenRevoked, words), now)?;
             let sql = "INSERT INTO token (device, hash, created, expires, state)
                        VALUES (?, ?, ?, ?, 'open') RETURNING number";
             let seconds = |at: UnixTime| at.as_secs().cast_signed();
@@ -105,7 +98,7 @@ impl Registry {
                 "token {number}, good for {} s",
                 seconds(expires) - seconds(now)
             );
-            note(
+            audit::note(
                 transaction,
                 (Event::TokenCreated, device.as_str(), &words),
                 now,
@@ -142,7 +135,7 @@ impl Registry {
             updated.map_err(RegistryError::doing("write"))?;
             let words = format!("token {number}");
             let device = before.token.device.as_str();
-            note(transaction, (Event::TokenRevoked, device, &words), now)?;
+            audit::note(transaction, (Event::TokenRevoked, device, &words), now)?;
             Ok(Some(before.token))
         })
     }
@@ -171,34 +164,14 @@ pub(super) fn use_token(
         serial.as_octets(),
         token.number
     ];
-    let update = || transaction.prepare(sql)?.execute(values);
-    update().map_err(RegistryError::doing("write"))?;
+    let updated = transaction.execute(sql, values);
+    updated.map_err(RegistryError::doing("write"))?;
     let words = format!("token {}, for certificate {serial}", token.number);
-    note(
+    audit::note(
         transaction,
         (Event::TokenUsed, token.device.as_str(), &words),
         now,
     )
-}
-
-/// Ends every token of a device.
-pub(super) fn end_tokens(
-    transaction: &Transaction<'_>,
-    subject: &Subject,
-    now: UnixTime,
-) -> Result<(), RegistryError> {
-    let sql = "UPDATE token SET state = 'revoked', settled = ?
-               WHERE device = ? AND state IN ('open', 'used') RETURNING number";
-    let values = params![now.as_secs().cast_signed(), subject.id.as_str()];
-    for number in numbers(transaction, sql, values)? {
-        let words = format!("token {number}, with the device");
-        note(
-            transaction,
-            (Event::TokenRevoked, subject.id.as_str(), &words),
-            now,
-        )?;
-    }
-    Ok(())
 }
 
 fn find(
@@ -207,13 +180,9 @@ fn find(
     now: UnixTime,
 ) -> Result<Option<Found>, RegistryError> {
     let sql = format!("SELECT {COLUMNS} FROM token WHERE {which}");
-    let row = || {
-        let mut statement = transaction.prepare(&sql)?;
-        statement
-            .query_row([key], |row| Ok(read(row, now)))
-            .optional()
-    };
-    row().map_err(RegistryError::doing("read"))?.transpose()
+    let found = transaction.query_row(&sql, [key], |row| Ok(read(row, now)));
+    let found = found.optional().map_err(RegistryError::doing("read"))?;
+    found.transpose()
 }
 
 /// Reads the columns [`COLUMNS`].

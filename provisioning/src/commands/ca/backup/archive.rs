@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use certs::Hex;
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::{BackupError, FORMAT, Listed, MANIFEST, Manifest, REGISTRY, members};
+use super::{BackupError, FORMAT, Listed, MANIFEST, Manifest, REGISTRY, place_of};
 use crate::age::{AgeError, DecryptWith, decrypt};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
@@ -113,11 +113,8 @@ fn unpack_all<R: Read>(archive: &mut Archive<R>, dir: &Path) -> Result<Manifest,
 
 fn unpack_one(content: &mut impl Read, listed: &Listed, dir: &Path) -> Result<(), Unpacking> {
     let layout = Layout::new(dir);
-    let known = members(&layout)
-        .into_iter()
-        .find(|(name, _)| *name == listed.path);
-    let path = match known {
-        Some((_, path)) => path,
+    let path = match place_of(&layout, &listed.path) {
+        Some(path) => path,
         None if listed.path == REGISTRY => layout.registry(),
         None => return Err(BackupError::NotABackup("it holds a file of another kind").into()),
     };

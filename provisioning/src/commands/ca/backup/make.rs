@@ -1,22 +1,20 @@
 //! `countersign ca backup`: all of an authority at one moment, encrypted.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use certs::Hex;
 use rustls_pki_types::UnixTime;
 use tar::Builder;
 
-use super::archive::{add, measure};
+use super::archive::add;
 use super::{BackupError, FORMAT, Listed, MANIFEST, Manifest, REGISTRY, members};
 use crate::age::{AgeError, EncryptTo, encrypt};
 use crate::authority::Hierarchy;
 use crate::commands::crl_publish::newest_file;
 use crate::error::CommandError;
 use crate::files::{self, Staging};
-
-const MODE: u32 = 0o600;
 
 /// What to back up.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +56,7 @@ pub fn ca_backup(request: &BackupRequest<'_>, now: UnixTime) -> Result<BackedUp,
     let ca = Hierarchy::open(request.dir)?;
     let snapshot = Snapshot::take(&ca)?;
     let mut contents = Vec::new();
-    for (name, path) in members(&ca.layout) {
+    for (name, path) in members(&ca.layout)? {
         if let Some(octets) = files::read_large_if_there(&path)? {
             contents.push((name, octets));
         }
@@ -81,10 +79,7 @@ impl Snapshot {
     fn take(ca: &Hierarchy) -> Result<Self, CommandError> {
         let snapshot = Self(ca.layout.registry().with_extension("sqlite.backup.new"));
         // A command that was killed left it.
-        if files::exists(&snapshot.0)? {
-            let removed = fs::remove_file(&snapshot.0);
-            removed.map_err(|source| files::failed("remove", &snapshot.0, source))?;
-        }
+        files::remove(&snapshot.0)?;
         files::ensure_file(&snapshot.0)?;
         ca.registry.snapshot(&snapshot.0)?;
         Ok(snapshot)
@@ -98,7 +93,7 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         // What cannot be deleted now is replaced by the next backup.
-        let _ = fs::remove_file(&self.0);
+        let _ = files::remove(&self.0);
     }
 }
 
@@ -108,18 +103,11 @@ fn manifest(
     now: UnixTime,
 ) -> Result<Manifest, CommandError> {
     let end = ca.registry.verify_audit()?;
-    let list = newest_file(ca)?.and_then(|(list, _)| list.number().to_u64());
-    let listed = |path: &str, (len, sha256)| Listed {
-        path: path.to_owned(),
-        mode: MODE,
-        len,
-        sha256,
-    };
+    let list = newest_file(ca, &ca.device_ca)?.and_then(|(list, _)| list.number().to_u64());
     let failed = |source| files::failed("read", &snapshot.0, source);
-    let registry = measure(snapshot.open()?).map_err(failed)?;
-    let mut files = vec![listed(REGISTRY, registry)];
+    let mut files = vec![Listed::measure(REGISTRY, snapshot.open()?).map_err(failed)?];
     for (path, octets) in contents {
-        files.push(listed(path, measure(&**octets).map_err(failed)?));
+        files.push(Listed::measure(path, &**octets).map_err(failed)?);
     }
     Ok(Manifest {
         format: FORMAT,
@@ -140,27 +128,16 @@ fn write(
 ) -> Result<u64, CommandError> {
     let parent = request.out.parent().unwrap_or_else(|| Path::new(""));
     let mut staging = Staging::new(parent);
-    staging.write(request.out, "")?;
-    let mut name = request.out.as_os_str().to_owned();
-    name.push(".new");
-    let path = PathBuf::from(name);
     let wrong = |source: BackupError| CommandError::Backup {
         path: request.out.into(),
         source,
     };
-    let failed = |source: io::Error| files::failed("write", &path, source);
-    let file = File::options().write(true).open(&path).map_err(failed)?;
-    let encryptor = encrypt(BufWriter::new(file), request.to);
+    let failed = |source: io::Error| files::failed("write", request.out, source);
+    let encryptor = encrypt(BufWriter::new(staging.create(request.out)?), request.to);
     let encryptor = encryptor.map_err(|error: AgeError| wrong(error.into()))?;
     let mut archive = Builder::new(encryptor);
     let text = serde_json::to_vec(manifest).map_err(|error| failed(error.into()))?;
-    let (len, sha256) = measure(&*text).map_err(failed)?;
-    let first = Listed {
-        path: MANIFEST.to_owned(),
-        mode: MODE,
-        len,
-        sha256,
-    };
+    let first = Listed::measure(MANIFEST, &*text).map_err(failed)?;
     let created = manifest.created;
     add(&mut archive, (&first, created), &*text).map_err(failed)?;
     for listed in &manifest.files {
@@ -172,10 +149,8 @@ fn write(
         added.map_err(failed)?;
     }
     let finish = || {
-        let mut file = archive.into_inner()?.finish()?;
-        file.flush()?;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        let file = archive.into_inner()?.finish()?.into_inner();
+        let file = file.map_err(io::IntoInnerError::into_error)?;
         Ok(file.metadata()?.len())
     };
     let len = finish().map_err(failed)?;

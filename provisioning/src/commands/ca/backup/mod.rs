@@ -9,19 +9,25 @@ mod restore;
 #[cfg(test)]
 mod tests;
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 
-use certs::{Role, Serial};
+use certs::Serial;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use self::make::{BackedUp, BackupRequest, ca_backup};
 pub use self::restore::{RestoreRequest, Restored, RestoredInto, ca_restore};
 use crate::age::AgeError;
-use crate::layout::Layout;
+use crate::authority::reference;
+use crate::error::CommandError;
+use crate::files;
+use crate::layout::{AuthorityId, Layout};
 
 /// The version of what is in the file.
 const FORMAT: u32 = 1;
+/// Every file in it is for its owner alone.
+const MODE: u32 = 0o600;
 const MANIFEST: &str = "manifest.json";
 const REGISTRY: &str = "ca/registry.sqlite";
 
@@ -50,6 +56,19 @@ struct Listed {
     mode: u32,
     len: u64,
     sha256: String,
+}
+
+impl Listed {
+    /// The file called `path`, with what is in it.
+    fn measure(path: &str, content: impl Read) -> io::Result<Self> {
+        let (len, sha256) = archive::measure(content)?;
+        Ok(Self {
+            path: path.to_owned(),
+            mode: MODE,
+            len,
+            sha256,
+        })
+    }
 }
 
 /// Why nothing was backed up or restored.
@@ -82,31 +101,52 @@ pub enum BackupError {
     },
 }
 
-/// What a backup may hold, as it is called there, and where it is in a directory. The keys of
-/// devices are not in it: whoever lost one issues another.
-fn members(layout: &Layout) -> Vec<(String, PathBuf)> {
-    let mut members = vec![
-        ("ca.pem".to_owned(), layout.ca_pem()),
-        ("broker.toml".to_owned(), layout.broker_toml()),
-        ("policy.toml".to_owned(), layout.policy_toml()),
-        ("ca/device-ca.crl".to_owned(), layout.device_ca_crl()),
-        (
-            "ca/registry-export.jsonl".to_owned(),
-            layout.registry_export(),
-        ),
-    ];
-    for role in [Role::Root, Role::DeviceCa, Role::ServerCa] {
-        let name = role.as_str();
-        members.push((format!("ca/{name}.pem"), layout.authority_pem(role)));
-        members.push((format!("ca/{name}.key.pem"), layout.authority_key(role)));
-    }
+/// What a backup may hold besides its registry, as it is called there, and where it is in a
+/// directory: `None` when it is something else. The keys of devices are not in it: whoever lost one
+/// issues another.
+fn place_of(layout: &Layout, name: &str) -> Option<PathBuf> {
+    let fixed = fixed_members(layout).into_iter();
+    let mut fixed = fixed.filter(|(member, _)| *member == name);
+    fixed
+        .next()
+        .map(|(_, path)| path)
+        .or_else(|| place_of_authority(layout, name.strip_prefix("ca/")?))
+}
+
+/// Where a file of an authority is.
+fn place_of_authority(layout: &Layout, name: &str) -> Option<PathBuf> {
+    let id = |suffix| AuthorityId::parse(name.strip_suffix(suffix)?);
+    id(".key.pem")
+        .map(|id| layout.authority_key(id))
+        .or_else(|| id(".key.uri").map(|id| reference(&layout.authority_key(id))))
+        .or_else(|| id(".pem").map(|id| layout.authority_pem(id)))
+        .or_else(|| id(".crl").map(|id| layout.list(id)))
+}
+
+/// What of it is called the same in every directory.
+fn fixed_members(layout: &Layout) -> Vec<(&'static str, PathBuf)> {
     let broker = layout.broker();
-    for (name, path) in [
-        ("cert", broker.cert),
-        ("key", broker.key),
-        ("ca", broker.ca),
-    ] {
-        members.push((format!("broker/{name}.pem"), path));
+    vec![
+        ("ca.pem", layout.ca_pem()),
+        ("broker.toml", layout.broker_toml()),
+        ("policy.toml", layout.policy_toml()),
+        ("ca/registry-export.jsonl", layout.registry_export()),
+        ("ca/trust-bundle.jsonl", layout.trust_bundle()),
+        ("broker/cert.pem", broker.cert),
+        ("broker/key.pem", broker.key),
+        ("broker/ca.pem", broker.ca),
+    ]
+}
+
+/// What of it is in a directory.
+fn members(layout: &Layout) -> Result<Vec<(String, PathBuf)>, CommandError> {
+    let fixed = fixed_members(layout).into_iter();
+    let mut members: Vec<_> = fixed.map(|(name, path)| (name.to_owned(), path)).collect();
+    for name in files::names_in(&layout.ca_dir())? {
+        let name = name.to_string_lossy();
+        if let Some(path) = place_of_authority(layout, &name) {
+            members.push((format!("ca/{name}"), path));
+        }
     }
-    members
+    Ok(members)
 }

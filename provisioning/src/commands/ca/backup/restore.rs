@@ -5,22 +5,22 @@
 //! nothing there is deleted.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use certs::{RevocationList, Role, TimeText};
-use rustix::fs::{CWD, RenameFlags};
+use certs::{RevocationList, Role, Serial, TimeText};
 use rustls_pki_types::UnixTime;
 
 use super::archive::unpack;
-use super::{BackupError, Manifest, members};
+use super::{BackupError, Manifest, members, place_of};
 use crate::age::DecryptWith;
-use crate::authority::{Authority, KeyKept, hierarchy, read_pem};
+use crate::authority::{Authority, Hierarchy, KeyKept, hierarchy, read_pem};
+use crate::commands::ca::copies::{write_broker_trust, write_copies};
+use crate::commands::crl_publish::newest_of;
 use crate::error::CommandError;
 use crate::files::{self, Staging};
-use crate::layout::Layout;
-use crate::registry::{Merged, Publication, Registry};
+use crate::layout::{AuthorityId, Layout};
+use crate::registry::{AuthorityStage, Merged, Publication, Registry};
 
 /// What to restore.
 #[derive(Clone, Copy, Debug)]
@@ -96,13 +96,15 @@ fn restore_new(request: &RestoreRequest<'_>, now: UnixTime) -> Result<Restored, 
     name.push(".restore.new");
     let mut made = Made::unpack(request, &dir.with_file_name(name))?;
     made.registry.end_tokens()?;
-    let revoked = made.merge_lists(request, &[], now)?;
+    let revoked = made.merge_lists(request, None, now)?;
     let created = made.created();
     let (staged, list) = made.finish(RestoreWords::Empty, now)?;
     files::sync_file_system(staged.0.dir())?;
-    let moved = fs::rename(staged.0.dir(), &dir);
-    moved.map_err(|source| files::failed("replace", &dir, source))?;
+    files::move_to(staged.0.dir(), &dir)?;
     dir.parent().map_or(Ok(()), files::sync)?;
+    let layout = Layout::new(request.dir);
+    let lock = hierarchy::lock(&layout)?;
+    follow_registry(&layout, lock)?;
     Ok(Restored {
         into: RestoredInto::Empty,
         created,
@@ -117,16 +119,33 @@ fn restore_over(
     layout: &Layout,
     now: UnixTime,
 ) -> Result<Restored, CommandError> {
-    let _lock = hierarchy::lock(layout)?;
+    let lock = hierarchy::lock(layout)?;
+    let restored = restore_locked(request, layout, now)?;
+    follow_registry(layout, lock)?;
+    Ok(restored)
+}
+
+/// What is trusted is what the registry says now, which may know more than the backup.
+fn follow_registry(layout: &Layout, lock: fs::File) -> Result<(), CommandError> {
+    let registry = Registry::open(&layout.registry())?;
+    let ca = Hierarchy::load(layout.clone(), registry, lock)?;
+    write_copies(&ca)?;
+    write_broker_trust(&ca).map(drop)
+}
+
+fn restore_locked(
+    request: &RestoreRequest<'_>,
+    layout: &Layout,
+    now: UnixTime,
+) -> Result<Restored, CommandError> {
     let mut made = Made::unpack(request, &layout.dir().join(".restore.new"))?;
     made.refuse_other(request, layout)?;
-    let lists = [layout.device_ca_crl(), layout.broker_crl()];
     let there = healthy(layout);
     if let Some(mut there) = there {
         let end = (made.manifest.audit_entries, &*made.manifest.audit_hash);
         if there.has_in_its_past(end)? {
             std::mem::swap(&mut there, &mut made.registry);
-            let revoked = made.merge_lists(request, &lists, now)?;
+            let revoked = made.merge_lists(request, Some(layout), now)?;
             return keep(made, (layout, revoked), now);
         }
         there.close()?;
@@ -162,15 +181,13 @@ fn replace(
     (merged, was_damaged): (Merged, bool),
     now: UnixTime,
 ) -> Result<Restored, CommandError> {
-    let lists = [layout.device_ca_crl(), layout.broker_crl()];
-    let by_list = made.merge_lists(request, &lists, now)?;
+    let by_list = made.merge_lists(request, Some(layout), now)?;
     let created = made.created();
     let (made, list) = made.finish(RestoreWords::Merged, now)?;
     carry_over(layout, &made.0)?;
     files::sync_file_system(layout.dir())?;
     let (ca_dir, staged) = (layout.ca_dir(), made.0.ca_dir());
-    rustix::fs::renameat_with(CWD, &staged, CWD, &ca_dir, RenameFlags::EXCHANGE)
-        .map_err(|error| files::failed("replace", &ca_dir, error.into()))?;
+    files::move_to(&staged, &ca_dir)?;
     files::sync(layout.dir())?;
     let former = free_name(layout, now)?;
     fs::rename(&staged, &former).map_err(|source| files::failed("keep", &staged, source))?;
@@ -203,9 +220,14 @@ fn free_name(layout: &Layout, now: UnixTime) -> Result<PathBuf, CommandError> {
 /// Brings what a backup holds to the places where nothing is.
 fn bring_missing(from: &Layout, to: &Layout) -> Result<(), CommandError> {
     let mut staging = Staging::new(to.dir());
-    for ((_, source), (_, path)) in members(from).into_iter().zip(members(to)) {
-        let missing = !files::exists(&path)?;
-        if let (true, Some(octets)) = (missing, files::read_large_if_there(&source)?) {
+    for (name, source) in members(from)? {
+        let Some(path) = place_of(to, &name) else {
+            continue;
+        };
+        if files::exists(&path)? {
+            continue;
+        }
+        if let Some(octets) = files::read_large_if_there(&source)? {
             staging.make_dir(path.parent().unwrap_or(to.dir()))?;
             staging.write(&path, octets)?;
         }
@@ -222,7 +244,7 @@ fn carry_over(from: &Layout, to: &Layout) -> Result<(), CommandError> {
         if text.starts_with("registry.sqlite") || text.ends_with(".new") || text.ends_with(".crl") {
             continue;
         }
-        if text.ends_with(".key.pem")
+        if (text.ends_with(".key.pem") || text.ends_with(".key.uri"))
             && !matches!(KeyKept::at(&old), Ok(kept) if kept != KeyKept::Elsewhere)
         {
             continue;
@@ -232,7 +254,7 @@ fn carry_over(from: &Layout, to: &Layout) -> Result<(), CommandError> {
             if is_pem {
                 continue;
             }
-            fs::remove_file(&new).map_err(|source| files::failed("replace", &new, source))?;
+            files::remove(&new)?;
         }
         fs::hard_link(&old, &new).map_err(|source| files::failed("keep", &old, source))?;
     }
@@ -267,15 +289,14 @@ struct Made {
     manifest: Manifest,
     /// The one that will count.
     registry: Registry,
-    device_ca: Authority,
-    /// The newest list that is known.
-    newest: Option<(RevocationList, Vec<u8>)>,
+    /// The newest list that is known of each device CA.
+    newest: Vec<(AuthorityId, RevocationList, Vec<u8>)>,
 }
 
 impl Made {
     fn unpack(request: &RestoreRequest<'_>, dir: &Path) -> Result<Self, CommandError> {
         // A command that was killed left it.
-        remove(dir)?;
+        files::remove(dir)?;
         files::make_dir(dir)?;
         let staged = Staged(Layout::new(dir));
         let manifest = unpack(request.file, request.with, dir)?;
@@ -289,17 +310,28 @@ impl Made {
         if !registry.complaints()?.is_empty() || !registry.has_in_its_past(end)? {
             return Err(wrong("its registry is not whole"));
         }
-        let device_ca = registry.newest(Role::DeviceCa)?;
-        let device_ca = device_ca.ok_or_else(|| wrong("it has no device CA"))?;
-        let mut made = Self {
-            device_ca: Authority::new(device_ca),
+        let made = Self {
             staged,
             manifest,
             registry,
-            newest: None,
+            newest: Vec::new(),
         };
-        made.newest = made.newest_of(&[made.staged.0.device_ca_crl()])?;
+        made.active().map_err(|_| wrong("it has no device CA"))?;
         Ok(made)
+    }
+
+    /// The device CAs that the registry knows.
+    fn device_cas(&self) -> Result<Vec<Authority>, CommandError> {
+        let all = self.registry.authorities()?.into_iter();
+        let device_cas = all.filter(|it| it.id.role == Role::DeviceCa);
+        Ok(device_cas.map(Authority::new).collect())
+    }
+
+    /// The one that issues.
+    fn active(&self) -> Result<Authority, CommandError> {
+        let device_cas = self.device_cas()?.into_iter();
+        let mut active = device_cas.filter(|it| it.stage() == AuthorityStage::Active);
+        Ok(active.next().ok_or(crate::RegistryError::Damaged)?)
     }
 
     fn created(&self) -> UnixTime {
@@ -331,44 +363,50 @@ impl Made {
         })
     }
 
-    /// Whoever is on a list stays revoked, and its number is given out.
+    /// Whoever is on a list stays revoked, and its number is given out: the lists in the directory
+    /// `there`, and the one that was given.
     fn merge_lists(
         &mut self,
         request: &RestoreRequest<'_>,
-        paths: &[PathBuf],
+        there: Option<&Layout>,
         now: UnixTime,
     ) -> Result<usize, CommandError> {
-        let mut paths = paths.to_vec();
-        if let Some(list) = request.list {
-            let found = self.newest_of(&[list.to_path_buf()])?;
-            if found.is_none() {
+        let device_cas = self.device_cas()?;
+        if let Some(path) = request.list {
+            let signed = |it| Ok(newest_of(it, &[path.into()])?.is_some());
+            let signed: Result<Vec<bool>, CommandError> = device_cas.iter().map(signed).collect();
+            if !signed?.contains(&true) {
                 let expected = "a revocation list of this authority";
-                let path = list.into();
+                let path = path.into();
                 return Err(CommandError::Unreadable { path, expected });
             }
-            paths.push(list.to_path_buf());
         }
         let mut revoked = 0;
-        for path in paths {
-            let Some((list, octets)) = self.newest_of(&[path])? else {
-                continue;
-            };
-            revoked += self.merge_list(request, &list, now)?;
-            let newest = self.newest.as_ref().map(|(newest, _)| newest.number());
-            if newest < Some(list.number()) {
-                self.newest = Some((list, octets));
+        for device_ca in device_cas {
+            let id = device_ca.id();
+            let mut newest = newest_of(&device_ca, &[self.staged.0.list(id)])?;
+            let there = there.into_iter().flat_map(|layout| layout.lists(id));
+            for path in there.chain(request.list.map(Path::to_path_buf)) {
+                let Some((list, octets)) = newest_of(&device_ca, &[path])? else {
+                    continue;
+                };
+                revoked += self.merge_list((request, device_ca.serial()), &list, now)?;
+                if newest.as_ref().map(|(newest, _)| newest.number()) < Some(list.number()) {
+                    newest = Some((list, octets));
+                }
             }
+            self.newest
+                .extend(newest.map(|(list, octets)| (id, list, octets)));
         }
         Ok(revoked)
     }
 
     fn merge_list(
         &mut self,
-        request: &RestoreRequest<'_>,
+        (request, issuer): (&RestoreRequest<'_>, Serial),
         list: &RevocationList,
         now: UnixTime,
     ) -> Result<usize, CommandError> {
-        let issuer = self.device_ca.serial();
         let entries: Vec<_> = list.entries().collect();
         match self.registry.merge_list(issuer, &entries, now)? {
             Ok(revoked) => {
@@ -378,48 +416,16 @@ impl Made {
                 self.registry.merge_number(issuer, times)?;
                 Ok(revoked)
             }
-            Err(unknown) => {
-                let count = unknown.len();
-                let source = unknown
-                    .first()
-                    .map_or(BackupError::NotABackup(""), |first| {
-                        BackupError::UnknownRevoked {
-                            count,
-                            first: *first,
-                        }
-                    });
-                let path = request.file.into();
-                Err(CommandError::Backup { path, source })
-            }
+            Err((count, first)) => Err(CommandError::Backup {
+                path: request.file.into(),
+                source: BackupError::UnknownRevoked { count, first },
+            }),
         }
     }
 
-    /// The list with the highest number among the files, of those that are good.
-    fn newest_of(
-        &self,
-        paths: &[PathBuf],
-    ) -> Result<Option<(RevocationList, Vec<u8>)>, CommandError> {
-        let issuers = [self.device_ca.as_issuer()?];
-        let mut newest: Option<(RevocationList, Vec<u8>)> = None;
-        for path in paths {
-            let Some(octets) = files::read_large_if_there(path)? else {
-                continue;
-            };
-            let lists = RevocationList::read_all(&octets, &issuers);
-            for list in lists.into_iter().flatten() {
-                let number = newest.as_ref().map(|(newest, _)| newest.number());
-                if number < Some(list.number()) {
-                    newest = Some((list, octets.clone()));
-                }
-            }
-        }
-        Ok(newest)
-    }
-
-    /// Notes what was done, closes the registry, and writes the newest list; says which number was
-    /// given out last.
+    /// Notes what was done, closes the registry, and writes the newest lists; says which number the
+    /// active device CA has given out last.
     fn finish(mut self, how: RestoreWords, now: UnixTime) -> Result<(Staged, u64), CommandError> {
-        let issuer = self.device_ca.serial();
         let of = TimeText(self.created());
         let entries = self.manifest.audit_entries;
         let words = match how {
@@ -430,34 +436,28 @@ impl Made {
             RestoreWords::Kept => format!("kept: it knew all of a backup of {of}"),
         };
         self.registry.note_restored(&words, now)?;
+        let active = self.active()?;
         let taken = self
             .registry
-            .last_number(Publication::RevocationList, issuer)?;
+            .last_number(Publication::RevocationList, active.serial())?;
         // A database must not be moved while it is open.
         self.registry.close()?;
-        let Some((list, octets)) = self.newest else {
-            return Ok((self.staged, taken));
-        };
         let mut staging = Staging::new(self.staged.0.dir());
-        staging.write(&self.staged.0.device_ca_crl(), octets)?;
+        let mut highest = taken;
+        for (id, list, octets) in self.newest {
+            staging.write(&self.staged.0.list(id), octets)?;
+            if id == active.id() {
+                highest = highest.max(list.number().to_u64().unwrap_or(u64::MAX));
+            }
+        }
         staging.commit()?;
-        let number = list.number().to_u64().unwrap_or(u64::MAX);
-        Ok((self.staged, number.max(taken)))
+        Ok((self.staged, highest))
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         // What cannot be deleted now is replaced by the next restore.
-        let _ = remove(self.0.dir());
-    }
-}
-
-fn remove(dir: &Path) -> Result<(), CommandError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(files::failed("remove", dir, error))
-        }
-        Ok(()) | Err(_) => Ok(()),
+        let _ = files::remove(self.0.dir());
     }
 }

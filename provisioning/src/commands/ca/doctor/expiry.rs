@@ -8,6 +8,7 @@ use rustls_pki_types::UnixTime;
 use super::{Check, quoted};
 use crate::authority::Hierarchy;
 use crate::commands::up_prepare::is_near_its_end;
+use crate::layout::AuthorityId;
 use crate::registry::Ending;
 
 pub(super) fn check(ca: &Hierarchy, (now, soon): (UnixTime, Duration)) -> Vec<Check> {
@@ -22,24 +23,22 @@ pub(super) fn check(ca: &Hierarchy, (now, soon): (UnixTime, Duration)) -> Vec<Ch
 
 fn check_authorities(ca: &Hierarchy, (now, end): (UnixTime, UnixTime)) -> Check {
     let name = "authorities";
-    let all = [
-        (Role::Root, ca.root.certificate()),
-        (Role::DeviceCa, ca.device_ca.certificate()),
-        (Role::ServerCa, ca.server_ca.certificate()),
-    ];
-    let until = |(role, it): &(Role, &Certificate)| {
-        format!(
-            "the {} is valid until {}",
-            role.as_str(),
-            TimeText(it.not_after)
-        )
+    let trusted = ca.all().filter(|it| it.stage().is_trusted());
+    let all: Vec<_> = trusted.map(|it| (it.id(), it.certificate())).collect();
+    let until = |(id, it): &(AuthorityId, &Certificate)| {
+        format!("the {id} is valid until {}", TimeText(it.not_after))
     };
-    let is_over = |(_, it): &&(Role, &Certificate)| it.not_after < now;
-    let is_late = |(_, it): &&(Role, &Certificate)| it.not_after < end || is_near_its_end(it, now);
+    let is_over = |(_, it): &&(AuthorityId, &Certificate)| it.not_after < now;
+    let is_late =
+        |(_, it): &&(AuthorityId, &Certificate)| it.not_after < end || is_near_its_end(it, now);
+    let mend = |(id, _): &(AuthorityId, &Certificate)| {
+        let (role, dir) = (id.role.as_str(), quoted(ca.layout.dir()));
+        format!("countersign ca rotate --role {role} --stage prepare --dir {dir}")
+    };
     if let Some(over) = all.iter().find(is_over) {
-        Check::bad(name, until(over)).mended_by("countersign ca init --dir NEW-DIR")
+        Check::bad(name, until(over)).mended_by(mend(over))
     } else if let Some(late) = all.iter().find(is_late) {
-        Check::warn(name, until(late)).mended_by("countersign ca init --dir NEW-DIR")
+        Check::warn(name, until(late)).mended_by(mend(late))
     } else {
         let first = all.iter().min_by_key(|(_, it)| it.not_after);
         Check::ok(name, first.map(until).unwrap_or_default())

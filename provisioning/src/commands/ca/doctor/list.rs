@@ -1,27 +1,43 @@
-//! The revocation list: there, of the present, the newest, and the one that the broker reads.
+//! The revocation lists: there, of the present, the newest, and those that the broker reads.
 
 use certs::{Freshness, ListId, ListNumber, RevocationList, WithCauses};
 use rustls_pki_types::UnixTime;
 
 use super::{Check, quoted, seen};
-use crate::authority::Hierarchy;
-use crate::commands::crl_publish::newest_file;
+use crate::authority::{Authority, Hierarchy};
+use crate::commands::crl_publish::{is_past_half, life, newest_file, places};
 use crate::error::CommandError;
 use crate::files;
 use crate::registry::Publication;
 
 const NAME: &str = "revocation list";
 
-/// Its check, and which one it is.
-pub(super) fn check(ca: &Hierarchy, now: UnixTime) -> (Check, Option<(ListId, ListNumber)>) {
-    let newest = match newest_file(ca) {
+/// The check of each device CA's list, and which one is the active one's.
+pub(super) fn check(ca: &Hierarchy, now: UnixTime) -> (Vec<Check>, Option<(ListId, ListNumber)>) {
+    let (mut checks, mut newest) = (Vec::new(), None);
+    for device_ca in ca.device_cas() {
+        let (check, id) = check_one(ca, device_ca, now);
+        checks.push(check);
+        if device_ca.id() == ca.device_ca.id() {
+            newest = id;
+        }
+    }
+    (checks, newest)
+}
+
+fn check_one(
+    ca: &Hierarchy,
+    device_ca: &Authority,
+    now: UnixTime,
+) -> (Check, Option<(ListId, ListNumber)>) {
+    let newest = match newest_file(ca, device_ca) {
         Ok(newest) => newest,
         Err(why) => return (Check::bad(NAME, WithCauses(&why)), None),
     };
     let mend = format!("countersign crl publish --dir {}", quoted(ca.layout.dir()));
     let check = match &newest {
-        None => check_missing(ca),
-        Some((list, octets)) => check_list(ca, (list, octets), now),
+        None => check_missing(ca, device_ca),
+        Some((list, octets)) => check_list((ca, device_ca), (list, octets), now),
     };
     let check = seen(NAME, check);
     let check = if check.verdict == super::Verdict::Ok {
@@ -33,8 +49,8 @@ pub(super) fn check(ca: &Hierarchy, now: UnixTime) -> (Check, Option<(ListId, Li
     (check, id)
 }
 
-fn check_missing(ca: &Hierarchy) -> Result<Check, CommandError> {
-    let issuer = ca.device_ca.serial();
+fn check_missing(ca: &Hierarchy, device_ca: &Authority) -> Result<Check, CommandError> {
+    let issuer = device_ca.serial();
     let taken = ca
         .registry
         .last_number(Publication::RevocationList, issuer)?;
@@ -48,29 +64,27 @@ fn check_missing(ca: &Hierarchy) -> Result<Check, CommandError> {
 }
 
 fn check_list(
-    ca: &Hierarchy,
+    (ca, device_ca): (&Hierarchy, &Authority),
     (list, octets): (&RevocationList, &[u8]),
     now: UnixTime,
 ) -> Result<Check, CommandError> {
-    let issuer = ca.device_ca.serial();
+    let id = device_ca.id();
     let taken = ca
         .registry
-        .last_number(Publication::RevocationList, issuer)?;
+        .last_number(Publication::RevocationList, device_ca.serial())?;
     let number = list.number().to_u64();
-    let seconds = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs());
-    let life = seconds(list.this_update(), list.next_update());
-    let age = seconds(list.this_update(), now);
+    let age = now.as_secs().saturating_sub(list.this_update().as_secs());
     let hours = age / 3_600;
-    let told = format!("number {}, {hours} h old", list.number());
+    let of = match id.number {
+        1 => String::new(),
+        number => format!(" of device CA {number}"),
+    };
+    let told = format!("number {}{of}, {hours} h old", list.number());
     if number < Some(taken) {
         let why = format!("{told}: number {taken} was given out, and this one is older");
         return Ok(Check::bad(NAME, why));
     }
-    let mut copies = vec![ca.layout.device_ca_crl()];
-    if files::exists(&ca.layout.broker().dir)? {
-        copies.push(ca.layout.broker_crl());
-    }
-    for path in copies {
+    for path in places(&ca.layout, id)? {
         if files::read_large_if_there(&path)?.as_deref() != Some(octets) {
             let why = format!("{told}: it is not the one in {}", path.display());
             return Ok(Check::bad(NAME, why));
@@ -79,9 +93,9 @@ fn check_list(
     Ok(match list.freshness(now) {
         Freshness::Stale { .. } => Check::bad(NAME, format!("{told}: it is out of date")),
         Freshness::NotYet { .. } => Check::bad(NAME, format!("{told}: it is made in the future")),
-        Freshness::Fresh if age >= life / 2 => {
+        Freshness::Fresh if is_past_half((list.this_update(), list.next_update()), now) => {
             Check::warn(NAME, format!("{told}: past half of its life"))
         }
-        Freshness::Fresh => Check::ok(NAME, format!("{told}, of {} h", life / 3_600)),
+        Freshness::Fresh => Check::ok(NAME, format!("{told}, of {} h", life(list) / 3_600)),
     })
 }

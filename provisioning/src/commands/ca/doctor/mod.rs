@@ -62,7 +62,7 @@ impl Verdict {
 pub struct Diagnosis {
     /// Every check, in a fixed order.
     pub checks: Vec<Check>,
-    /// The newest revocation list among the files: its id and its number.
+    /// The newest revocation list of the active device CA among the files: its id and its number.
     pub newest_list: Option<(certs::ListId, certs::ListNumber)>,
 }
 
@@ -118,8 +118,8 @@ pub fn ca_doctor(dir: &Path, soon: Duration, now: UnixTime) -> Result<Diagnosis,
             checks.push(registry::check_keys(ca));
             checks.push(seen("clock", registry::check_clock(ca, now)));
             checks.extend(expiry::check(ca, (now, soon)));
-            let (check, newest) = list::check(ca, now);
-            checks.push(check);
+            let (lists, newest) = list::check(ca, now);
+            checks.extend(lists);
             newest_list = newest;
             checks.push(seen("registry", registry::check_registry(ca)));
             checks.push(registry::check_audit(ca));
@@ -136,8 +136,8 @@ fn seen(name: &'static str, check: Result<Check, CommandError>) -> Check {
     check.unwrap_or_else(|why| Check::bad(name, WithCauses(&why)))
 }
 
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
+/// A path as a shell takes it, as one word.
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

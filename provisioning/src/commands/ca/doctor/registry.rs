@@ -1,11 +1,12 @@
 //! The registry, its audit chain, how the keys are kept, and the clock that all of it goes by.
 
-use certs::{Role, TimeText, WithCauses};
+use certs::{TimeText, WithCauses};
 use rustls_pki_types::UnixTime;
 
 use super::{Check, quoted};
-use crate::authority::{Hierarchy, KeyKept};
+use crate::authority::{Authority, Hierarchy, KeyKept};
 use crate::error::CommandError;
+use crate::registry::AuthorityStage;
 
 /// Two machines, or a clock before and after it was set, may be so far apart.
 const SKEW_SECONDS_MAX: u64 = 300;
@@ -13,15 +14,16 @@ const SKEW_SECONDS_MAX: u64 = 300;
 pub(super) fn check_keys(ca: &Hierarchy) -> Check {
     let name = "keys";
     let mut kept = Vec::new();
-    for role in [Role::Root, Role::DeviceCa, Role::ServerCa] {
-        match KeyKept::at(&ca.layout.authority_key(role)) {
-            Ok(how) => kept.push((role, how)),
+    let in_use = ca.all().filter(|it| it.stage() != AuthorityStage::Retired);
+    for id in in_use.map(Authority::id) {
+        match KeyKept::at(&ca.layout.authority_key(id)) {
+            Ok(how) => kept.push((id, how)),
             Err(why) => return Check::bad(name, WithCauses(&why)),
         }
     }
     let words: Vec<_> = kept
         .iter()
-        .map(|(role, how)| format!("{} {}", role.as_str(), how.as_str()))
+        .map(|(id, how)| format!("{id} {}", how.as_str()))
         .collect();
     let words = words.join(", ");
     if kept.iter().any(|(_, how)| *how == KeyKept::Unencrypted) {

@@ -1,6 +1,7 @@
 //! What was lost comes back, and what was taken away does not.
 
 mod forged;
+mod rotated;
 mod tokens;
 
 use std::fs::{self, Permissions};
@@ -21,8 +22,8 @@ use crate::error::{CommandError, ExitClass};
 use crate::registry::DeviceState;
 use crate::testing::{day, issue, mode, revoke, up};
 use crate::{
-    IssueRequest, LabelChange, LabelRequest, PublishRequest, ca_verify, crl_publish, crl_show,
-    device_issue, device_label, device_show,
+    Event, IssueRequest, LabelChange, LabelRequest, PublishRequest, app_issue, ca_verify,
+    crl_publish, crl_show, device_issue, device_label, device_show,
 };
 
 fn secret() -> Passphrase {
@@ -179,6 +180,34 @@ fn where_each_knows_what_the_other_does_not_both_are_kept() {
             .iter()
             .all(|it| it.status.reason().is_some())
     );
+}
+
+#[test]
+fn the_audit_chain_calls_an_application_restored_as_it_called_it_before() {
+    let (temp, [dir, file, other]) = world();
+    restore(&file, &other).unwrap();
+    let request = IssueRequest {
+        dir: &other,
+        passphrase: None,
+        id: &DeviceId::parse("app-2").unwrap(),
+        csr: None,
+        algorithm: crate::Algorithm::default(),
+        again: false,
+    };
+    app_issue(&request, day(1)).unwrap();
+    revoke(&dir, "app/app-1", day(1)).unwrap();
+    let (later, lost) = (temp.path().join("later.age"), temp.path().join("lost"));
+    backup(&dir, &later);
+    restore(&later, &other).unwrap();
+    restore_with(&file, &lost, Some(&dir.join("ca/device-ca.crl"))).unwrap();
+    for (dir, event, subject) in [
+        (&other, Event::Issued, "app/app-2"),
+        (&lost, Event::Revoked, "app/app-1"),
+    ] {
+        let told = crate::audit_show(dir, 2).unwrap();
+        let told: Vec<_> = told.iter().map(|it| (it.event, &*it.subject)).collect();
+        assert_eq!(told, [(event, subject), (Event::Restored, "registry")]);
+    }
 }
 
 /// Puts a device into a group, or takes it out.
@@ -355,6 +384,25 @@ fn files_that_are_missing_come_back_and_those_that_are_there_stay() {
 }
 
 #[test]
+fn where_a_key_is_in_a_token_comes_back_and_stays() {
+    let (temp, [dir, _, other]) = world();
+    let place = |dir: &Path| Layout::new(dir).authority_key(certs::Role::DeviceCa);
+    let uri = "pkcs11:object=device-ca?module-path=/p11.so\n";
+    fs::remove_file(place(&dir)).unwrap();
+    fs::write(reference(&place(&dir)), uri).unwrap();
+    fs::set_permissions(reference(&place(&dir)), Permissions::from_mode(0o600)).unwrap();
+    let file = temp.path().join("token.age");
+    backup(&dir, &file);
+    for dir in [&other, &dir] {
+        restore(&file, dir).unwrap();
+        let found = reference(&place(dir));
+        assert_eq!(fs::read_to_string(&found).unwrap(), uri);
+        assert_eq!(mode(&found), 0o600);
+        assert!(!place(dir).exists());
+    }
+}
+
+#[test]
 fn a_backup_made_while_devices_are_issued_to_is_whole() {
     let (temp, [dir, _, _]) = world();
     let working = dir.clone();
@@ -365,6 +413,7 @@ fn a_backup_made_while_devices_are_issued_to_is_whole() {
                 passphrase: None,
                 id: &DeviceId::parse(&format!("busy-{n}")).unwrap(),
                 csr: None,
+                algorithm: crate::Algorithm::default(),
                 again: false,
             };
             device_issue(&request, day(0)).unwrap();
@@ -409,7 +458,7 @@ fn nothing_of_a_secret_stands_in_the_file_and_the_restore_is_on_record() {
     }
     restore(&file, &other).unwrap();
     let last = crate::audit_show(&other, 1).unwrap().pop().unwrap();
-    assert_eq!(last.event, crate::Event::Restored);
+    assert_eq!(last.event, Event::Restored);
     let count = "SELECT count(*) FROM audit WHERE event = 'restored'";
     let connection = Connection::open(dir.join("ca/registry.sqlite")).unwrap();
     assert_eq!(

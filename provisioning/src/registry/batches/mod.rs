@@ -3,6 +3,8 @@
 //! A row waits, has a certificate on record, and has its payload on disk, in this order. Whatever
 //! happens between, at most one certificate of a device is not superseded.
 
+mod deliveries;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,9 +14,11 @@ use certs::{DeviceId, Kind, Serial, Subject};
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use rustls_pki_types::UnixTime;
 
+pub(crate) use self::deliveries::Deliverable;
+use super::certificates::{Recorded, follow};
 use super::devices::{self, Labels};
 use super::inventory::time;
-use super::{Recorded, Registry, RegistryError, follow};
+use super::{Again, Registry, RegistryError};
 use crate::authority::Signed;
 use crate::roster::Entry;
 
@@ -41,6 +45,8 @@ pub enum BatchFormat {
     Dir,
     /// One file with a line of JSON for each device.
     Jsonl,
+    /// A PKCS #12 file for each device, `ID.p12`, all under one password.
+    P12,
 }
 
 impl BatchFormat {
@@ -49,11 +55,12 @@ impl BatchFormat {
         match self {
             Self::Dir => "dir",
             Self::Jsonl => "jsonl",
+            Self::P12 => "p12",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Dir, Self::Jsonl]
+        [Self::Dir, Self::Jsonl, Self::P12]
             .into_iter()
             .find(|format| format.as_str() == text)
     }
@@ -87,6 +94,8 @@ pub struct BatchStanding {
     pub waiting: u32,
     /// Rows whose payload is on disk.
     pub written: u32,
+    /// Rows whose payload was handed out.
+    pub delivered: u32,
     /// Rows whose device was issued a certificate by another command, or revoked, before it was its
     /// turn.
     pub passed_over: u32,
@@ -148,7 +157,7 @@ impl Registry {
                 batch.durable.cast_signed(),
                 batch.created.as_secs().cast_signed(),
             ];
-            let begun = transaction.execute(sql, values);
+            let begun = transaction.execute_again(sql, values);
             begun.map_err(RegistryError::doing("write"))?;
             entries
                 .iter()
@@ -254,7 +263,9 @@ impl Registry {
     pub(crate) fn standing(&self, name: &DeviceId) -> Result<BatchStanding, RegistryError> {
         let sql = "SELECT count(*), count(*) FILTER (WHERE state IN ('waiting', 'recorded')),
                    count(*) FILTER (WHERE state = 'written'),
-                   count(*) FILTER (WHERE state = 'passed-over')
+                   count(*) FILTER (WHERE state = 'passed-over'),
+                   count(*) FILTER (WHERE device IN
+                       (SELECT device FROM delivery WHERE delivery.batch = batch_row.batch))
                    FROM batch_row WHERE batch = ?";
         let read = |row: &rusqlite::Row<'_>| {
             Ok(BatchStanding {
@@ -262,6 +273,7 @@ impl Registry {
                 waiting: row.get(1)?,
                 written: row.get(2)?,
                 passed_over: row.get(3)?,
+                delivered: row.get(4)?,
             })
         };
         self.connection
@@ -291,7 +303,7 @@ impl Registry {
         let sql = "SELECT serial FROM certificate WHERE device = ? AND status = 'issued'";
         let octets: Option<Vec<u8>> = self
             .connection
-            .query_row(sql, [subject.id.as_str()], |row| row.get(0))
+            .query_row_again(sql, [subject.id.as_str()], |row| row.get(0))
             .optional()
             .map_err(RegistryError::doing("read"))?;
         let serial = octets
@@ -323,6 +335,6 @@ fn begin_row(
     let sql = "INSERT INTO batch_row (batch, line, device, state) VALUES (?, ?, ?, 'waiting')";
     let line = i64::try_from(entry.line).unwrap_or(i64::MAX);
     let values = params![batch.name.as_str(), line, entry.id.as_str()];
-    let inserted = transaction.execute(sql, values);
+    let inserted = transaction.execute_again(sql, values);
     inserted.map(drop).map_err(RegistryError::doing("write"))
 }

@@ -2,10 +2,11 @@
 //!
 //! Whoever makes one has reason to trust the certificate: it is an anchor, or was verified.
 
+pub(crate) mod signature;
+
 use x509_parser::asn1_rs::BitString;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
-use x509_parser::verify::verify_signature;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use crate::certificate::{self, Certificate};
@@ -41,6 +42,26 @@ impl Authority {
             key_id,
             certificate,
         })
+    }
+
+    /// Reads the certificate of a root: an authority that has issued itself. Dates are not looked
+    /// at.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`Refusal::UnknownAuthority`] if it names another issuer, and
+    /// [`Refusal::BadSignature`].
+    pub fn read_root(der: &[u8]) -> Result<Self, Refusal> {
+        let root = Self::read(der)?;
+        let (_, x509) =
+            X509Certificate::from_der(der).map_err(|_| Refusal::Malformed("not X.509 DER"))?;
+        // A root need not say which key has signed it (RFC 5280 §4.2.1.1).
+        let issuer_key_id = root.certificate.extensions.issuer_key_id.as_deref();
+        let is_other = issuer_key_id.is_some_and(|id| id != root.key_id());
+        if is_other || !root.has_name(x509.tbs_certificate.issuer.as_raw()) {
+            return Err(Refusal::UnknownAuthority);
+        }
+        certificate::verify_signature(der, &root.certificate)?;
+        Ok(root)
     }
 
     /// What its certificate says.
@@ -120,7 +141,7 @@ impl Authority {
         if !is_sound(&algorithm) {
             return Err(BadSignature::Algorithm);
         }
-        verify_signature(&key, &algorithm, signature, signed).map_err(|error| match error {
+        signature::verify(&key, &algorithm, (signature, signed)).map_err(|error| match error {
             x509_parser::error::X509Error::SignatureUnsupportedAlgorithm => BadSignature::Algorithm,
             _ => BadSignature::Wrong,
         })
