@@ -193,7 +193,7 @@ impl ConnectError {
     }
 
     /// The alerts by which a broker refuses a certificate (RFC 8446 §6.2).
-    fn alert(alert: AlertDescription) -> Self {
+    pub(crate) fn alert(alert: AlertDescription) -> Self {
         let refused = |alert| Self::CertificateRefused { alert };
         match alert {
             AlertDescription::CertificateExpired => Self::CertificateExpired,

@@ -19,11 +19,15 @@
 //! # }
 //! ```
 
+pub mod blocking;
+mod chance;
 mod client;
+mod disk;
 mod error;
 mod identity;
 mod message;
 mod outbox;
+mod payload;
 mod reason_code;
 mod reconnect;
 mod renewal;
@@ -32,18 +36,21 @@ mod wire;
 
 pub use client::{
     BrokerAddress, BuildError, Builder, CertificateStatus, Device, InvalidAddress, Link, Receipt,
-    RequestError, Requester, Status, Subscription,
+    ReceiveError, Received, RequestError, Requester, Status, Subscription, TypedSubscription,
 };
 /// What a [`Subscription`] is.
 pub use futures_core::Stream;
+/// Where a key is that stays in a token ([`Identity::from_pkcs11`]), and what opens it.
+pub use pkcs11::{InvalidUri, KeyUri, Pin, TokenError};
 
 pub use error::{ConnectError, DisconnectError, PublishError, SubscribeError};
 pub use identity::{Identity, IdentityError, NoDevice, Validity};
-pub use message::{Message, Properties, Publish, QoS, Will};
+pub use message::{Message, Presence, Properties, Publish, QoS, Will};
 pub use outbox::disk::{OutboxError, WhenDamaged};
 pub use outbox::{OutboxCounts, WhenFull};
+pub use payload::{Encoding, PayloadError};
 pub use reason_code::ReasonCode;
 pub use reconnect::{Backoff, WhenRefused};
-pub use renewal::{EnrolError, Enrolment, Renewal, RenewalKey, Unfit};
+pub use renewal::{EnrolError, Enrolment, Renewal, RenewalKey, RenewalTrust, Unfit};
 pub use topic::InvalidTopic;
 pub use wire::Retained;

@@ -213,6 +213,40 @@ impl Will {
     }
 }
 
+/// Says that a device is there as long as it is, and that it is gone: retained, at one topic, for
+/// whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Presence {
+    pub(crate) here: Publish,
+    pub(crate) gone: Will,
+}
+
+impl Presence {
+    /// `online` and `offline` at this topic.
+    pub fn at(topic: impl Into<String>) -> Self {
+        let topic = topic.into();
+        let gone = Publish::new(&topic, "offline").text().retained();
+        Self {
+            here: Publish::new(topic, "online").text().retained(),
+            gone: Will::new(gone.qos(QoS::AtLeastOnce)),
+        }
+    }
+
+    /// Other words than these.
+    pub fn words(mut self, here: impl Into<Bytes>, gone: impl Into<Bytes>) -> Self {
+        self.here.payload = here.into();
+        self.gone.publish.payload = gone.into();
+        self
+    }
+
+    /// A device that comes back within this time was not gone; in whole seconds.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.gone.delay = delay;
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

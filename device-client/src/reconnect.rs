@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::chance::drawn;
+
 /// No cap is above this: a wait without end is a device that is lost.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
@@ -32,7 +34,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    fn ceiling(&self, attempt: u32) -> Duration {
+    /// The longest wait after so many attempts.
+    pub(crate) fn ceiling(&self, attempt: u32) -> Duration {
         let ceiling = self.base.saturating_mul(1 << attempt.min(31));
         ceiling.min(self.cap).min(WAIT_MAX)
     }
@@ -132,7 +135,7 @@ impl Reconnect {
             return Verdict::Stop;
         }
         self.note_loss(now, hope);
-        let after = self.ceiling().saturating_mul(chance) / u32::MAX;
+        let after = drawn(self.ceiling(), chance);
         self.attempt = self.attempt.saturating_add(1);
         match self.stage {
             Stage::First { until: Some(until) } if now + after >= until => Verdict::Stop,

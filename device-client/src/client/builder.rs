@@ -1,15 +1,15 @@
 //! The settings of a device, each with the value that suits most.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::ServerName;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
+use tracing::{Instrument, info_span};
 
 use super::address::{BrokerAddress, InvalidAddress, server_name};
 use super::driver::{Driver, Phase};
@@ -17,9 +17,11 @@ use super::inbox::Inbox;
 use super::opening::{OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN, OutboxSettings};
 use super::status::{Link, Status};
 use super::{Device, Keeps};
+use crate::chance::chance;
+use crate::disk::on_disk;
 use crate::error::{ConnectError, PublishError};
-use crate::identity::{Home, Identity, IdentityError};
-use crate::message::Will;
+use crate::identity::{Home, Identity};
+use crate::message::{Presence, Publish, Will};
 use crate::outbox::WhenFull;
 use crate::outbox::disk::WhenDamaged;
 use crate::reconnect::{Backoff, Reconnect, WhenRefused};
@@ -48,8 +50,8 @@ pub struct Builder {
     connect_within: Duration,
     outbox: OutboxSettings,
     queue_len_max: usize,
-    identity: Identity,
     renewal: Option<Renewal>,
+    presence: Option<Publish>,
 }
 
 /// Why a device could not be set up or connected.
@@ -64,6 +66,9 @@ pub enum BuildError {
     /// There is no connection.
     #[error(transparent)]
     Connect(ConnectError),
+    /// There is no thread for devices that are waited for.
+    #[error("no thread can be started")]
+    Thread(#[source] Arc<io::Error>),
 }
 
 impl Builder {
@@ -71,7 +76,7 @@ impl Builder {
         let wire = Settings {
             brokers: Brokers::new(broker)?,
             client_id: identity.device_id().into(),
-            identity: Bearer::new(identity.clone()),
+            identity: Bearer::new(identity),
             keep_alive: KEEP_ALIVE_DEFAULT,
             session_expiry: SESSION_EXPIRY_DEFAULT,
             first_session: FirstSession::New,
@@ -91,8 +96,8 @@ impl Builder {
             connect_within: Duration::from_secs(30),
             outbox: OutboxSettings::default(),
             queue_len_max: 256,
-            identity,
             renewal: None,
+            presence: None,
         })
     }
 
@@ -153,6 +158,18 @@ impl Builder {
     pub fn will(mut self, will: Will) -> Result<Self, BuildError> {
         will.publish.check().map_err(BuildError::Will)?;
         self.wire.will = Some(will);
+        self.presence = None;
+        Ok(self)
+    }
+
+    /// Says at each connection that the device is there; that it is gone the broker says, whether
+    /// it leaves in good order or without a word. It takes the place of [`Builder::will`].
+    ///
+    /// # Errors
+    /// [`BuildError::Will`] when it cannot be written.
+    pub fn presence(mut self, presence: Presence) -> Result<Self, BuildError> {
+        self = self.will(presence.gone)?;
+        self.presence = Some(presence.here);
         Ok(self)
     }
 
@@ -264,8 +281,14 @@ impl Builder {
         self,
         wire: impl FnOnce(Settings) -> W,
     ) -> Result<Device, ConnectError> {
-        let (mut device, driver) = self.split(wire).await?;
-        tokio::spawn(driver.run());
+        // Whatever is logged of a device says of which; no more of it is anybody's business.
+        let span = info_span!(
+            "device",
+            id = self.device_id(),
+            client = self.wire.client_id
+        );
+        let (mut device, driver) = self.split(wire).instrument(span.clone()).await?;
+        tokio::spawn(driver.run().instrument(span));
         let settled = |status: &Status| match status.link {
             Link::Connecting | Link::Waiting { .. } => false,
             Link::Connected { .. } | Link::Disconnected | Link::Stopped { .. } => true,
@@ -278,12 +301,19 @@ impl Builder {
         }
     }
 
+    fn device_id(&self) -> String {
+        self.wire.identity.identity().device_id().into()
+    }
+
     pub(super) async fn split<W>(
         mut self,
         wire: impl FnOnce(Settings) -> W,
     ) -> Result<(Device, Driver<W>), ConnectError> {
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
-        let (say_status, status) = watch::channel(Status::new(self.identity.not_after()));
+        // A clone of the builder may make another device.
+        self.wire = self.wire.apart();
+        let identity = self.wire.identity.identity();
+        let (say_status, status) = watch::channel(Status::new(identity.not_after()));
         if let Some(name) = &self.server_name {
             self.wire.brokers.name_all(name);
         }
@@ -296,7 +326,7 @@ impl Builder {
         self.wire.ledger = opened.ledger;
         let renewal = match self.renewal.take() {
             Some(renewal) => {
-                Some(start_renewal(renewal, (&self.identity, &self.wire), &say_status).await?)
+                Some(start_renewal(renewal, (identity, &self.wire), &say_status).await?)
             }
             None => None,
         };
@@ -328,6 +358,7 @@ impl Builder {
             leaving: None,
             renewal,
             turnover: None,
+            presence: self.presence,
             wire: wire(self.wire),
         };
         Ok((device, driver))
@@ -336,23 +367,18 @@ impl Builder {
 
 async fn start_renewal(
     renewal: Renewal,
-    (identity, settings): (&Identity, &Settings),
+    (present, settings): (Identity, &Settings),
     status: &watch::Sender<Status>,
 ) -> Result<(mpsc::Receiver<Replacement>, Renewing), ConnectError> {
-    let present = identity.clone();
-    let opened = spawn_blocking(move || match present.directory() {
-        Some(directory) => Home::open(directory),
-        None => Err(IdentityError::InMemory),
-    });
-    let home = match opened.await {
-        Ok(home) => home.map_err(|why| ConnectError::NotRenewable(why.into()))?,
-        // The runtime is being shut down.
-        Err(_) => std::future::pending().await,
+    let home = match present.directory().map(PathBuf::from) {
+        Ok(directory) => on_disk(move || Home::open(&directory)).await,
+        Err(why) => Err(why),
     };
+    let home = home.map_err(|why| ConnectError::NotRenewable(why.into()))?;
     let (device, replacements) = mpsc::channel(1);
     let renewer = Renewer {
         renewal,
-        present: identity.clone(),
+        present,
         home: Arc::new(Mutex::new(home)),
         prober: Prober {
             settings: settings.clone(),
@@ -362,14 +388,4 @@ async fn start_renewal(
         chance,
     };
     Ok((replacements, renewer.start()))
-}
-
-/// Drawn from the source that TLS draws from; without it, the longest wait.
-pub(super) fn chance() -> u32 {
-    let mut octets = [0xFF; 4];
-    // On failure they stay as they are.
-    let _ = aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut octets);
-    u32::from_ne_bytes(octets)
 }

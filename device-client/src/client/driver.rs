@@ -59,9 +59,9 @@ pub(super) type SubscribeAnswer = oneshot::Sender<Result<Granted, SubscribeError
 /// Who waits for a message to be acknowledged, and its place in the outbox.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// Absent for a message of an earlier life.
+    /// Absent for a message of an earlier life, and one of our own.
     pub(super) answer: Option<oneshot::Sender<Result<(), PublishError>>>,
-    /// Absent where an earlier life had more room.
+    /// Absent where an earlier life had more room, and for one of our own.
     pub(super) _place: Option<Place>,
 }
 
@@ -84,6 +84,8 @@ pub(super) struct Driver<W> {
     /// Where the certificate is renewed: what comes of it, for as long as it goes on.
     pub(super) renewal: Option<(mpsc::Receiver<Replacement>, Renewing)>,
     pub(super) turnover: Option<Turnover>,
+    /// What is said first on each connection, where presence is told.
+    pub(super) presence: Option<Publish>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +177,7 @@ impl<W: Wire> Driver<W> {
             Event::Published(ticket, result) => self.published(ticket, result),
             Event::Subscribed(ticket, result) => self.subscribed(ticket, result),
             Event::Message(incoming) => {
+                self.note(|status| status.received = status.received.wrapping_add(1));
                 let delivered = self.inbox.receive(incoming, &mut self.wire);
                 self.count(delivered);
             }
@@ -197,6 +200,14 @@ impl<W: Wire> Driver<W> {
             Session::Resumed => {}
         }
         info!(?session, "connected");
+        if let Some(here) = self.presence.clone() {
+            // It arrives or the connection is lost, and then the next one says it.
+            let done = Done {
+                answer: None,
+                _place: None,
+            };
+            self.accept(here, None, done);
+        }
         self.turned_over();
         let resumed = session != Session::New;
         self.set_link(Link::Connected {
@@ -224,10 +235,10 @@ impl<W: Wire> Driver<W> {
             Verdict::Stop => ControlFlow::Break(End::GivenUp(error)),
             Verdict::Retry { after } => {
                 let after = self.hasten(after);
-                warn!(%error, ?after, "not connected");
+                let attempts = self.reconnect.attempt();
+                warn!(%error, ?after, attempts, "not connected");
                 let until = now + after;
                 self.phase = Phase::Waiting { until };
-                let attempts = self.reconnect.attempt();
                 self.set_link(Link::Waiting {
                     until: until.into_std(),
                     attempts,
@@ -300,13 +311,21 @@ impl<W: Wire> Driver<W> {
             return;
         };
         self.forget_on_disk(id, qos);
+        let is_published = result.is_ok();
         match (done.answer, result) {
             // Who does not wait for the answer does not want it.
             (Some(answer), result) => drop(answer.send(result)),
-            (None, Err(error)) => warn!(%error, "a message of an earlier run is not published"),
+            (None, Err(error)) => warn!(%error, "a message that nobody waits for is not published"),
             (None, Ok(())) => {}
         }
-        self.note(|_| {});
+        self.note(|status| {
+            let count = if is_published {
+                &mut status.published
+            } else {
+                &mut status.failed
+            };
+            *count = count.wrapping_add(1);
+        });
     }
 
     fn accept(&mut self, publish: Publish, accepted: Option<Answer>, done: Done) {
@@ -377,14 +396,18 @@ impl<W: Wire> Driver<W> {
             return self.leave(None);
         }
         if matches!(self.phase, Phase::Waiting { until } if until <= now) {
-            self.phase = Phase::Connecting;
-            self.set_link(Link::Connecting);
-            self.connect();
+            self.connect_again();
         }
         ControlFlow::Continue(())
     }
 
-    pub(super) fn connect(&mut self) {
+    pub(super) fn connect_again(&mut self) {
+        self.phase = Phase::Connecting;
+        self.set_link(Link::Connecting);
+        self.connect();
+    }
+
+    fn connect(&mut self) {
         self.trying();
         self.wire.connect(self.reconnect.broker());
     }

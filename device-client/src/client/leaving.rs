@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::driver::{Driver, Phase};
 use super::status::Link;
 use crate::error::{ConnectError, DisconnectError, PublishError, SubscribeError};
-use crate::wire::{Leave, Wire};
+use crate::wire::{Leave, WillAfter, Wire};
 
 /// How long a DISCONNECT may take to leave.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -75,6 +75,10 @@ impl<W: Wire> Driver<W> {
         self.wire.close(Leave {
             session: self.session_after,
             wait,
+            will: match self.presence {
+                Some(_) => WillAfter::Published,
+                None => WillAfter::Forgotten,
+            },
         });
         ControlFlow::Continue(())
     }

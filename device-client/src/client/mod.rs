@@ -15,6 +15,7 @@ mod routes;
 mod status;
 mod subscription;
 mod turnover;
+mod typed;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use builder::{BuildError, Builder};
 pub use request::{RequestError, Requester};
 pub use status::{CertificateStatus, Link, Status};
 pub use subscription::Subscription;
+pub use typed::{ReceiveError, Received, TypedSubscription};
 
 /// One device, connected to its broker or on its way there.
 ///

@@ -15,7 +15,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Device, Subscription, builder};
+use super::{Device, Subscription};
+use crate::chance::chance;
 use crate::error::{PublishError, SubscribeError};
 use crate::message::{Message, Publish, QoS};
 
@@ -82,7 +83,7 @@ impl Device {
         let answers = answers.into();
         let subscription = self.subscribe(answers.clone(), QoS::AtLeastOnce).await?;
         let waiting = Arc::new(Waiting(Mutex::new(Questions {
-            run: builder::chance(),
+            run: chance(),
             asked: 0,
             open: HashMap::new(),
             ended: None,

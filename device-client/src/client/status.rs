@@ -16,6 +16,14 @@ pub struct Status {
     pub connections: u32,
     /// Messages accepted by `publish` and not acknowledged yet.
     pub unacknowledged: usize,
+    /// Messages that were acknowledged or, at quality of service 0, written. This and what else is
+    /// counted here begins at zero with the device, and again after 2³²: whoever draws a curve asks
+    /// from time to time and takes the difference.
+    pub published: u32,
+    /// Messages that were accepted and will not arrive, as their receipts have told.
+    pub failed: u32,
+    /// Messages that came.
+    pub received: u32,
     /// What became of messages that could not be accepted or kept.
     pub outbox: OutboxCounts,
     /// Messages of quality of service 0 that came and were dropped, because their subscription was
@@ -78,6 +86,9 @@ impl Status {
             link: Link::Connecting,
             connections: 0,
             unacknowledged: 0,
+            published: 0,
+            failed: 0,
+            received: 0,
             outbox: OutboxCounts::default(),
             dropped: 0,
             unclaimed: 0,

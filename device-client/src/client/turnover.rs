@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::driver::{Driver, Phase};
 use super::status::Link;
+use crate::chance::drawn;
 use crate::error::ConnectError;
 use crate::identity::Identity;
 use crate::renewal::Replacement;
@@ -76,8 +77,7 @@ impl<W: Wire> Driver<W> {
             Phase::Connecting => Stage::Waiting,
             Phase::Waiting { until } => {
                 // The one before may be why there is no connection.
-                let until = until.min(now + spread);
-                self.phase = Phase::Waiting { until };
+                self.wait_until(until.min(now + spread));
                 Stage::Waiting
             }
         };
@@ -90,10 +90,23 @@ impl<W: Wire> Driver<W> {
         });
     }
 
+    /// Waits no longer than that for the next attempt.
+    fn wait_until(&mut self, next: Instant) {
+        self.phase = Phase::Waiting { until: next };
+        self.status
+            .send_if_modified(|status| match &mut status.link {
+                Link::Waiting { until, .. } => {
+                    *until = next.into_std();
+                    true
+                }
+                _ => false,
+            });
+    }
+
     /// A hundredth of the time that is left at most.
     fn spread(&self, identity: &Identity) -> Duration {
         let most = (identity.time_left() / 100).min(SPREAD_MAX);
-        most.saturating_mul((self.chance)()) / u32::MAX
+        drawn(most, (self.chance)())
     }
 
     /// Says goodbye as soon as all that is under way is answered.
@@ -134,17 +147,15 @@ impl<W: Wire> Driver<W> {
 
     /// A connection stands.
     pub(super) fn turned_over(&mut self) {
-        let Some(mut turnover) = self.turnover.take() else {
-            return;
-        };
-        if turnover.stage == Stage::Trying {
+        let is_made_with_it = |turnover: &mut Turnover| turnover.stage == Stage::Trying;
+        if let Some(turnover) = self.turnover.take_if(is_made_with_it) {
             info!("connected with the renewed certificate");
             let _ = turnover.used.send(Ok(()));
-            return;
         }
-        let until = Instant::now();
-        turnover.stage = Stage::Connected { until };
-        self.turnover = Some(turnover);
+        if let Some(turnover) = &mut self.turnover {
+            let until = Instant::now();
+            turnover.stage = Stage::Connected { until };
+        }
     }
 
     /// How long to wait for the next attempt: the identity before may be why the last one failed.
@@ -157,29 +168,27 @@ impl<W: Wire> Driver<W> {
     /// A connection was lost or refused. Says whether it was ended by us, and another is being
     /// made.
     pub(super) fn turned_back(&mut self, error: &ConnectError) -> bool {
-        let Some(mut turnover) = self.turnover.take() else {
+        let is_refused = |turnover: &mut Turnover| {
+            turnover.stage == Stage::Trying
+                && error.is_about_certificate()
+                && !turnover.before.has_expired()
+        };
+        if let Some(turnover) = self.turnover.take_if(is_refused) {
+            warn!(%error, "the renewed certificate is refused");
+            self.wire.renew(turnover.before);
+            let _ = turnover.used.send(Err(error.clone()));
+        }
+        let Some(turnover) = &mut self.turnover else {
             return false;
         };
-        match turnover.stage {
-            Stage::Trying if error.is_about_certificate() && !turnover.before.has_expired() => {
-                warn!(%error, "the renewed certificate is refused");
-                self.wire.renew(turnover.before);
-                let _ = turnover.used.send(Err(error.clone()));
-                return false;
-            }
+        turnover.stage = match turnover.stage {
             Stage::Parting => {
-                self.turnover = Some(turnover);
-                self.phase = Phase::Connecting;
-                self.set_link(Link::Connecting);
-                self.connect();
+                self.connect_again();
                 return true;
             }
-            Stage::Trying | Stage::Tried => turnover.stage = Stage::Tried,
-            Stage::Waiting | Stage::Connected { .. } | Stage::Draining { .. } => {
-                turnover.stage = Stage::Waiting;
-            }
-        }
-        self.turnover = Some(turnover);
+            Stage::Trying | Stage::Tried => Stage::Tried,
+            Stage::Waiting | Stage::Connected { .. } | Stage::Draining { .. } => Stage::Waiting,
+        };
         false
     }
 }

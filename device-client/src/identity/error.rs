@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use certs::{InvalidSpiffeId, Refusal};
+use pkcs11::{InvalidUri, KeyUri, TokenError};
 use rustls::pki_types::pem;
 use thiserror::Error;
 
@@ -92,6 +93,25 @@ pub enum IdentityError {
         /// What it names.
         name: String,
     },
+    /// The private key cannot be used that is in a token.
+    #[error("the key {uri} cannot be used")]
+    Token {
+        /// Where it is.
+        uri: Box<KeyUri>,
+        /// Why not.
+        source: Box<TokenError>,
+    },
+    /// What should say where a key is does not.
+    #[error("{} does not say where a key is", .path.display())]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: InvalidUri,
+    },
+    /// The private key is in a token, where this library makes no other.
+    #[error("the key is in a token, and such an identity is not renewed here")]
+    KeyInToken,
     /// The identity is in no directory, so that another could not be kept.
     #[error("the identity was not opened from a directory")]
     InMemory,

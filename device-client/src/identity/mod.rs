@@ -5,6 +5,7 @@
 
 mod error;
 mod home;
+mod key;
 mod tls;
 
 use std::fmt;
@@ -15,12 +16,23 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use certs::{Certificate, Serial, Subject, parse_spiffe_uri};
+use pkcs11::{KeyUri, Pin};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject};
 
 pub use error::{IdentityError, NoDevice, Validity};
 pub(crate) use home::{EmptyHome, Home, Staged};
+pub(crate) use key::Key;
 pub(crate) use tls::{TlsStream, https_of_nobody};
+
+/// The private key, in a directory with an identity.
+pub(crate) const KEY: &str = "key.pem";
+
+/// The certificate, and those above it.
+pub(crate) const CHAIN: &str = "cert.pem";
+
+/// Whom brokers are trusted by.
+pub(crate) const AUTHORITIES: &str = "ca.pem";
 
 /// The identity of one device (or application).
 ///
@@ -36,8 +48,7 @@ struct Holder {
     serial: Serial,
     not_before: UnixTime,
     not_after: UnixTime,
-    /// Where it was opened, and can be renewed.
-    directory: Option<PathBuf>,
+    origin: Origin,
     tls: Arc<ClientConfig>,
     /// The same without a TLS session from before.
     tls_anew: Arc<ClientConfig>,
@@ -45,16 +56,27 @@ struct Holder {
     is_resumption_in_doubt: AtomicBool,
 }
 
+/// Whence an identity is, which decides whether another can be kept in its place.
+enum Origin {
+    Memory,
+    Directory(PathBuf),
+    /// Its key is in a token, wherever the rest is.
+    Token,
+}
+
 impl Identity {
     /// Opens `directory`, which holds the certificate and its issuers (`cert.pem`), the private key
     /// (`key.pem`) and the authorities that brokers are trusted by (`ca.pem`). Once it was renewed
     /// there, they are in the version that its link `current` names.
     ///
+    /// A key that is in a token has no `key.pem`: in its place stands `key.uri`, one line with the
+    /// URI that leads to it (RFC 7512). The token's PIN is in the file that `pin-source` names.
+    ///
     /// # Errors
     /// [`IdentityError`] names the file and what is wrong with it.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, IdentityError> {
-        let (parts, directory) = Parts::open_current(directory.as_ref())?;
-        parts.identity(Some(UnixTime::now()), Some(directory))
+        let directory = directory.as_ref();
+        Parts::open_current(directory)?.identity(Some(UnixTime::now()), Some(directory.into()))
     }
 
     /// The same, even if the certificate has expired or is not valid yet: for a device that was
@@ -63,8 +85,8 @@ impl Identity {
     /// # Errors
     /// As [`Identity::open`].
     pub fn open_at_any_time(directory: impl AsRef<Path>) -> Result<Self, IdentityError> {
-        let (parts, directory) = Parts::open_current(directory.as_ref())?;
-        parts.identity(None, Some(directory))
+        let directory = directory.as_ref();
+        Parts::open_current(directory)?.identity(None, Some(directory.into()))
     }
 
     /// An identity from the contents of what would be `cert.pem`, `key.pem` and `ca.pem`.
@@ -73,9 +95,31 @@ impl Identity {
     /// [`IdentityError`] names the part and what is wrong with it.
     pub fn from_pem(chain: &[u8], key: &[u8], authorities: &[u8]) -> Result<Self, IdentityError> {
         let parts = Parts {
-            chain: PemFile::new("cert.pem", chain),
-            key: PemFile::new("key.pem", key),
-            authorities: PemFile::new("ca.pem", authorities),
+            chain: PemFile::new(CHAIN, chain),
+            key: Key::File(PemFile::new(KEY, key)),
+            authorities: PemFile::new(AUTHORITIES, authorities),
+        };
+        parts.identity(Some(UnixTime::now()), None)
+    }
+
+    /// An identity whose private key stays in a token (PKCS #11), at `uri`; the rest are the
+    /// contents of what would be `cert.pem` and `ca.pem`. Without a PIN the one counts that is in
+    /// the file which the URI names.
+    ///
+    /// The token signs once in each TLS handshake that is not resumed, and whoever connects waits
+    /// for it. An identity in a token is not renewed ([`crate::Builder::renew`]).
+    ///
+    /// # Errors
+    /// [`IdentityError`] names the part, or the token, and what is wrong with it.
+    pub fn from_pkcs11(
+        (chain, authorities): (&[u8], &[u8]),
+        uri: &KeyUri,
+        pin: Option<&Pin>,
+    ) -> Result<Self, IdentityError> {
+        let parts = Parts {
+            chain: PemFile::new(CHAIN, chain),
+            key: Key::in_token(uri, pin)?,
+            authorities: PemFile::new(AUTHORITIES, authorities),
         };
         parts.identity(Some(UnixTime::now()), None)
     }
@@ -111,9 +155,13 @@ impl Identity {
         Duration::from_secs(left.saturating_sub(UnixTime::now().as_secs()))
     }
 
-    /// Where it was opened.
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        self.holder.directory.as_deref()
+    /// Where another may take its place.
+    pub(crate) fn directory(&self) -> Result<&Path, IdentityError> {
+        match &self.holder.origin {
+            Origin::Directory(directory) => Ok(directory),
+            Origin::Memory => Err(IdentityError::InMemory),
+            Origin::Token => Err(IdentityError::KeyInToken),
+        }
     }
 
     pub(crate) fn has_expired(&self) -> bool {
@@ -130,24 +178,22 @@ impl fmt::Debug for Identity {
 /// The three files of an identity, read.
 pub(crate) struct Parts {
     pub(crate) chain: PemFile,
-    pub(crate) key: PemFile,
+    pub(crate) key: Key,
     pub(crate) authorities: PemFile,
 }
 
 impl Parts {
-    fn open_current(directory: &Path) -> Result<(Self, PathBuf), IdentityError> {
-        let files = home::files(directory)?;
-        Ok((Self::open(&files)?, directory.into()))
+    /// Reads the files that count in `directory`, which may have been renewed there.
+    fn open_current(directory: &Path) -> Result<Self, IdentityError> {
+        Self::open(&home::files(directory)?)
     }
 
     /// Reads the files in `directory`.
     pub(crate) fn open(directory: &Path) -> Result<Self, IdentityError> {
-        let key_path = directory.join("key.pem");
-        check_private(&key_path)?;
         Ok(Self {
-            chain: PemFile::open(directory.join("cert.pem"))?,
-            key: PemFile::open(key_path)?,
-            authorities: PemFile::open(directory.join("ca.pem"))?,
+            key: Key::open(directory)?,
+            chain: PemFile::open(directory.join(CHAIN))?,
+            authorities: PemFile::open(directory.join(AUTHORITIES))?,
         })
     }
 
@@ -164,12 +210,17 @@ impl Parts {
             self.check_validity(&certificate, now)?;
         }
         let tls = tls::client_config(&self, chain)?;
+        let origin = match (&self.key, directory) {
+            (Key::Token(_), _) => Origin::Token,
+            (Key::File(_), Some(directory)) => Origin::Directory(directory),
+            (Key::File(_), None) => Origin::Memory,
+        };
         let holder = Holder {
             subject,
             serial: certificate.serial,
             not_before: certificate.not_before,
             not_after: certificate.not_after,
-            directory,
+            origin,
             tls_anew: Arc::new(tls::without_resumption(&tls)),
             tls: Arc::new(tls),
             is_resumption_in_doubt: AtomicBool::new(false),
@@ -260,7 +311,7 @@ impl PemFile {
         Ok(certificates)
     }
 
-    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
         PrivateKeyDer::from_pem_slice(&self.text)
             .map_err(|source| self.not_pem("unencrypted private key", source))
     }
@@ -277,31 +328,6 @@ impl PemFile {
             source,
         }
     }
-}
-
-/// Refuses a key that another account of this machine could take.
-#[cfg(unix)]
-fn check_private(path: &Path) -> Result<(), IdentityError> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let metadata = fs::metadata(path).map_err(|source| IdentityError::Unreadable {
-        path: path.into(),
-        source,
-    })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(IdentityError::KeyReadableByOthers {
-            path: path.into(),
-            mode,
-        });
-    }
-    Ok(())
-}
-
-/// Elsewhere access to a file is not a matter of three digits.
-#[cfg(not(unix))]
-fn check_private(_path: &Path) -> Result<(), IdentityError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -143,6 +143,33 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn what_leads_to_a_key_in_a_token_is_its_owners_alone_and_whole() {
+    let directory = directory_of(&TestCa::new().device("dev-1"));
+    fs::remove_file(directory.path().join("key.pem")).unwrap();
+    assert_eq!(refusal(&directory), "cannot read key.pem");
+    let path = directory.path().join("key.uri");
+    let good = "pkcs11:object=a?module-path=/nowhere/p11.so";
+    for (text, mode, expected) in [
+        (good, 0o640, "key.uri can be read by others"),
+        (
+            "pkcs11:object=a",
+            0o600,
+            "key.uri does not say where a key is",
+        ),
+        (
+            good,
+            0o600,
+            "the key pkcs11:object=a?module-path=/nowhere/p11.so cannot be used",
+        ),
+    ] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let refusal = refusal(&directory);
+        assert!(refusal.starts_with(expected), "{refusal}");
+    }
+}
+
+#[test]
 fn a_key_of_another_certificate_is_refused() {
     let ca = TestCa::new();
     let files = Files {

@@ -15,8 +15,10 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, HandshakeKind, InconsistentKeys, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tracing::debug;
 
-use super::{Identity, IdentityError, Parts, PemFile};
+use super::key::TokenSigner;
+use super::{Identity, IdentityError, Key, Parts, PemFile};
 use crate::error::ConnectError;
 
 /// A connection over which MQTT may be spoken.
@@ -42,6 +44,7 @@ impl Identity {
         if self.has_expired() {
             return Err(io::Error::other(ConnectError::CertificateExpired));
         }
+        debug!("connecting");
         let tcp = TcpStream::connect((host, port)).await?;
         // Acknowledgements are small, and somebody waits for each.
         tcp.set_nodelay(true)?;
@@ -116,13 +119,24 @@ fn certified_key(
     chain: Vec<CertificateDer<'static>>,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, IdentityError> {
-    let key = parts.key.private_key()?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+    let certified = match &parts.key {
+        Key::File(file) => CertifiedKey::from_der(chain, file.private_key()?, provider),
+        Key::Token(key) => {
+            let signer = Arc::new(TokenSigner(Arc::clone(key)));
+            let certified = CertifiedKey::new(chain, signer);
+            certified.keys_match().map(|()| certified)
+        }
+    };
+    let path = || parts.key.place().to_path_buf();
+    certified.map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            let (key, certificate) = (parts.key.path.clone(), parts.chain.path.clone());
+            let (key, certificate) = (path(), parts.chain.path.clone());
             IdentityError::KeyMismatch { key, certificate }
         }
-        source => parts.key.unusable(source),
+        source => IdentityError::Unusable {
+            path: path(),
+            source,
+        },
     })
 }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::application::{Application, Granted};
 use super::error::EnrolError;
 use super::est::{Asker, Server};
-use crate::identity::{EmptyHome, Identity, PemFile, https_of_nobody};
+use crate::disk::on_disk;
+use crate::identity::{AUTHORITIES, EmptyHome, Identity, PemFile, https_of_nobody};
 
 /// What a device needs to get its first certificate.
 #[derive(Clone)]
@@ -53,21 +54,24 @@ impl Identity {
         directory: impl AsRef<Path>,
         enrolment: &Enrolment,
     ) -> Result<Self, EnrolError> {
-        let directory = directory.as_ref();
-        let Some(home) = EmptyHome::open(directory)? else {
-            return Ok(Self::open_at_any_time(directory)?);
+        let directory = directory.as_ref().to_path_buf();
+        let path = directory.clone();
+        let Some(home) = on_disk(move || EmptyHome::open(&path)).await? else {
+            return Ok(on_disk(|| Self::open_at_any_time(directory)).await?);
         };
-        let key = home.key(&Application::new_key()?)?;
+        let key = Application::new_key()?;
+        let (home, key) = on_disk(move || home.key(&key).map(|key| (home, key))).await?;
         let application = Application::newcomer(&key, &enrolment.device_id)?;
         let granted = enrolment.ask(&application).await?;
-        home.complete((granted.chain_pem.as_bytes(), &enrolment.authorities))?;
-        Ok(Self::open(directory)?)
+        let authorities = enrolment.authorities.clone();
+        on_disk(move || home.complete((granted.chain_pem.as_bytes(), &authorities))).await?;
+        Ok(on_disk(|| Self::open(directory)).await?)
     }
 }
 
 impl Enrolment {
     async fn ask(&self, application: &Application) -> Result<Granted, EnrolError> {
-        let authorities = PemFile::new("ca.pem", &self.authorities);
+        let authorities = PemFile::new(AUTHORITIES, &self.authorities);
         let tls = Arc::new(https_of_nobody(&authorities)?);
         // Asked first: a server that is not the one we want gets no token.
         let mut certificates = self.server.authorities(Arc::clone(&tls)).await?;

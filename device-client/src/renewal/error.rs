@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
 
 use super::schedule::Setback;
@@ -130,13 +130,21 @@ impl EnrolError {
         }
     }
 
+    /// What a server says in TLS need not be about our certificate.
+    pub(super) fn alert(alert: AlertDescription) -> Self {
+        let told = format!("{alert:?}");
+        if ConnectError::alert(alert).is_about_certificate() {
+            Self::CertificateRefused { alert: told }
+        } else {
+            let what = format!("it ended TLS ({told})");
+            Self::Protocol { what }
+        }
+    }
+
     pub(super) fn io(error: io::Error) -> Self {
         let error = match error.downcast::<rustls::Error>() {
             Ok(rustls::Error::InvalidCertificate(why)) => return Self::NotTrusted { why },
-            Ok(rustls::Error::AlertReceived(alert)) => {
-                let alert = format!("{alert:?}");
-                return Self::CertificateRefused { alert };
-            }
+            Ok(rustls::Error::AlertReceived(alert)) => return Self::alert(alert),
             Ok(tls) => io::Error::other(tls),
             Err(error) => error,
         };
@@ -160,6 +168,31 @@ impl std::fmt::Display for Unfit {
             Self::NoPath(why) => write!(f, "it leads to no authority we know ({why:?})"),
             Self::OtherDevice => write!(f, "it names another device"),
             Self::EndsTooSoon => write!(f, "it ends no later than the present one"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_that_is_not_about_our_certificate_may_pass() {
+        for (alert, told, setback) in [
+            (
+                AlertDescription::CertificateRevoked,
+                "the enrolment server refuses the certificate of the device (CertificateRevoked)",
+                Setback::Refused,
+            ),
+            (
+                AlertDescription::InternalError,
+                "the enrolment server broke the protocol: it ended TLS (InternalError)",
+                Setback::Passing,
+            ),
+        ] {
+            let alert = io::Error::other(rustls::Error::AlertReceived(alert));
+            let error = EnrolError::io(alert);
+            assert_eq!((&*error.to_string(), error.setback()), (told, setback));
         }
     }
 }

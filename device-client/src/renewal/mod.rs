@@ -10,6 +10,7 @@ mod est;
 mod probe;
 mod schedule;
 mod task;
+mod trust;
 
 use crate::identity::Identity;
 use est::Server;
@@ -27,12 +28,26 @@ pub struct Renewal {
     server: Server,
     pace: Pace,
     key: RenewalKey,
+    trust: RenewalTrust,
+}
+
+/// Whom a device trusts once its certificate was renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RenewalTrust {
+    /// The roots that the enrolment server tells of, over a connection that proves itself by those
+    /// that are trusted already; others are given up when both the server and the broker have
+    /// proved themselves without them. Where `ca.pem` holds anything but roots, it stays as it is.
+    #[default]
+    Followed,
+    /// Those that are trusted already, for ever.
+    Kept,
 }
 
 /// The key of a new certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RenewalKey {
-    /// Another one (P-256), made on the device.
+    /// Another one of the same algorithm, made on the device; P-256 in the place of one that is not
+    /// issued.
     #[default]
     New,
     /// The one that the device has.
@@ -54,6 +69,7 @@ impl Renewal {
                 jitter: 100,
             },
             key: RenewalKey::New,
+            trust: RenewalTrust::Followed,
         })
     }
 
@@ -76,6 +92,12 @@ impl Renewal {
     /// The key of the new certificate; by default another one.
     pub fn key(mut self, key: RenewalKey) -> Self {
         self.key = key;
+        self
+    }
+
+    /// Whom to trust from then on; by default the roots that the enrolment server tells of.
+    pub fn trust(mut self, trust: RenewalTrust) -> Self {
+        self.trust = trust;
         self
     }
 }

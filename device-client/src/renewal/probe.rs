@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::error::ConnectError;
 use crate::identity::Identity;
-use crate::wire::{Event, Leave, RumqttWire, SessionAfter, Settings, Wire};
+use crate::wire::{Event, Leave, RumqttWire, SessionAfter, Settings, WillAfter, Wire};
 
 /// How long saying goodbye may take.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ impl Prober {
         wire.close(Leave {
             session: SessionAfter::Ended,
             wait: None,
+            will: WillAfter::Forgotten,
         });
         // It was let in, whatever becomes of the goodbye.
         let _ = timeout(CLOSE_TIME_MAX, wire.next()).await;

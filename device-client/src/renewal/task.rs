@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use super::Renewal;
 use super::application::{Application, Granted, Present};
@@ -19,7 +19,8 @@ use super::error::EnrolError;
 use super::est::Asker;
 use super::probe::Prober;
 use super::schedule::{Now, Schedule, Setback, Term};
-use crate::client::Status;
+use crate::client::{CertificateStatus, Status};
+use crate::disk::on_disk;
 use crate::error::ConnectError;
 use crate::identity::{Home, Identity, Parts, Staged};
 
@@ -79,7 +80,7 @@ impl Renewer {
             use_of: UseOf::Opened,
             renewer: self,
         };
-        Renewing(tokio::spawn(task.run()).abort_handle())
+        Renewing(tokio::spawn(task.run().in_current_span()).abort_handle())
     }
 }
 
@@ -95,7 +96,6 @@ struct Task {
 struct Candidate {
     staged: Staged,
     granted: Granted,
-    authorities: Vec<u8>,
 }
 
 /// Whether the identity that counts has been used for a connection.
@@ -137,24 +137,22 @@ impl Task {
                 let term = Term::of(&self.renewer.present);
                 self.schedule.renewed(term, now(), chance);
                 info!(serial = ?self.renewer.present.serial(), "the certificate was renewed");
-                self.renewer.status.send_if_modified(|status| {
-                    let certificate = &mut status.certificate;
+                self.note(|certificate| {
                     certificate.renewals = certificate.renewals.wrapping_add(1);
                     certificate.last_failure = None;
-                    false
                 });
             }
             Err(error) => {
                 warn!(error = %certs::WithCauses(&error), "the certificate was not renewed");
                 self.schedule.failed(now(), error.setback(), chance);
-                self.note_failure(error);
+                self.note(|certificate| certificate.last_failure = Some(error));
             }
         }
     }
 
     /// One attempt, from where the last one came to.
     async fn renew(&mut self) -> Result<(), EnrolError> {
-        let candidate = match self.candidate.take() {
+        let mut candidate = match self.candidate.take() {
             Some(candidate) if !candidate.granted.identity.has_expired() => candidate,
             Some(stale) => {
                 self.on_disk(move |home| home.discard(&stale.staged))
@@ -163,7 +161,7 @@ impl Task {
             }
             None => self.enrol().await?,
         };
-        if let Err(error) = self.renewer.prober.probe(&candidate.granted.identity).await {
+        if let Err(error) = self.try_out(&mut candidate.granted).await {
             if error.is_about_certificate() {
                 self.on_disk(move |home| home.discard(&candidate.staged))
                     .await?;
@@ -178,6 +176,22 @@ impl Task {
         self.switch(candidate).await
     }
 
+    /// Tries a new certificate at the broker: if others are served in the place of some who are
+    /// trusted, at first without these.
+    async fn try_out(&self, granted: &mut Granted) -> Result<(), ConnectError> {
+        if let Some(narrow) = granted.narrow.take() {
+            let server = &self.renewer.renewal.server;
+            if server.authorities(narrow.identity.https()).await.is_ok()
+                && self.renewer.prober.probe(&narrow.identity).await.is_ok()
+            {
+                info!("authorities that are not served any more are not trusted any more");
+                *granted = *narrow;
+                return Ok(());
+            }
+        }
+        self.renewer.prober.probe(&granted.identity).await
+    }
+
     /// A new certificate, accepted and not tried. When there is none, nothing is left of it.
     async fn enrol(&mut self) -> Result<Candidate, EnrolError> {
         let key = self.renewer.renewal.key;
@@ -187,13 +201,9 @@ impl Task {
             let staged = home.stage(application.key_pem().as_bytes())?;
             Ok((present, application, staged))
         };
-        let (present, application, staged) = self.on_disk(prepare).await?;
-        match self.ask(&present, &application).await {
-            Ok(granted) => Ok(Candidate {
-                staged,
-                granted,
-                authorities: present.parts.authorities.text,
-            }),
+        let (mut present, application, staged) = self.on_disk(prepare).await?;
+        match self.ask(&mut present, &application).await {
+            Ok(granted) => Ok(Candidate { staged, granted }),
             Err(error) => {
                 self.on_disk(move |home| home.discard(&staged)).await?;
                 Err(error)
@@ -203,22 +213,27 @@ impl Task {
 
     async fn ask(
         &self,
-        present: &Present,
+        present: &mut Present,
         application: &Application,
     ) -> Result<Granted, EnrolError> {
-        let (server, tls) = (&self.renewer.renewal.server, self.renewer.present.https());
+        let Renewal { server, trust, .. } = &self.renewer.renewal;
+        let tls = self.renewer.present.https();
+        match server.authorities(Arc::clone(&tls)).await {
+            Ok(served) => present.learn(served, *trust)?,
+            // One that tells of none may certify all the same.
+            Err(error @ (EnrolError::Refused { .. } | EnrolError::Answer(_))) => {
+                debug!(%error, "no authorities are served");
+            }
+            Err(error) => return Err(error),
+        }
         let answer = server.enrol(tls, Asker::Holder, &application.request);
         application.judge(&answer.await?, present)
     }
 
     /// Lets a certificate count, and hands it to the device.
     async fn switch(&mut self, candidate: Candidate) -> Result<(), EnrolError> {
-        let Candidate {
-            staged,
-            granted,
-            authorities,
-        } = candidate;
-        let chain = granted.chain_pem;
+        let Candidate { staged, granted } = candidate;
+        let (chain, authorities) = (granted.chain_pem, granted.authorities);
         let switch = move |home: &mut Home| {
             let switched = home.switch(&staged, (chain.as_bytes(), &authorities));
             if switched.is_err() {
@@ -253,7 +268,8 @@ impl Task {
                 let chance = (self.renewer.chance)();
                 self.schedule = Schedule::new(self.renewer.renewal.pace, term, now(), chance);
                 self.schedule.failed(now(), Setback::Refused, chance);
-                self.note_failure(EnrolError::Probe(error));
+                let failure = EnrolError::Probe(error);
+                self.note(|certificate| certificate.last_failure = Some(failure));
                 self.on_disk(Home::revert).await
             }
             (None, _) | (Some(Err(_)), UseOf::Opened | UseOf::Seen) => Ok(()),
@@ -263,34 +279,28 @@ impl Task {
         }
     }
 
-    /// Writes are waited for elsewhere: a disk takes its time.
-    async fn on_disk<T: Send + 'static, E: Send + 'static>(
+    async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Home) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
+        work: impl FnOnce(&mut Home) -> T + Send + 'static,
+    ) -> T {
         let home = Arc::clone(&self.renewer.home);
-        let work = move || work(&mut home.lock().unwrap_or_else(PoisonError::into_inner));
-        match spawn_blocking(work).await {
-            Ok(result) => result,
-            // The runtime is being shut down.
-            Err(_) => pending().await,
-        }
-    }
-
-    fn note_failure(&self, error: EnrolError) {
-        self.renewer.status.send_if_modified(|status| {
-            status.certificate.last_failure = Some(error);
-            false
-        });
+        on_disk(move || work(&mut home.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
 
     /// How it stands with the certificate.
     fn tell(&self) {
         let next_renewal = Some(self.schedule.next(now()));
         let not_after = self.renewer.present.not_after();
+        self.note(|certificate| {
+            certificate.next_renewal = next_renewal;
+            certificate.not_after = not_after;
+        });
+    }
+
+    /// Without waking those who wait for a change of the connection.
+    fn note(&self, note: impl FnOnce(&mut CertificateStatus)) {
         self.renewer.status.send_if_modified(|status| {
-            status.certificate.next_renewal = next_renewal;
-            status.certificate.not_after = not_after;
+            note(&mut status.certificate);
             false
         });
     }

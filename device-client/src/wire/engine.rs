@@ -16,9 +16,10 @@ use rumqttc::{
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::gated::Farewell;
-use super::{Failure, Leave, SessionAfter, translate};
+use super::{Failure, Leave, SessionAfter, WillAfter, translate};
 use crate::error::ConnectError;
 
 /// What is read ahead of us. When it is full, the socket is not read.
@@ -131,7 +132,7 @@ impl Engine {
             connected: None,
             session,
         };
-        let task = tokio::spawn(inside.run(next_attempt, say)).abort_handle();
+        let task = tokio::spawn(inside.run(next_attempt, say).in_current_span()).abort_handle();
         Self {
             client,
             said,
@@ -285,7 +286,10 @@ pub(super) fn carry_out(
 }
 
 fn disconnect(client: &AsyncClient, leave: Leave) -> Result<(), ClientError> {
-    let reason = DisconnectReasonCode::NormalDisconnection;
+    let reason = match leave.will {
+        WillAfter::Forgotten => DisconnectReasonCode::NormalDisconnection,
+        WillAfter::Published => DisconnectReasonCode::DisconnectWithWillMessage,
+    };
     let properties = DisconnectProperties {
         session_expiry_interval: match leave.session {
             SessionAfter::Kept => None,

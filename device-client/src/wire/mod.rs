@@ -100,6 +100,16 @@ pub(crate) struct Leave {
     pub(crate) session: SessionAfter,
     /// Whether acknowledgements still under way are waited for, and how long.
     pub(crate) wait: Option<Duration>,
+    pub(crate) will: WillAfter,
+}
+
+/// What becomes of the will when we leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WillAfter {
+    /// It is forgotten.
+    Forgotten,
+    /// The broker publishes it as if we had gone without a word.
+    Published,
 }
 
 /// What becomes of the session when we leave.

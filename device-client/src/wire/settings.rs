@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rumqttc::{AckMode, Broker, ConnectProperties, MqttOptions};
 use rustls::pki_types::ServerName;
+use tracing::{Instrument, info_span};
 
 use super::adopt::Adopted;
 use super::gated::{Farewell, Gated};
@@ -19,7 +20,7 @@ use crate::message::Will;
 /// Requests that are written with one flush.
 const REQUEST_BATCH_MAX: usize = 32;
 
-/// How a device presents itself to its broker.
+/// How a device presents itself to its broker. Clones are of the same device.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) brokers: Brokers,
@@ -75,7 +76,7 @@ impl Brokers {
         Ok(())
     }
 
-    /// The same, of which another is chosen by somebody else.
+    /// The same, of which somebody else chooses.
     fn apart(&self) -> Self {
         Self {
             all: self.all.clone(),
@@ -112,7 +113,7 @@ impl Bearer {
         Self(Arc::new(Mutex::new(identity)))
     }
 
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         let identity = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         identity.clone()
     }
@@ -123,22 +124,29 @@ impl Bearer {
 }
 
 impl Settings {
+    /// The same for another device: what becomes of one of them is no matter of the other.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            brokers: self.brokers.apart(),
+            identity: Bearer::new(self.identity.identity()),
+            farewell: Farewell::default(),
+            ..self.clone()
+        }
+    }
+
     /// For a connection of its own that leaves no trace, and the broker it goes to: the one that
     /// the device is at.
     pub(crate) fn for_probe(&self, identity: Identity, client_id: String) -> (Self, u32) {
-        let brokers = self.brokers.apart();
-        let broker = brokers.chosen();
         let settings = Self {
-            brokers,
             identity: Bearer::new(identity),
             client_id,
             session_expiry: Duration::ZERO,
             first_session: FirstSession::New,
             will: None,
             ledger: None,
-            farewell: Farewell::default(),
-            ..self.clone()
+            ..self.apart()
         };
+        let broker = settings.brokers.chosen();
         (settings, broker)
     }
 
@@ -175,7 +183,9 @@ impl Settings {
         let (broker, name) = self.brokers.get().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let address = (broker.host(), broker.port());
         let identity = self.identity.identity();
-        let stream = identity.connect(address, name.clone()).await?;
+        let attempt = info_span!("attempt", %broker);
+        let stream = identity.connect(address, name.clone()).instrument(attempt);
+        let stream = stream.await?;
         Ok(Gated::new(stream, self.ledger, self.farewell))
     }
 }

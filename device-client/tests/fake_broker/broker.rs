@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use device_client::{Backoff, Builder, Device, Identity};
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::material::Authority;
+use crate::material::{Authority, roots, server_config};
 
 /// Only a failure lasts this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ pub(crate) struct Broker {
 impl Broker {
     pub(crate) async fn start() -> Self {
         let authority = Authority::new();
-        let verifier = verifier(&authority);
+        let verifier = verifier(&[&authority]);
         Self::start_with(authority, verifier, &rustls::version::TLS13).await
     }
 
@@ -42,27 +42,27 @@ impl Broker {
         verifier: Arc<dyn ClientCertVerifier>,
         version: &'static SupportedProtocolVersion,
     ) -> Self {
-        let (certificate, key) = authority.broker("localhost");
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"mqtt".into()];
-        // A resumed session would pass by the verifier.
-        config.send_tls13_tickets = 0;
+        let acceptor = acceptor(&authority, verifier, version);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self {
             authority,
             listener,
-            acceptor: Arc::new(config).into(),
+            acceptor,
         }
+    }
+
+    /// From the next connection on it shows a certificate of `by`, and takes devices of both.
+    pub(crate) fn prove_by(&mut self, by: &Authority) {
+        let verifier = verifier(&[&self.authority, by]);
+        self.acceptor = acceptor(by, verifier, &rustls::version::TLS13);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("localhost:{}", self.address().port())
     }
 
     /// A device that does not wait long.
@@ -71,8 +71,9 @@ impl Broker {
             base: Duration::from_millis(1),
             cap: Duration::from_millis(1),
         };
-        let url = format!("localhost:{}", self.address().port());
-        Device::builder(&url, identity).unwrap().backoff(hasty)
+        Device::builder(&self.url(), identity)
+            .unwrap()
+            .backoff(hasty)
     }
 
     /// The device `dev-1`.
@@ -118,10 +119,21 @@ impl Broker {
     }
 }
 
-/// Accepts devices of `authority`.
-pub(crate) fn verifier(authority: &Authority) -> Arc<dyn ClientCertVerifier> {
+fn acceptor(
+    authority: &Authority,
+    verifier: Arc<dyn ClientCertVerifier>,
+    version: &'static SupportedProtocolVersion,
+) -> TlsAcceptor {
+    let mut config = server_config(authority, verifier, (version, b"mqtt"));
+    // A resumed session would pass by the verifier.
+    config.send_tls13_tickets = 0;
+    Arc::new(config).into()
+}
+
+/// Accepts devices of these.
+pub(crate) fn verifier(authorities: &[&Authority]) -> Arc<dyn ClientCertVerifier> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    WebPkiClientVerifier::builder_with_provider(authority.roots(), provider)
+    WebPkiClientVerifier::builder_with_provider(roots(authorities), provider)
         .build()
         .unwrap()
 }

@@ -182,7 +182,7 @@ async fn a_broker_of_another_name_is_not_trusted() {
 #[tokio::test]
 async fn tls_1_2_is_not_spoken() {
     let authority = Authority::new();
-    let verifier = verifier(&authority);
+    let verifier = verifier(&[&authority]);
     let broker = Broker::start_with(authority, verifier, &rustls::version::TLS12).await;
     let connecting = broker.device().connect_within(Duration::ZERO).connect();
     let (device, handshake) = tokio::join!(connecting, broker.try_accept());
@@ -310,13 +310,8 @@ async fn last_link(device: &mut Device) -> Link {
 /// A broker that takes this many certificates, and refuses the rest.
 pub(crate) async fn broker_refusing(why: CertificateError, taken: usize) -> Broker {
     let authority = Authority::new();
-    let (inner, taken) = (verifier(&authority), AtomicUsize::new(taken));
-    let verifier = Arc::new(Refusing {
-        inner,
-        why,
-        taken,
-        grace: Duration::ZERO,
-    });
+    let (inner, taken) = (verifier(&[&authority]), AtomicUsize::new(taken));
+    let verifier = Arc::new(Refusing { inner, why, taken });
     Broker::start_with(authority, verifier, &rustls::version::TLS13).await
 }
 
@@ -325,18 +320,6 @@ struct Refusing {
     inner: Arc<dyn ClientCertVerifier>,
     why: CertificateError,
     taken: AtomicUsize,
-    /// How long a certificate is good after its end.
-    grace: Duration,
-}
-
-/// Accepts devices of `authority`, their certificates for a while after their end.
-pub(crate) fn forgiving(authority: &Authority) -> Arc<dyn ClientCertVerifier> {
-    Arc::new(Refusing {
-        inner: verifier(authority),
-        why: CertificateError::Expired,
-        taken: AtomicUsize::new(usize::MAX),
-        grace: Duration::from_secs(30),
-    })
 }
 
 impl ClientCertVerifier for Refusing {
@@ -350,8 +333,6 @@ impl ClientCertVerifier for Refusing {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let now = now.as_secs() - self.grace.as_secs();
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let one_less = |left: usize| left.checked_sub(1);
         match self
             .taken

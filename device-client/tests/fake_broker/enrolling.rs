@@ -1,13 +1,20 @@
 //! The first certificate, by a token; and what a server can answer instead.
 
-use std::path::Path;
+use std::fs;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use device_client::{EnrolError, Enrolment, Identity};
+use rcgen::KeyPair;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
+use crate::broker::PATIENCE;
 use crate::est::{Asked, Est};
-use crate::material::Authority;
+use crate::material::{Authority, names};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -55,15 +62,6 @@ impl Scene {
         let (enrolled, ()) = tokio::join!(self.enrol(), answer);
         enrolled.unwrap_err()
     }
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(directory).unwrap();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[tokio::test]
@@ -114,6 +112,35 @@ async fn a_device_that_had_no_answer_asks_again_with_the_same_key() {
         keys.push(certs::Certificate::read(&leaf).unwrap().public_key);
     }
     assert_eq!(keys[0], keys[1]);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_its_time_keeps_nobody_waiting_but_the_device() {
+    let mut scene = Scene::new().await;
+    scene.est = Est::start(&Authority::new()).await;
+    fs::create_dir(scene.directory()).unwrap();
+    // Whoever reads it waits until somebody has written.
+    let key = scene.directory().join("key.pem");
+    mknodat(CWD, &key, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let (in_time, late) = mpsc::channel();
+    let path = key.clone();
+    thread::spawn(move || {
+        if late.recv_timeout(PATIENCE).is_err() {
+            fs::write(path, "nobody else could run").unwrap();
+        }
+    });
+    let others = async {
+        sleep(Duration::from_millis(1)).await;
+        if in_time.send(()).is_ok() {
+            let pem = KeyPair::generate().unwrap().serialize_pem();
+            let written = spawn_blocking(|| fs::write(key, pem)).await;
+            written.unwrap().unwrap();
+        }
+        scene.est.try_asked().await
+    };
+    let (enrolled, _) = tokio::join!(scene.enrol(), others);
+    let error = enrolled.unwrap_err();
+    assert!(matches!(error, EnrolError::NotTrusted { .. }), "{error:?}");
 }
 
 #[tokio::test]

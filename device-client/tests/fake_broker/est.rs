@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::time_provider::TimeProvider;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -17,11 +16,22 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::broker::PATIENCE;
-use crate::material::Authority;
+use crate::material::{Authority, roots, server_config};
 
 pub(crate) struct Est {
     listener: TcpListener,
     acceptor: TlsAcceptor,
+}
+
+/// A clock that is behind by so much.
+#[derive(Debug)]
+struct Late(Duration);
+
+impl TimeProvider for Late {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = Duration::from_secs(UnixTime::now().as_secs());
+        now.checked_sub(self.0).map(UnixTime::since_unix_epoch)
+    }
 }
 
 /// A request, and where its answer goes.
@@ -36,30 +46,21 @@ pub(crate) struct Asked {
 impl Est {
     /// One that takes devices of this authority, and those that show no certificate.
     pub(crate) async fn start(authority: &Authority) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(authority.roots(), provider);
-        let verifier = verifier.allow_unauthenticated().build().unwrap();
-        Self::start_with(authority, verifier).await
+        Self::start_late(authority, Duration::ZERO).await
     }
 
-    /// One that judges certificates in its own way.
-    pub(crate) async fn start_with(
-        authority: &Authority,
-        verifier: Arc<dyn ClientCertVerifier>,
-    ) -> Self {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let (certificate, key) = authority.broker("localhost");
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"http/1.1".into()];
+    /// The same, whose clock is behind by so much: it takes certificates for as long after their
+    /// end.
+    pub(crate) async fn start_late(authority: &Authority, behind: Duration) -> Self {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            acceptor: Arc::new(config).into(),
+            acceptor: acceptor((authority, authority), behind),
         }
+    }
+
+    /// From the next connection on it shows a certificate of `by`, and takes devices of both.
+    pub(crate) fn prove_by(&mut self, by: &Authority, authority: &Authority) {
+        self.acceptor = acceptor((by, authority), Duration::ZERO);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -95,6 +96,17 @@ impl Est {
         let came = timeout(Duration::from_millis(200), self.listener.accept()).await;
         assert!(came.is_err());
     }
+}
+
+/// Proves itself by the first, and takes devices of both or of none.
+fn acceptor((by, authority): (&Authority, &Authority), behind: Duration) -> TlsAcceptor {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&[by, authority]), provider);
+    let verifier = verifier.allow_unauthenticated().build().unwrap();
+    let http = (&rustls::version::TLS13, &b"http/1.1"[..]);
+    let mut config = server_config(by, verifier, http);
+    config.time_provider = Arc::new(Late(behind));
+    Arc::new(config).into()
 }
 
 impl Asked {

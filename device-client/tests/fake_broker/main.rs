@@ -14,6 +14,7 @@ mod enrolling;
 mod est;
 mod hostile;
 mod keeping;
+mod logging;
 mod material;
 mod publishing;
 mod receiving;

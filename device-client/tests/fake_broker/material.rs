@@ -11,7 +11,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use time::OffsetDateTime;
 
 /// Who signs both for brokers and devices.
@@ -87,12 +90,42 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.der().clone(), key.into())
     }
+}
 
-    pub(crate) fn roots(&self) -> Arc<rustls::RootCertStore> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        Arc::new(roots)
+pub(crate) fn roots(authorities: &[&Authority]) -> Arc<rustls::RootCertStore> {
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.der()).unwrap();
     }
+    Arc::new(roots)
+}
+
+/// TLS of a server of this authority, called `localhost`, that judges devices by `verifier`.
+pub(crate) fn server_config(
+    authority: &Authority,
+    verifier: Arc<dyn ClientCertVerifier>,
+    (version, protocol): (&'static SupportedProtocolVersion, &[u8]),
+) -> ServerConfig {
+    let (certificate, key) = authority.broker("localhost");
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    config.alpn_protocols = vec![protocol.into()];
+    config
+}
+
+/// What is in a directory.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 fn device_params(id: &str) -> CertificateParams {

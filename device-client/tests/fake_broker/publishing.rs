@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use device_client::{Device, DisconnectError, Publish, PublishError, QoS, Receipt};
+use device_client::{Device, DisconnectError, Presence, Publish, PublishError, QoS, Receipt};
 
 use crate::broker::{Broker, CONNACK, CONNACK_SESSION_PRESENT, Connection};
 
@@ -17,6 +17,34 @@ async fn queue(device: &Device, topic: &str, qos: QoS) -> Receipt {
 async fn reconnect(broker: &Broker, connection: Connection, connack: &[u8]) -> Connection {
     drop(connection);
     broker.accept_with(connack).await
+}
+
+#[tokio::test]
+async fn a_device_is_there_with_each_connection_and_gone_when_it_leaves() {
+    let broker = Broker::start().await;
+    let presence = Presence::at("devices/dev-1/presence");
+    let builder = broker.device().presence(presence).unwrap();
+    let connecting = tokio::spawn(builder.connect());
+    let (mut connection, connect) = broker.accept().await;
+    // A will that is retained, at QoS 1.
+    assert_eq!(connect.body[7] & 0b0011_1100, 0b0010_1100);
+    assert!(connect.contains(b"devices/dev-1/presence\x00\x07offline"));
+    connection.write(CONNACK).await;
+    let device = connecting.await.unwrap().unwrap();
+    for answer in [CONNACK_SESSION_PRESENT, CONNACK] {
+        let here = connection.read().await;
+        assert_eq!((here.head, here.topic()), (0x31, "devices/dev-1/presence"));
+        assert!(here.contains(b"online"));
+        connection.end().await;
+        connection = broker.accept_with(answer).await;
+    }
+    assert!(connection.read().await.contains(b"online"));
+    let left = tokio::spawn(async move { device.disconnect(Duration::from_secs(5)).await });
+    // Disconnect with will message (MQTT 5.0 §3.14.2.1).
+    let goodbye = connection.read().await;
+    assert_eq!((goodbye.head, goodbye.body[0]), (0xE0, 0x04));
+    connection.end().await;
+    left.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -7,12 +7,17 @@ use device_client::{
     Builder, ConnectError, Device, EnrolError, Identity, Publish, QoS, Renewal, Will,
 };
 use rustls::CertificateError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::broker::{Broker, CONNACK, CONNACK_SESSION_PRESENT, Connection, PATIENCE, Packet};
-use crate::connecting::{broker_refusing, forgiving};
-use crate::est::Est;
+use crate::broker::{
+    Broker, CONNACK, CONNACK_SESSION_PRESENT, Connection, PATIENCE, Packet, verifier,
+};
+use crate::connecting::broker_refusing;
+use crate::est::{Asked, Est};
+use crate::material::{Authority, names};
 
 /// Renewed at once: it began a minute ago.
 const LIFETIME: Duration = Duration::from_secs(10);
@@ -56,9 +61,18 @@ impl Scene {
         self.broker.builder(identity).renew(renewal)
     }
 
+    /// Tells the device of the authority that it knows, and waits for what it asks then.
+    async fn asked(&self) -> Asked {
+        let asked = self.est.asked().await;
+        let expected = "GET /.well-known/est/cacerts HTTP/1.1\r\n";
+        assert!(asked.head.starts_with(expected), "{}", asked.head);
+        asked.certificates(&[self.broker.authority.der()]).await;
+        self.est.asked().await
+    }
+
     /// Gives the device the certificate that it asks for.
     async fn certify(&self) {
-        let asked = self.est.asked().await;
+        let asked = self.asked().await;
         let expected = "POST /.well-known/est/simplereenroll HTTP/1.1\r\n";
         assert!(asked.head.starts_with(expected), "{}", asked.head);
         assert!(asked.has_certificate());
@@ -83,12 +97,7 @@ impl Scene {
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.home.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
+        names(self.home.path())
     }
 
     async fn expect_names(&self, expected: &[&str]) {
@@ -178,6 +187,36 @@ async fn a_device_goes_over_to_its_next_certificate_in_good_order() {
 }
 
 #[tokio::test]
+async fn what_a_device_goes_through_is_no_matter_of_another_of_the_same_builder() {
+    let scene = Scene::new().await;
+    let builder = scene
+        .broker
+        .builder(Identity::open(scene.home.path()).unwrap());
+    let other = builder.clone().client_id("dev-1/other");
+    let (other, mut other_connection) = scene.broker.connected(other).await;
+    let old = certificate_of(&other_connection);
+    let renewal = Renewal::by_est(&scene.est.url()).unwrap();
+    let (_device, mut connection) = scene.broker.connected(builder.renew(renewal)).await;
+    tokio::join!(scene.certify(), scene.probed());
+    assert_eq!(connection.read().await, GOODBYE);
+    connection.end().await;
+    let _connection = scene.broker.accept_with(CONNACK_SESSION_PRESENT).await;
+    let receipt = other
+        .queue(Publish::new("a", "").qos(QoS::AtLeastOnce))
+        .await
+        .unwrap();
+    let published = other_connection.read().await;
+    assert_eq!(published.topic(), "a");
+    let [high, low] = published.publish_id();
+    other_connection.write(&[0x40, 2, high, low]).await;
+    receipt.await.unwrap();
+    other_connection.expect_silence().await;
+    other_connection.end().await;
+    let (other_connection, _) = scene.broker.accept().await;
+    assert_eq!(certificate_of(&other_connection), old);
+}
+
+#[tokio::test]
 async fn a_certificate_that_the_broker_refuses_changes_nothing() {
     let scene = Scene::with(broker_refusing(CertificateError::Revoked, 1).await).await;
     let (device, mut connection) = scene.broker.connected(scene.device()).await;
@@ -200,7 +239,7 @@ async fn a_certificate_that_the_broker_refuses_changes_nothing() {
 async fn a_server_that_refuses_changes_nothing() {
     let scene = Scene::new().await;
     let (device, mut connection) = scene.broker.connected(scene.device()).await;
-    scene.est.asked().await.refuse("403 No", "revoked").await;
+    scene.asked().await.refuse("403 No", "revoked").await;
     let failure = failure(&device).await;
     assert!(
         matches!(failure, EnrolError::Refused { status: 403, .. }),
@@ -268,13 +307,89 @@ async fn a_device_whose_certificate_has_expired_renews_it_and_connects() {
     sleep(Duration::from_millis(1100)).await;
     assert!(Identity::open(home.path()).is_err());
     let identity = Identity::open_at_any_time(home.path()).unwrap();
-    let est = Est::start_with(&broker.authority, forgiving(&broker.authority)).await;
+    let est = Est::start_late(&broker.authority, Duration::from_secs(30)).await;
     let renewal = Renewal::by_est(&est.url()).unwrap();
     let connecting = tokio::spawn(broker.builder(identity).renew(renewal).connect());
     let scene = Scene { broker, est, home };
     tokio::join!(scene.certify(), scene.probed());
     let _connection = scene.broker.accept_with(CONNACK).await;
     connecting.await.unwrap().unwrap();
+}
+
+/// What a device trusts that lives in this scene.
+fn trusted(scene: &Scene) -> Vec<CertificateDer<'static>> {
+    let files = scene.home.path().join("current");
+    let pem = CertificateDer::pem_file_iter(files.join("ca.pem"));
+    pem.unwrap().map(Result::unwrap).collect()
+}
+
+/// One renewal in which these authorities are served each time somebody asks, and after which the
+/// device is connected.
+async fn renew(
+    scene: &Scene,
+    (mut connection, issuer, lifetime): (Connection, &Authority, u64),
+    served: &[CertificateDer<'static>],
+) -> Connection {
+    let serve = async {
+        loop {
+            let Ok(asked) = scene.est.try_asked().await else {
+                continue;
+            };
+            if asked.head.starts_with("GET ") {
+                asked.certificates(served).await;
+            } else {
+                let leaf = issuer.certify("dev-1", &asked.body, Duration::from_secs(lifetime));
+                asked.certificates(&[leaf]).await;
+            }
+        }
+    };
+    let probed = async {
+        loop {
+            // One that does not trust the broker ends in the handshake.
+            if let Ok(mut probe) = scene.broker.try_accept().await {
+                probe.read().await;
+                probe.write(CONNACK).await;
+                return probe.expect_closed().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = serve => unreachable!(),
+        () = probed => {}
+    }
+    // Whoever asks for the next one waits meanwhile.
+    assert_eq!(connection.read().await, GOODBYE);
+    connection.end().await;
+    scene.broker.accept_with(CONNACK_SESSION_PRESENT).await
+}
+
+#[tokio::test]
+async fn a_root_is_replaced_while_a_device_lives() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let both = [old.der(), new.der()];
+    let devices_of_both = verifier(&[&old, &new]);
+    let broker = Broker::start_with(old, devices_of_both, &rustls::version::TLS13).await;
+    let mut scene = Scene::with(broker).await;
+    scene.est.prove_by(&scene.broker.authority, &new);
+    let identity = Identity::open(scene.home.path()).unwrap();
+    let renewal = Renewal::by_est(&scene.est.url()).unwrap().at(50);
+    let builder = scene.broker.builder(identity).renew(renewal);
+    let (device, connection) = scene.broker.connected(builder).await;
+    let connection = renew(&scene, (connection, &new, 12), &both).await;
+    assert_eq!(trusted(&scene), both);
+    // Both servers prove themselves by the old one still, whatever is served.
+    let only_new = [new.der()];
+    let connection = renew(&scene, (connection, &new, 14), &only_new).await;
+    assert_eq!(trusted(&scene), both);
+    scene.est.prove_by(&new, &scene.broker.authority);
+    let connection = renew(&scene, (connection, &new, 16), &only_new).await;
+    assert_eq!(trusted(&scene), both);
+    scene.broker.prove_by(&new);
+    let connection = renew(&scene, (connection, &new, 18), &only_new).await;
+    assert_eq!(trusted(&scene), only_new);
+    let _connection = renew(&scene, (connection, &new, 20), &[]).await;
+    assert_eq!(trusted(&scene), only_new);
+    assert_eq!(device.status().certificate.renewals, 5);
 }
 
 #[tokio::test]

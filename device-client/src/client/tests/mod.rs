@@ -4,11 +4,13 @@
 mod script;
 mod turnover;
 
+use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
 use crate::identity::tests::TestCa;
+use crate::payload::Encoding;
 use crate::reason_code::ReasonCode;
 use crate::wire::{Event, Failure, Session, SessionAfter};
 use script::{Asked, Broker, script};
@@ -71,6 +73,11 @@ async fn a_publish_is_answered_as_the_broker_answers() {
         assert_eq!(format!("{:?}", receipt.await), expected);
         assert_eq!(device.status().unacknowledged, 0);
     }
+    broker.send("a", 0);
+    broker.asked_nothing().await;
+    let status = device.status();
+    let counted = (status.published, status.failed, status.received);
+    assert_eq!(counted, (1, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,6 +339,29 @@ async fn messages_of_an_earlier_life_wait_for_their_subscription() {
     // Nobody subscribes to the other: in the end it is given up and counted.
     assert!(matches!(broker.asked().await, Asked::Acknowledge(8)));
     assert_eq!(device.status().unclaimed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_to_values_goes_on_after_what_is_none() {
+    let (device, mut broker) = connected(builder(), Session::New).await;
+    let mut numbers = subscribed(&device, &mut broker, "a")
+        .await
+        .typed::<u8>(Encoding::Json);
+    for (number, payload) in [(1, &b"7"[..]), (2, b"seven"), (3, b"8")] {
+        broker.send_payload(("a", payload), number);
+    }
+    let first = numbers.next().await.unwrap().unwrap();
+    assert_eq!((first.value, &*first.message.payload), (7, &b"7"[..]));
+    // As a stream it is the same.
+    match StreamExt::next(&mut numbers).await {
+        Some(Err(ReceiveError::Payload { message, .. })) => assert_eq!(message.payload, "seven"),
+        other => panic!("{other:?}"),
+    }
+    let third = StreamExt::next(&mut numbers).await;
+    assert_eq!(third.unwrap().unwrap().value, 8);
+    for number in 1..=3 {
+        assert!(matches!(broker.asked().await, Asked::Acknowledge(id) if id == number));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,11 +125,16 @@ impl Broker {
     }
 
     pub(super) fn send(&self, topic: &str, packet_id: u16) {
+        self.send_payload((topic, b""), packet_id);
+    }
+
+    pub(super) fn send_payload(&self, (topic, payload): (&str, &'static [u8]), packet_id: u16) {
         let receipt = wire::Receipt {
             packet_id,
             qos: QoS::AtLeastOnce,
         };
-        let (topic, payload, qos) = (topic.into(), Bytes::new(), QoS::AtLeastOnce);
+        let (topic, payload) = (topic.into(), Bytes::from_static(payload));
+        let qos = QoS::AtLeastOnce;
         let (retain, duplicate, properties) = Default::default();
         let message = Message {
             topic,

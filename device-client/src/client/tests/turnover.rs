@@ -176,11 +176,15 @@ async fn one_whose_certificate_is_renewed_waits_for_the_next_when_it_has_expired
         .say(Event::Down(ConnectError::CertificateExpired));
     let began = Instant::now();
     let _used = scene.renew().await;
+    let Link::Waiting { until, .. } = scene.device.status().link else {
+        panic!("{:?}", scene.device.status());
+    };
     assert!(matches!(scene.broker.asked().await, Asked::Connect));
     assert!(
         began.elapsed() <= Duration::from_secs(10),
         "it waits no longer"
     );
+    assert_eq!(until, Instant::now().into_std(), "as it was told");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::{IdentityError, check_private};
-use super::step::{Step, carry_out};
-use super::{CURRENT, FILES, lock};
+use super::super::key::check_private;
+use super::super::{AUTHORITIES, CHAIN, IdentityError, KEY};
+use super::step::Step;
+use super::{CURRENT, carry_out, lock};
 
 /// A directory without an identity, held by one device.
 #[derive(Debug)]
@@ -21,12 +22,11 @@ impl EmptyHome {
     /// Makes or takes over `directory`; `None` when there is an identity in it.
     pub(crate) fn open(directory: &Path) -> Result<Option<Self>, IdentityError> {
         if !directory.exists() {
-            carry_out(&Step::MakeDirectory(directory.into())).map_err(not_kept(directory))?;
+            carry_out(directory, &make(directory))?;
         }
         let lock = lock(directory)?;
-        let [_, chain, _] = FILES;
         let is_there = |name: &str| directory.join(name).symlink_metadata().is_ok();
-        let is_empty = !is_there(CURRENT) && !is_there(chain);
+        let is_empty = !is_there(CURRENT) && !is_there(CHAIN);
         Ok(is_empty.then(|| Self {
             directory: directory.into(),
             _lock: lock,
@@ -35,15 +35,17 @@ impl EmptyHome {
 
     /// The key that is there already or, durably from now on, another one.
     pub(crate) fn key(&self, new: &str) -> Result<String, IdentityError> {
-        let [key, ..] = FILES;
-        let path = self.directory.join(key);
+        let path = self.directory.join(KEY);
         match fs::read_to_string(&path) {
             Ok(text) => {
                 check_private(&path)?;
                 Ok(text)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.place(key, new.as_bytes())?;
+                carry_out(
+                    &self.directory,
+                    &place(&self.directory, KEY, new.as_bytes()),
+                )?;
                 Ok(new.to_owned())
             }
             Err(source) => Err(IdentityError::Unreadable { path, source }),
@@ -55,33 +57,28 @@ impl EmptyHome {
         self,
         (chain, authorities): (&[u8], &[u8]),
     ) -> Result<(), IdentityError> {
-        let [_, chain_name, authorities_name] = FILES;
-        self.place(authorities_name, authorities)?;
-        self.place(chain_name, chain)
-    }
-
-    /// A file that is whole as soon as it is there.
-    fn place(&self, name: &str, contents: &[u8]) -> Result<(), IdentityError> {
-        let path = self.directory.join(name);
-        let next = self.directory.join(format!("{name}.new"));
-        let steps = [
-            Step::Remove(next.clone()),
-            Step::Write(next.clone(), contents.into()),
-            Step::Rename(next, path),
-            Step::Sync(self.directory.clone()),
-        ];
-        let mut steps = steps.iter();
-        steps
-            .try_for_each(carry_out)
-            .map_err(not_kept(&self.directory))
+        let mut steps = place(&self.directory, AUTHORITIES, authorities);
+        steps.extend(place(&self.directory, CHAIN, chain));
+        carry_out(&self.directory, &steps)
     }
 }
 
-fn not_kept(directory: &Path) -> impl Fn(io::Error) -> IdentityError {
-    move |source| IdentityError::NotKept {
-        path: directory.into(),
-        source,
-    }
+/// Makes a directory that is still there when a token was used for what is in it.
+pub(super) fn make(directory: &Path) -> Vec<Step> {
+    let durable = directory.parent().map(|parent| Step::Sync(parent.into()));
+    let made = Step::MakeDirectory(directory.into());
+    [made].into_iter().chain(durable).collect()
+}
+
+/// A file that is whole as soon as it is there.
+pub(super) fn place(directory: &Path, name: &str, contents: &[u8]) -> Vec<Step> {
+    let next = directory.join(format!("{name}.new"));
+    vec![
+        Step::Remove(next.clone()),
+        Step::Write(next.clone(), contents.into()),
+        Step::Rename(next, directory.join(name)),
+        Step::Sync(directory.into()),
+    ]
 }
 
 #[cfg(test)]
@@ -101,7 +98,7 @@ mod tests {
         assert_eq!(empty.key("another").unwrap(), files.key);
         assert!(Identity::open(&directory).is_err());
         // Cut off before the certificate.
-        empty.place("ca.pem", b"half").unwrap();
+        carry_out(&directory, &place(&directory, "ca.pem", b"half")).unwrap();
         drop(empty);
         let files_of = (files.chain.as_bytes(), files.authorities.as_bytes());
         open().unwrap().complete(files_of).unwrap();

@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use certs::Certificate;
 use rustls::pki_types::UnixTime;
 
-use super::{IdentityError, PemFile};
+use super::{AUTHORITIES, CHAIN, IdentityError, KEY, PemFile};
 pub(crate) use first::EmptyHome;
-use step::{Step, carry_out};
+use step::Step;
 
 /// What names the version that counts: a symbolic link or, where there are none, a file.
 const CURRENT: &str = "current";
@@ -33,7 +33,7 @@ const NEXT: &str = "current.new";
 
 /// In every version, and at the top before there is one. The key comes first: it is the first to be
 /// removed.
-const FILES: [&str; 3] = ["key.pem", "cert.pem", "ca.pem"];
+const FILES: [&str; 3] = [KEY, CHAIN, AUTHORITIES];
 
 /// Where the files of an identity are that can be renewed, held by one device.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Home {
     /// certificate.
     pub(crate) fn stage(&self, key: &[u8]) -> Result<Staged, IdentityError> {
         let next = Version(self.counts.0.saturating_add(1));
-        self.carry_out(&stage(&self.directory, next, key))?;
+        carry_out(&self.directory, &stage(&self.directory, next, key))?;
         Ok(Staged(next))
     }
 
@@ -90,7 +90,7 @@ impl Home {
         (chain, authorities): (&[u8], &[u8]),
     ) -> Result<(), IdentityError> {
         let steps = switch(&self.directory, staged.0, (chain, authorities));
-        self.carry_out(&steps)?;
+        carry_out(&self.directory, &steps)?;
         self.counts = staged.0;
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Home {
     /// Lets the version before count again, after [`Home::switch`] and before [`Home::retire`].
     pub(crate) fn revert(&mut self) -> Result<(), IdentityError> {
         let before = Version(self.counts.0.saturating_sub(1));
-        self.carry_out(&point(&self.directory, before))?;
+        carry_out(&self.directory, &point(&self.directory, before))?;
         self.counts = before;
         self.remove(|version| version > before)
     }
@@ -126,17 +126,17 @@ impl Home {
         if !steps.is_empty() {
             steps.push(Step::Sync(self.directory.clone()));
         }
-        self.carry_out(&steps)
+        carry_out(&self.directory, &steps)
     }
+}
 
-    fn carry_out(&self, steps: &[Step]) -> Result<(), IdentityError> {
-        steps.iter().try_for_each(|step| {
-            carry_out(step).map_err(|source| IdentityError::NotKept {
-                path: self.directory.clone(),
-                source,
-            })
-        })
-    }
+/// Changes what is kept in `directory`.
+fn carry_out(directory: &Path, steps: &[Step]) -> Result<(), IdentityError> {
+    let done = steps.iter().try_for_each(Step::carry_out);
+    done.map_err(|source| IdentityError::NotKept {
+        path: directory.into(),
+        source,
+    })
 }
 
 impl Version {
@@ -162,8 +162,11 @@ impl Version {
 /// the top since.
 fn current(directory: &Path) -> Result<Version, IdentityError> {
     let linked = linked(directory)?;
-    let begins = |version: Version| begins(&version.path(directory).join("cert.pem"));
     let top = Version(0);
+    if linked == top {
+        return Ok(top);
+    }
+    let begins = |version: Version| begins(&version.path(directory).join(CHAIN));
     Ok(if begins(top) > begins(linked) {
         top
     } else {
@@ -230,19 +233,17 @@ fn lock(directory: &Path) -> Result<File, IdentityError> {
 
 fn stage(directory: &Path, version: Version, key: &[u8]) -> Vec<Step> {
     let path = version.path(directory);
-    let [key_name, ..] = FILES;
     vec![
         Step::MakeDirectory(path.clone()),
-        Step::Write(path.join(key_name), key.into()),
+        Step::Write(path.join(KEY), key.into()),
     ]
 }
 
 fn switch(directory: &Path, version: Version, (chain, authorities): (&[u8], &[u8])) -> Vec<Step> {
     let path = version.path(directory);
-    let [_, chain_name, authorities_name] = FILES;
     let mut steps = vec![
-        Step::Write(path.join(chain_name), chain.into()),
-        Step::Write(path.join(authorities_name), authorities.into()),
+        Step::Write(path.join(CHAIN), chain.into()),
+        Step::Write(path.join(AUTHORITIES), authorities.into()),
         // The names of the files, and that of the directory, before anything leads there.
         Step::Sync(path),
         Step::Sync(directory.into()),

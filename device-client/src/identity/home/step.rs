@@ -1,9 +1,11 @@
 //! One change on the disk. What is made is for its owner alone, and what is written is durable
 //! before the next step.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use crate::disk::{private, private_directory, sync_directory};
 
 /// One change on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +25,17 @@ pub(super) enum Step {
     Sync(PathBuf),
 }
 
-pub(super) fn carry_out(step: &Step) -> io::Result<()> {
-    match step {
-        Step::MakeDirectory(path) => make_directory(path),
-        Step::Write(path, contents) => write(path, contents),
-        Step::Link(path, target) => link(path, target),
-        Step::Rename(from, to) => fs::rename(from, to),
-        Step::Remove(path) => unless_missing(fs::remove_file(path)),
-        Step::RemoveDirectory(path) => unless_missing(fs::remove_dir_all(path)),
-        Step::Sync(path) => sync(path),
+impl Step {
+    pub(super) fn carry_out(&self) -> io::Result<()> {
+        match self {
+            Self::MakeDirectory(path) => private_directory().create(path),
+            Self::Write(path, contents) => write(path, contents),
+            Self::Link(path, target) => link(path, target),
+            Self::Rename(from, to) => fs::rename(from, to),
+            Self::Remove(path) => unless_missing(fs::remove_file(path)),
+            Self::RemoveDirectory(path) => unless_missing(fs::remove_dir_all(path)),
+            Self::Sync(path) => sync_directory(path),
+        }
     }
 }
 
@@ -43,35 +47,9 @@ fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
 }
 
 fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = private_file().create_new(true).write(true).open(path)?;
+    let mut file = private(OpenOptions::new().create_new(true).write(true)).open(path)?;
     file.write_all(contents)?;
     file.sync_all()
-}
-
-#[cfg(unix)]
-fn make_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-
-    DirBuilder::new().mode(0o700).create(path)
-}
-
-#[cfg(not(unix))]
-fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().create(path)
-}
-
-#[cfg(unix)]
-fn private_file() -> OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
-}
-
-#[cfg(not(unix))]
-fn private_file() -> OpenOptions {
-    OpenOptions::new()
 }
 
 #[cfg(unix)]
@@ -82,15 +60,4 @@ fn link(path: &Path, target: &str) -> io::Result<()> {
 #[cfg(not(unix))]
 fn link(path: &Path, target: &str) -> io::Result<()> {
     write(path, target.as_bytes())
-}
-
-#[cfg(unix)]
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Elsewhere a directory cannot be opened to be synced: its file system keeps the order of names.
-#[cfg(not(unix))]
-fn sync(_path: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -237,7 +237,7 @@ fn the_power_may_go_at_any_step_of_a_renewal() {
                 let copy = copy(stage.path());
                 for step in &survivors {
                     // What stands on a change that was lost is lost with it.
-                    let _ = carry_out(&moved(step, stage.path(), copy.path()));
+                    let _ = moved(step, stage.path(), copy.path()).carry_out();
                 }
                 check(&stage, copy.path(), (cut < link_durable).then_some(old));
                 tried += 1;
@@ -246,6 +246,24 @@ fn the_power_may_go_at_any_step_of_a_renewal() {
     }
     println!("{tried} disks");
     assert!(tried > 100, "{tried}");
+}
+
+#[test]
+fn a_first_key_is_there_whenever_the_power_goes_once_it_was_kept() {
+    let (top, directory) = (Path::new("top"), Path::new("top/dev-1"));
+    let mut steps = first::make(directory);
+    steps.extend(first::place(directory, "key.pem", b"key"));
+    for survivors in survivors(&steps) {
+        let disk = TempDir::new().unwrap();
+        for step in &survivors {
+            moved(step, top, disk.path()).carry_out().unwrap();
+        }
+        assert_eq!(fs::read(disk.path().join("dev-1/key.pem")).unwrap(), b"key");
+    }
+    // What stands in the directory that the process is in has a parent, too.
+    let made = first::make(Path::new("dev-1"));
+    assert_eq!(made[1], Step::Sync(PathBuf::new()));
+    made[1].carry_out().unwrap();
 }
 
 /// After a loss of power: one of two opens, and only the new one once it was durable; whoever

@@ -309,8 +309,8 @@ impl<S: Slots> Log<S> {
                 self.live.insert(accepted.id, Live { segment, stage });
             }
             Record::Sent { id, packet_id } => {
-                let before = self.holders.pass_on(*packet_id, *id);
-                if let Some(before) = before.filter(|id| self.holds(*id, *packet_id)) {
+                let stage_of = |id| Some(self.live.get(&id)?.stage);
+                if let Some(before) = self.holders.pass_on((*packet_id, *id), stage_of) {
                     self.live.remove(&before);
                 }
                 if let Some(live) = self.live.get_mut(id) {
@@ -331,11 +331,6 @@ impl<S: Slots> Log<S> {
                 }
             }
         }
-    }
-
-    fn holds(&self, id: u64, packet_id: u16) -> bool {
-        let live = self.live.get(&id);
-        live.is_some_and(|live| live.stage.holds(packet_id))
     }
 
     /// Gives back the segments that the frame just synced said are not needed.

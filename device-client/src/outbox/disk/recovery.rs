@@ -33,7 +33,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    pub(super) fn holds(self, packet_id: u16) -> bool {
+    fn holds(self, packet_id: u16) -> bool {
         match self {
             Self::Waiting => false,
             Self::Sent(held) | Self::Received(held) => held == packet_id,
@@ -49,10 +49,16 @@ impl Stage {
 pub(super) struct Holders(BTreeMap<u16, u64>);
 
 impl Holders {
-    /// Passes a packet id on to this message. Yields who was sent under it before.
-    pub(super) fn pass_on(&mut self, packet_id: u16, id: u64) -> Option<u64> {
+    /// Passes a packet id on to this message. Yields who held it until now, by the stage that
+    /// each message is at, if it is not settled.
+    pub(super) fn pass_on(
+        &mut self,
+        (packet_id, id): (u16, u64),
+        stage_of: impl FnOnce(u64) -> Option<Stage>,
+    ) -> Option<u64> {
         let before = self.0.insert(packet_id, id);
-        before.filter(|before| *before != id)
+        let before = before.filter(|before| *before != id)?;
+        stage_of(before)?.holds(packet_id).then_some(before)
     }
 }
 
@@ -216,8 +222,8 @@ impl Found {
                 self.kept.insert(id, Kept { accepted, stage });
             }
             Record::Sent { id, packet_id } => {
-                let before = self.holders.pass_on(packet_id, id);
-                if let Some(before) = before.filter(|id| self.holds(*id, packet_id)) {
+                let stage_of = |id| Some(self.kept.get(&id)?.stage);
+                if let Some(before) = self.holders.pass_on((packet_id, id), stage_of) {
                     self.settle(before);
                 }
                 self.advance(id, |_| Stage::Sent(packet_id));
@@ -233,11 +239,6 @@ impl Found {
                 }
             }
         }
-    }
-
-    fn holds(&self, id: u64, packet_id: u16) -> bool {
-        let kept = self.kept.get(&id);
-        kept.is_some_and(|kept| kept.stage.holds(packet_id))
     }
 
     fn settle(&mut self, id: u64) {

@@ -4,11 +4,12 @@
 //! metadata to write. A directory is held by one process at a time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::OutboxError;
+use crate::disk::{private, private_directory, sync_directory};
 
 /// Zeros are written this many at a time.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -152,33 +153,10 @@ impl Slots for Directory {
     }
 }
 
-/// Makes a directory that nobody else can look into, durably.
+/// Makes a directory, and those above it that are missing, durably.
 fn make(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-/// What waits to be sent is nobody else's business.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
-}
-
-/// Elsewhere a directory cannot be opened, and names need no sync.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    if cfg!(unix) {
-        File::open(path)?.sync_all()
-    } else {
-        Ok(())
-    }
+    let missing = path.ancestors().take_while(|it| !it.exists());
+    let parents: Vec<_> = missing.filter_map(Path::parent).collect();
+    private_directory().recursive(true).create(path)?;
+    parents.into_iter().try_for_each(sync_directory)
 }

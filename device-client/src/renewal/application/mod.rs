@@ -5,17 +5,21 @@
 
 use std::sync::Arc;
 
-use certs::{Certificate, CommonName, Subject, TrustDomain, parse_spiffe_uri};
-use pem::{EncodeConfig, LineEnding, Pem};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData, SanType};
+use certs::{Certificate, CommonName, KeyAlgorithm, Subject, TrustDomain, parse_spiffe_uri};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_ML_DSA_44, PKCS_ML_DSA_65, PublicKeyData, SanType,
+    SignatureAlgorithm,
+};
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 
-use super::RenewalKey;
 use super::error::{EnrolError, Unfit};
-use crate::identity::{Identity, IdentityError, Parts, PemFile};
+use super::trust::{self, Trust};
+use super::{RenewalKey, RenewalTrust};
+use crate::identity::{AUTHORITIES, Identity, IdentityError, KEY, Key, Parts, PemFile};
 
 /// A chain is not followed further.
 const CHAIN_LEN_MAX: usize = 5;
@@ -32,19 +36,43 @@ pub(super) struct Present {
     pub(super) parts: Parts,
     chain: Vec<CertificateDer<'static>>,
     leaf: Certificate,
+    trust: Trust,
+    /// The certificates of authorities that were served, whoever they are.
+    served: Vec<CertificateDer<'static>>,
 }
 
 /// A certificate that was accepted, with its chain.
 pub(super) struct Granted {
     pub(super) chain_pem: String,
     pub(super) identity: Identity,
+    /// Whom it trusts, in PEM.
+    pub(super) authorities: Vec<u8>,
+    /// The same that trusts nobody who is not served any more.
+    pub(super) narrow: Option<Box<Granted>>,
 }
 
 impl Present {
     pub(super) fn read(parts: Parts) -> Result<Self, IdentityError> {
         let chain = parts.chain.certificates()?;
         let leaf = parts.read_leaf(&chain)?;
-        Ok(Self { parts, chain, leaf })
+        Ok(Self {
+            trust: Trust::kept(&parts.authorities),
+            served: Vec::new(),
+            parts,
+            chain,
+            leaf,
+        })
+    }
+
+    /// The enrolment server has proved itself, and told of these authorities.
+    pub(super) fn learn(
+        &mut self,
+        served: Vec<CertificateDer<'static>>,
+        choice: RenewalTrust,
+    ) -> Result<(), IdentityError> {
+        self.trust = Trust::following(&self.parts.authorities, &served, choice)?;
+        self.served = served;
+        Ok(())
     }
 
     /// The names that the next certificate bears too.
@@ -92,7 +120,7 @@ impl Application {
     /// By the holder of `present`, for another certificate with the same names.
     pub(super) fn renewal(present: &Present, key: RenewalKey) -> Result<Self, EnrolError> {
         let key = match key {
-            RenewalKey::New => KeyPair::generate(),
+            RenewalKey::New => KeyPair::generate_for(like(&present.leaf)),
             RenewalKey::Same => KeyPair::try_from(&present.parts.key.private_key()?),
         };
         let make = || Self::new(key?, &present.params()?);
@@ -111,7 +139,7 @@ impl Application {
         make().map_err(|error| failed(&error))
     }
 
-    /// A key, in PEM.
+    /// A key (P-256), in PEM.
     pub(super) fn new_key() -> Result<String, EnrolError> {
         let key = KeyPair::generate().map_err(|error| failed(&error))?;
         Ok(key.serialize_pem())
@@ -132,18 +160,40 @@ impl Application {
         answer: &[CertificateDer<'static>],
         present: &Present,
     ) -> Result<Granted, EnrolError> {
+        let answer = [answer, &present.served].concat();
         let anchors = [
-            authorities(&present.parts.authorities)?,
+            authorities(&present.trust.wide)?,
             present.issuers().to_vec(),
         ];
-        let (chain_pem, leaf) = self.path(answer, &anchors.concat())?;
+        let (chain_pem, leaf) = self.path(&answer, &anchors.concat())?;
         if names(&leaf)? != names(&present.leaf)? {
             return Err(EnrolError::Unfit(Unfit::OtherDevice));
         }
         if leaf.not_after <= present.leaf.not_after {
             return Err(EnrolError::Unfit(Unfit::EndsTooSoon));
         }
-        self.grant(chain_pem, &present.parts.authorities.text)
+        let narrow = match &present.trust.narrow {
+            Some(narrow) => self.grant_next(&chain_pem, narrow, &answer).ok(),
+            None => None,
+        };
+        let granted = self.grant(chain_pem, &present.trust.wide.text)?;
+        Ok(Granted {
+            narrow: narrow.map(Box::new),
+            ..granted
+        })
+    }
+
+    /// Grants it if it could be renewed by what is known then: whom it trusts, and its issuers.
+    fn grant_next(
+        &self,
+        chain_pem: &str,
+        trusted: &PemFile,
+        answer: &[CertificateDer<'static>],
+    ) -> Result<Granted, EnrolError> {
+        let chain = PemFile::new("the answer", chain_pem.as_bytes()).certificates()?;
+        let issuers = chain.get(1..).unwrap_or_default();
+        self.path(answer, &[&authorities(trusted)?, issuers].concat())?;
+        self.grant(chain_pem.to_owned(), &trusted.text)
     }
 
     /// Judges what came in answer to a newcomer of this id.
@@ -152,7 +202,7 @@ impl Application {
         answer: &[CertificateDer<'static>],
         (id, known): (&str, &[u8]),
     ) -> Result<Granted, EnrolError> {
-        let anchors = authorities(&PemFile::new("ca.pem", known))?;
+        let anchors = authorities(&PemFile::new(AUTHORITIES, known))?;
         let (chain_pem, leaf) = self.path(answer, &anchors)?;
         if names(&leaf)?.1.id.as_str() != id {
             return Err(EnrolError::Unfit(Unfit::OtherDevice));
@@ -167,35 +217,44 @@ impl Application {
         anchors: &[CertificateDer<'static>],
     ) -> Result<(String, Certificate), EnrolError> {
         let key = self.key.subject_public_key_info();
-        let is_ours = |der: &&CertificateDer<'_>| {
-            Certificate::read(der).is_ok_and(|read| *read.public_key == *key)
-        };
-        let ours = answer.iter().find(is_ours);
-        let ours = ours.ok_or(EnrolError::Unfit(Unfit::OtherKey))?;
+        let ours = answer.iter().find_map(|der| {
+            let read = Certificate::read(der).ok()?;
+            (*read.public_key == *key).then_some((der, read))
+        });
+        let (ours, leaf) = ours.ok_or(EnrolError::Unfit(Unfit::OtherKey))?;
         verify(ours, answer, anchors)?;
-        let leaf = read(ours)?;
         let known = [answer, anchors].concat();
         let chain = chain(ours, &leaf, &known);
-        let pem: Vec<_> = chain
-            .iter()
-            .map(|der| Pem::new("CERTIFICATE", der.as_ref()))
-            .collect();
-        let unix = EncodeConfig::new().set_line_ending(LineEnding::LF);
-        Ok((pem::encode_many_config(&pem, unix), leaf))
+        Ok((trust::encode(chain), leaf))
     }
 
     fn grant(&self, chain_pem: String, authorities: &[u8]) -> Result<Granted, EnrolError> {
         let parts = Parts {
             chain: PemFile::new("the answer", chain_pem.as_bytes()),
-            key: PemFile::new("key.pem", self.key_pem().as_bytes()),
-            authorities: PemFile::new("ca.pem", authorities),
+            key: Key::File(PemFile::new(KEY, self.key_pem().as_bytes())),
+            authorities: PemFile::new(AUTHORITIES, authorities),
         };
         let identity = parts.identity(Some(UnixTime::now()), None);
         let identity = identity.map_err(|why| unusable(&why))?;
         Ok(Granted {
             chain_pem,
             identity,
+            authorities: authorities.into(),
+            narrow: None,
         })
+    }
+}
+
+/// What a key is made with that takes the place of that of `leaf`.
+fn like(leaf: &Certificate) -> &'static SignatureAlgorithm {
+    match KeyAlgorithm::of(&leaf.public_key) {
+        KeyAlgorithm::P384 => &PKCS_ECDSA_P384_SHA384,
+        KeyAlgorithm::Ed25519 => &PKCS_ED25519,
+        KeyAlgorithm::MlDsa44 => &PKCS_ML_DSA_44,
+        KeyAlgorithm::MlDsa65 => &PKCS_ML_DSA_65,
+        KeyAlgorithm::P256 | KeyAlgorithm::P521 | KeyAlgorithm::Rsa(_) | KeyAlgorithm::Other(_) => {
+            &PKCS_ECDSA_P256_SHA256
+        }
     }
 }
 
@@ -248,10 +307,6 @@ fn names(leaf: &Certificate) -> Result<(TrustDomain, Subject), EnrolError> {
         [uri] => parse_spiffe_uri(uri).map_err(|why| unusable(&why)),
         _ => Err(EnrolError::Unfit(Unfit::OtherDevice)),
     }
-}
-
-fn read(der: &CertificateDer<'_>) -> Result<Certificate, EnrolError> {
-    Certificate::read(der).map_err(|why| unusable(&why))
 }
 
 fn unusable(why: &(dyn std::error::Error + 'static)) -> EnrolError {

@@ -10,7 +10,7 @@ use crate::identity::tests::{Files, TestCa, device_params, uri};
 fn present(files: &Files) -> Present {
     let parts = Parts {
         chain: PemFile::new("cert.pem", files.chain.as_bytes()),
-        key: PemFile::new("key.pem", files.key.as_bytes()),
+        key: Key::File(PemFile::new("key.pem", files.key.as_bytes())),
         authorities: PemFile::new("ca.pem", files.authorities.as_bytes()),
     };
     Present::read(parts).unwrap()
@@ -99,6 +99,28 @@ fn an_intermediate_comes_from_the_answer_or_from_what_was_there() {
         matches!(refused, EnrolError::Unfit(Unfit::NoPath(_))),
         "{refused:?}"
     );
+}
+
+#[test]
+fn no_root_is_given_up_that_the_next_certificate_needs() {
+    let (old, new) = (TestCa::new(), TestCa::new());
+    let served = vec![new.issuer().der().clone()];
+    for (issuer, is_given_up) in [(&old, false), (&new, true)] {
+        let mut present = present(&files(&old));
+        present
+            .learn(served.clone(), RenewalTrust::Followed)
+            .unwrap();
+        let application = Application::renewal(&present, RenewalKey::New).unwrap();
+        let leaf = certify(issuer, &application.request, |_| {});
+        let granted = application.judge(&[leaf], &present).unwrap();
+        let trusts = |granted: &Granted| {
+            let pem = PemFile::new("", &granted.authorities);
+            pem.certificates().unwrap().len()
+        };
+        assert_eq!(trusts(&granted), 2);
+        let narrow = granted.narrow.map(|narrow| trusts(&narrow));
+        assert_eq!(narrow, is_given_up.then_some(1));
+    }
 }
 
 #[test]

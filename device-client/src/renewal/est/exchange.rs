@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::super::error::EnrolError;
 use super::Server;
 
-/// Eight certificates of the largest sort, in base64.
+/// Sixteen certificates of a large sort, in base64.
 const BODY_LEN_MAX: usize = 192 * 1024;
 
 /// Headers we read; hyper takes more for an error.
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 64;
 /// What is asked.
 pub(super) struct Question {
     pub(super) path: String,
-    pub(super) authorization: Option<(HeaderName, HeaderValue)>,
+    pub(super) authorization: Option<HeaderValue>,
     /// A request for a certificate, in base64, where one is made.
     pub(super) body: Option<String>,
 }
@@ -86,8 +86,8 @@ impl Question {
             None => Request::get(self.path),
         };
         let mut request = request.header(HOST, host);
-        if let Some((name, value)) = self.authorization {
-            request = request.header(name, value);
+        if let Some(value) = self.authorization {
+            request = request.header(AUTHORIZATION, value);
         }
         let body = self.body.unwrap_or_default().into();
         request.body(body).map_err(|error| EnrolError::Protocol {
@@ -123,9 +123,7 @@ fn failed(error: &hyper::Error) -> EnrolError {
         cause = error.source();
     }
     match alert {
-        Some(alert) => EnrolError::CertificateRefused {
-            alert: format!("{alert:?}"),
-        },
+        Some(alert) => EnrolError::alert(alert),
         None => EnrolError::Protocol {
             what: error.to_string(),
         },

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -120,17 +120,14 @@ impl Server {
 }
 
 /// User and password (RFC 7617), marked as not to be shown.
-fn basic(
-    user: &str,
-    password: &str,
-) -> Result<(hyper::header::HeaderName, HeaderValue), EnrolError> {
+fn basic(user: &str, password: &str) -> Result<HeaderValue, EnrolError> {
     let credentials = STANDARD.encode(format!("{user}:{password}"));
     let mut value = HeaderValue::try_from(format!("Basic {credentials}")).map_err(|_| {
         let what = "the token cannot be sent".into();
         EnrolError::Key { what }
     })?;
     value.set_sensitive(true);
-    Ok((AUTHORIZATION, value))
+    Ok(value)
 }
 
 fn read(answer: &Answer) -> Result<Vec<CertificateDer<'static>>, EnrolError> {
@@ -149,14 +146,7 @@ fn read(answer: &Answer) -> Result<Vec<CertificateDer<'static>>, EnrolError> {
                 .map_err(|_| EnrolError::Answer("it is not base64"))?;
             pkcs7::certificates(&der).map_err(EnrolError::Answer)
         }
-        StatusCode::ACCEPTED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            let retry_after = retry_after(&answer.headers);
-            Err(EnrolError::NotNow {
-                status,
-                retry_after,
-            })
-        }
-        other if other.is_server_error() => {
+        other if is_not_now(other) => {
             let retry_after = retry_after(&answer.headers);
             Err(EnrolError::NotNow {
                 status,
@@ -172,6 +162,15 @@ fn read(answer: &Answer) -> Result<Vec<CertificateDer<'static>>, EnrolError> {
             Err(EnrolError::Protocol { what })
         }
     }
+}
+
+/// Whether a server that answers so may answer otherwise later.
+fn is_not_now(status: StatusCode) -> bool {
+    let is_passing = matches!(
+        status,
+        StatusCode::ACCEPTED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+    );
+    is_passing || status.is_server_error()
 }
 
 /// In seconds; a date is not understood, and our own pace is kept then.

@@ -5,8 +5,8 @@
 
 use rustls::pki_types::CertificateDer;
 
-/// As many as a chain can have, with some to spare.
-const CERTIFICATES_MAX: usize = 8;
+/// As many as two roots can have below them while one takes the place of the other.
+const CERTIFICATES_MAX: usize = 16;
 
 const INTEGER: u8 = 0x02;
 const OBJECT_ID: u8 = 0x06;
@@ -27,7 +27,7 @@ pub(super) fn certificates(der: &[u8]) -> Result<Vec<CertificateDer<'static>>, &
             .whole(SEQUENCE)
             .ok_or("one is not an X.509 certificate")?;
         if certificates.len() == CERTIFICATES_MAX {
-            return Err("there are more than 8");
+            return Err("there are more than 16");
         }
         certificates.push(CertificateDer::from(certificate.to_vec()));
     }
@@ -174,8 +174,8 @@ pub(crate) mod tests {
         let one = certificate(3);
         assert_eq!(certificates(&answer(&[&*one; 8])).unwrap().len(), 8);
         assert_eq!(
-            certificates(&answer(&[&*one; 9])),
-            Err("there are more than 8")
+            certificates(&answer(&[&*one; 17])),
+            Err("there are more than 16")
         );
         let attribute = element(0xA1, &[1, 2]);
         let mixed = certificates(&answer(&[&one, &attribute]));

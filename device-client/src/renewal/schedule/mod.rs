@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::chance::drawn;
+use crate::reconnect::Backoff;
+
 /// A wait is never longer than this: the clock on the wall may be set meanwhile.
 const LOOK_AFTER: Duration = Duration::from_mins(1);
 
@@ -83,35 +86,25 @@ impl Schedule {
     /// How long to wait before there is anything to do, or to be looked at again; zero when the
     /// certificate is to be renewed now.
     pub(crate) fn wait(&self, now: Now) -> Duration {
-        let until_due = self.until_due(now);
-        let wait = match self.retry {
-            // A clock that ran ahead and was set right makes the certificate a good one again.
-            Some(retry) if until_due.is_zero() => retry.at.duration_since(now.steady),
-            Some(_) | None => until_due,
-        };
-        wait.min(LOOK_AFTER)
+        self.until_next(now).min(LOOK_AFTER)
     }
 
     /// When the next attempt is due, since 1970, as far as is known `now`.
     pub(crate) fn next(&self, now: Now) -> Duration {
-        let until_due = self.until_due(now);
-        let retry = self.retry.filter(|_| until_due.is_zero());
-        let wait = retry.map_or(until_due, |retry| retry.at.duration_since(now.steady));
-        now.wall + wait
+        now.wall + self.until_next(now)
     }
 
     /// An attempt came to nothing. `chance` is drawn evenly from all numbers.
     pub(crate) fn failed(&mut self, now: Now, setback: Setback, chance: u32) {
         let attempts = self.retry.map_or(0, |retry| retry.attempts);
-        let spread = |ceiling: Duration| ceiling.saturating_mul(chance) / u32::MAX;
         let wait = match setback {
-            Setback::Passing => spread(self.ceiling(now, attempts)),
+            Setback::Passing => drawn(self.ceiling(now, attempts), chance),
             // Spread over a tenth more: others were told the same.
             Setback::ComeAgain(after) => {
                 let after = after.clamp(self.term.floor(), self.patience(now));
-                after + spread(after / 10)
+                after + drawn(after / 10, chance)
             }
-            Setback::Refused => self.term.cap() / 2 + spread(self.term.cap() / 2),
+            Setback::Refused => self.term.cap() / 2 + drawn(self.term.cap() / 2, chance),
         };
         self.retry = Some(Retry {
             attempts: attempts.saturating_add(1),
@@ -126,6 +119,15 @@ impl Schedule {
         *self = Self::new(self.pace, term, now, chance);
     }
 
+    fn until_next(&self, now: Now) -> Duration {
+        let until_due = self.until_due(now);
+        match self.retry {
+            // A clock that ran ahead and was set right makes the certificate a good one again.
+            Some(retry) if until_due.is_zero() => retry.at.duration_since(now.steady),
+            Some(_) | None => until_due,
+        }
+    }
+
     fn until_due(&self, now: Now) -> Duration {
         let by_wall = self.due.wall.saturating_sub(now.wall);
         let steady = self.due.steady.duration_since(now.steady);
@@ -135,12 +137,15 @@ impl Schedule {
     /// The longest wait after so many attempts: it doubles up to a cap, and does not take more than
     /// a tenth of the time that is left.
     fn ceiling(&self, now: Now, attempts: u32) -> Duration {
-        let (floor, cap) = (self.term.floor(), self.term.cap());
-        let doubled = floor.saturating_mul(1 << attempts.min(20));
+        let backoff = Backoff {
+            base: self.term.floor(),
+            cap: self.term.cap(),
+        };
+        let ceiling = backoff.ceiling(attempts);
         match self.term.not_after.saturating_sub(now.wall) {
             // There is no hurry any more.
-            Duration::ZERO => doubled.min(cap),
-            left => doubled.min(cap).min((left / 10).max(floor)),
+            Duration::ZERO => ceiling,
+            left => ceiling.min((left / 10).max(backoff.base)),
         }
     }
 

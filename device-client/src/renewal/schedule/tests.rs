@@ -1,6 +1,7 @@
 //! Renewals over simulated days, and what the clocks may do to them.
 
 use super::*;
+use crate::chance::tests::Seeded;
 
 const PACE: Pace = Pace {
     latest: 667,
@@ -34,23 +35,6 @@ impl Clocks {
     fn pass(&mut self, time: Duration) {
         self.0.wall += time;
         self.0.steady += time;
-    }
-}
-
-/// A source of chance that comes out the same again.
-struct Chance(u64);
-
-impl Chance {
-    fn draw(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from((mixed ^ mixed >> 31) >> 32).unwrap()
-    }
-
-    fn below(&mut self, end: Duration) -> Duration {
-        end.saturating_mul(self.draw()) / u32::MAX
     }
 }
 
@@ -124,7 +108,7 @@ fn waits_double_up_to_the_cap_and_shrink_as_the_end_comes_near() {
 
 #[test]
 fn one_who_is_refused_does_not_storm() {
-    let mut chance = Chance(1);
+    let mut chance = Seeded(1);
     for lifetime in [
         10 * MINUTE,
         Duration::from_hours(24),
@@ -198,7 +182,7 @@ fn a_clock_that_is_set_forward_is_noticed_within_a_minute_and_forgiven() {
 
 /// One device and its enrolment server, as chance has them.
 struct Run {
-    chance: Chance,
+    chance: Seeded,
     clocks: Clocks,
     term: Term,
     schedule: Schedule,
@@ -220,7 +204,7 @@ const LIFETIME: Duration = Duration::from_mins(10);
 
 impl Run {
     fn new(seed: u64, end: Duration) -> Self {
-        let (mut chance, clocks) = (Chance(seed), Clocks::new());
+        let (mut chance, clocks) = (Seeded(seed), Clocks::new());
         let term = term(BEGIN, LIFETIME);
         Self {
             outages: outages(&mut chance, end),
@@ -236,7 +220,8 @@ impl Run {
     fn attempt(&mut self) {
         wait_whole(&self.schedule, &mut self.clocks);
         self.tally.attempts += 1;
-        self.clocks.pass(self.chance.below(Duration::from_secs(2)));
+        let time = drawn(Duration::from_secs(2), self.chance.draw());
+        self.clocks.pass(time);
         match self.setback() {
             Some(setback) => {
                 let chance = self.chance.draw();
@@ -260,7 +245,7 @@ impl Run {
         match self.chance.draw() % 16 {
             _ if is_late => None,
             0 => Some(Setback::Refused),
-            1 => Some(Setback::ComeAgain(self.chance.below(MINUTE))),
+            1 => Some(Setback::ComeAgain(drawn(MINUTE, self.chance.draw()))),
             2 | 3 => Some(Setback::Passing),
             _ => None,
         }
@@ -289,12 +274,13 @@ impl Run {
 }
 
 /// When a server is away: seldom, and now and then for long.
-fn outages(chance: &mut Chance, end: Duration) -> Vec<(Duration, Duration)> {
+fn outages(chance: &mut Seeded, end: Duration) -> Vec<(Duration, Duration)> {
     let (mut at, mut outages) = (BEGIN, Vec::new());
     while at < end {
-        at += chance.below(LIFETIME * 10);
+        at += drawn(LIFETIME * 10, chance.draw());
         let is_long = chance.draw().is_multiple_of(4);
-        let length = chance.below(if is_long { LIFETIME } else { LIFETIME / 4 });
+        let longest = if is_long { LIFETIME } else { LIFETIME / 4 };
+        let length = drawn(longest, chance.draw());
         outages.push((at, at + length));
         at += length;
     }

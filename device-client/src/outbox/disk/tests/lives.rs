@@ -34,8 +34,8 @@ fn apply(model: &mut Model, record: &Record) {
 }
 
 /// What a device might record next.
-fn record(chance: &mut Chance, model: &Model, last_id: &mut u64) -> Record {
-    let any = |chance: &mut Chance| {
+fn record(chance: &mut Seeded, model: &Model, last_id: &mut u64) -> Record {
+    let any = |chance: &mut Seeded| {
         let place = chance.below(u32::try_from(model.len().max(1)).unwrap());
         *model
             .keys()
@@ -64,7 +64,7 @@ fn record(chance: &mut Chance, model: &Model, last_id: &mut u64) -> Record {
 }
 
 fn live(seed: u64, lives: u32) {
-    let chance = &mut Chance(seed);
+    let chance = &mut Seeded(seed);
     let disk = Simulated::default();
     let mut model = Model::new();
     // What a commit that failed would have made of it.

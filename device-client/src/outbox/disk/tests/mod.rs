@@ -10,8 +10,9 @@ use super::recovery::{Kept, Stage};
 use super::slots::{Directory, Slots};
 use super::writer::connect;
 use super::{Durable, OutboxError, WhenDamaged, open};
+use crate::chance::tests::Seeded;
 use crate::message::{Publish, QoS};
-use simulated::{Chance, Simulated};
+use simulated::Simulated;
 
 const LIMITS: Limits = Limits {
     bytes_max: 64 * 1024,
@@ -122,7 +123,7 @@ fn a_torn_end_is_cut_and_written_over() {
         let steps = disk.disk().steps();
         disk.disk().dies_at = Some(steps + 1);
         log.commit(&[accepted(2, 3000)]).unwrap_err();
-        disk.power_cycle(&mut Chance(torn));
+        disk.power_cycle(&mut Seeded(torn));
 
         let (mut log, kept) = opened(disk.clone());
         let found = ids(&kept);
@@ -269,7 +270,7 @@ fn a_disk_that_becomes_read_only_is_an_error_of_that_write() {
         "the outbox file 000.slot cannot be written"
     );
     disk.disk().read_only = false;
-    disk.power_cycle(&mut Chance(1));
+    disk.power_cycle(&mut Seeded(1));
     assert_eq!(ids(&opened(disk).1)[0], 1);
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::super::slots::Slots;
+use crate::chance::tests::Seeded;
 
 const SECTOR: usize = 512;
 
@@ -29,27 +30,13 @@ pub(super) struct Disk {
     pub(super) aside: Vec<Vec<u8>>,
 }
 
-/// A source of chance that comes out the same again.
-#[derive(Debug)]
-pub(super) struct Chance(pub(super) u64);
-
-impl Chance {
-    pub(super) fn below(&mut self, end: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u32::try_from((mixed ^ mixed >> 31) % u64::from(end)).unwrap()
-    }
-}
-
 impl Simulated {
     pub(super) fn disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().unwrap()
     }
 
     /// The power goes and comes back: of what was not synced, any sectors are there.
-    pub(super) fn power_cycle(&self, chance: &mut Chance) {
+    pub(super) fn power_cycle(&self, chance: &mut Seeded) {
         let mut disk = self.disk();
         for (slot, begin, sector) in std::mem::take(&mut disk.unsynced) {
             if chance.below(2) == 0
