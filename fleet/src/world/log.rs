@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tracing::Dispatch;
 use tracing::dispatcher::{DefaultGuard, set_default};
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// So many lines are kept; older ones go.
@@ -16,6 +17,10 @@ const LINES_MAX: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log(Arc<Mutex<VecDeque<String>>>);
 
+/// Where there is only one dispatcher, the first thread that comes to a line decides for all
+/// threads whether it is read. With this one there are always two, and each is asked.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 thread_local! {
     static GUARD: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
 }
@@ -23,6 +28,7 @@ thread_local! {
 impl Log {
     /// What a thread is to do when it begins, so that it logs here.
     pub(super) fn follow_thread(&self) -> impl Fn() + Send + Sync + 'static {
+        LazyLock::force(&ANOTHER);
         let lines = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::DEBUG)
             .with_ansi(false)
@@ -60,5 +66,29 @@ impl MakeWriter<'_> for Log {
 
     fn make_writer(&self) -> Self {
         self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn say() {
+        tracing::info!("said");
+    }
+
+    #[test]
+    fn a_line_is_kept_though_another_thread_came_to_it_first() {
+        let log = Log::default();
+        let follow = log.follow_thread();
+        thread::spawn(say).join().unwrap();
+        thread::spawn(move || {
+            follow();
+            say();
+        })
+        .join()
+        .unwrap();
+        assert_eq!(log.lines().len(), 1, "{:?}", log.lines());
     }
 }
