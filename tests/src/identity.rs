@@ -6,10 +6,13 @@ use crate::mqtt::hex;
 use rcgen::{KeyPair, SerialNumber};
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs as provider;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{
     ALL_VERSIONS, ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion as Version,
 };
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A certificate with its chain and its key.
@@ -17,7 +20,7 @@ pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     pem: String,
     key: KeyPair,
-    root: CertificateDer<'static>,
+    roots: Vec<CertificateDer<'static>>,
     client_config: Arc<ClientConfig>,
 }
 
@@ -29,28 +32,51 @@ impl Identity {
         key: KeyPair,
         root: &CertificateDer<'static>,
     ) -> Self {
-        let client_config = Arc::new(client_config(&chain, &key, root, ALL_VERSIONS));
+        Self::trusting(chain, pem, key, vec![root.clone()])
+    }
+
+    fn trusting(
+        chain: Vec<CertificateDer<'static>>,
+        pem: String,
+        key: KeyPair,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Self {
+        let client_config = Arc::new(client_config(&chain, &key, &roots, ALL_VERSIONS));
         Self {
             chain,
             pem,
             key,
-            root: root.clone(),
+            roots,
             client_config,
         }
     }
 
+    /// From the files `cert.pem`, `key.pem` and `ca.pem` of a directory; it trusts a broker below
+    /// any of the roots that stand there.
+    pub fn open(directory: &Path) -> Self {
+        let read = |name: &str| {
+            let certificates = CertificateDer::pem_file_iter(directory.join(name)).unwrap();
+            certificates.map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let pem = fs::read_to_string(directory.join("cert.pem")).unwrap();
+        let key = fs::read_to_string(directory.join("key.pem")).unwrap();
+        let key = KeyPair::from_pem(&key).unwrap();
+        Self::trusting(read("cert.pem"), pem, key, read("ca.pem"))
+    }
+
     /// The same, trusting a broker below another root.
-    pub(crate) fn towards(self, root: &CertificateDer<'static>) -> Self {
+    #[must_use]
+    pub fn towards(self, root: &CertificateDer<'static>) -> Self {
         Self::new(self.chain, self.pem, self.key, root)
     }
 
     /// The same certificate, but for the last bit of its signature.
     pub(crate) fn with_a_bad_signature(self) -> Self {
-        let (mut chain, root) = (self.chain, self.root);
+        let mut chain = self.chain;
         let mut leaf = chain[0].to_vec();
         *leaf.last_mut().unwrap() ^= 1;
         chain[0] = leaf.into();
-        Self::new(chain, self.pem, self.key, &root)
+        Self::trusting(chain, self.pem, self.key, self.roots)
     }
 
     /// TLS as this identity; sessions are resumed where the broker offers it.
@@ -60,7 +86,7 @@ impl Identity {
 
     /// TLS as this identity in these versions only, with no session remembered.
     pub fn client_config_in(&self, versions: &[&'static Version]) -> Arc<ClientConfig> {
-        Arc::new(client_config(&self.chain, &self.key, &self.root, versions))
+        Arc::new(client_config(&self.chain, &self.key, &self.roots, versions))
     }
 
     /// The certificate and its chain.
@@ -86,13 +112,15 @@ impl Identity {
     }
 }
 
-/// A client that trusts brokers below `root`.
+/// A client that trusts brokers below one of `trusted`.
 pub(crate) fn client_builder(
-    root: &CertificateDer<'static>,
+    trusted: &[CertificateDer<'static>],
     versions: &[&'static Version],
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
-    roots.add(root.clone()).unwrap();
+    for root in trusted {
+        roots.add(root.clone()).unwrap();
+    }
     ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
@@ -102,11 +130,11 @@ pub(crate) fn client_builder(
 fn client_config(
     chain: &[CertificateDer<'static>],
     key: &KeyPair,
-    root: &CertificateDer<'static>,
+    roots: &[CertificateDer<'static>],
     versions: &[&'static Version],
 ) -> ClientConfig {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    client_builder(root, versions)
+    client_builder(roots, versions)
         .with_client_auth_cert(chain.to_vec(), key)
         .unwrap()
 }

@@ -120,7 +120,8 @@ impl World {
         Self::start_in(files)
     }
 
-    fn start_in(files: TempDir) -> Self {
+    /// A broker of one's own in a directory that has its `broker.toml` and all that this names.
+    pub fn start_in(files: TempDir) -> Self {
         let mut child = Command::new(program("test-broker"))
             .arg(files.path().join("broker.toml"))
             .stdin(Stdio::piped())
@@ -182,7 +183,12 @@ impl World {
 
     /// Asks what its configuration calls `admin.sock`, and takes the answer.
     pub fn ask(&self, request: &Value) -> Value {
-        let mut socket = UnixStream::connect(self.file("admin.sock")).unwrap();
+        self.ask_at(&self.file("admin.sock"), request)
+    }
+
+    /// Asks the broker's socket at this place.
+    pub fn ask_at(&self, socket: &Path, request: &Value) -> Value {
+        let mut socket = UnixStream::connect(socket).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let line = json!({ "version": 1, "request": request });
         writeln!(socket, "{line}").unwrap();
@@ -247,19 +253,7 @@ impl World {
 
     /// The broker has ended, and well.
     pub fn expect_end(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.process().lock().unwrap().try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "the broker goes on");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        assert!(
-            status.success(),
-            "{status}:\n{}",
-            self.log.lines().join("\n")
-        );
+        expect_end(&mut self.process().lock().unwrap(), &self.log, PATIENCE);
     }
 
     /// Its process lives, and nothing in it has panicked.
@@ -295,6 +289,23 @@ impl Drop for World {
             let _ = child.wait();
         }
     }
+}
+
+/// A process ends within this time, and well.
+pub fn expect_end(process: &mut Child, log: &Log, within: Duration) {
+    let deadline = Instant::now() + within;
+    let status = loop {
+        let status = process.try_wait().unwrap();
+        if status.is_some() || Instant::now() > deadline {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{status:?}:\n{}",
+        log.lines().join("\n")
+    );
 }
 
 /// The program of this name that cargo has built beside this test.

@@ -4,12 +4,10 @@
 
 mod ca;
 mod issuing;
-mod timeless;
 
 pub use self::issuing::{Issuing, Shown};
 
 use self::ca::{Ca, DAY, key, leaf_params, name, write_key};
-use self::timeless::Timeless;
 use crate::identity::{self, Identity};
 use certs::{ExportHeader, ExportWriter, KnownDevice, Subject, TrustDomain};
 use rcgen::SigningKey;
@@ -28,6 +26,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -225,22 +224,22 @@ impl Authority {
         self.issue(&params)
     }
 
-    /// Certifies the key of a request, in PEM, for the device of this id and this long.
-    pub fn certify(&self, id: &str, request: &str, time: Duration) -> CertificateDer<'static> {
-        let mut request = CertificateSigningRequestParams::from_pem(request).unwrap();
+    /// Certifies the key of a request, in DER, for the device of this id and this long.
+    pub fn certify(&self, id: &str, request: &[u8], time: Duration) -> CertificateDer<'static> {
+        let mut request = CertificateSigningRequestParams::from_der(&request.into()).unwrap();
         request.params = client_params(id, "device");
         request.params.not_after = (SystemTime::now() + time).into();
         let certificate = request.signed_by(&self.device_ca.issuer).unwrap();
         certificate.der().clone()
     }
 
-    /// Lets in whoever shows a certificate of the device CA, whenever it was good.
+    /// Lets in whoever shows a certificate of the device CA.
     pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let mut roots = RootCertStore::empty();
         roots.add(self.device_ca.certificate.clone()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let strict = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-        Arc::new(Timeless(strict.build().unwrap()))
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        verifier.build().unwrap()
     }
 
     /// A device certificate with this CN and this URI, whatever they are.
@@ -281,7 +280,8 @@ impl Authority {
     /// A client that holds no certificate.
     pub fn nobody(&self) -> Arc<ClientConfig> {
         Arc::new(
-            identity::client_builder(&self.root.certificate, ALL_VERSIONS).with_no_client_auth(),
+            identity::client_builder(slice::from_ref(&self.root.certificate), ALL_VERSIONS)
+                .with_no_client_auth(),
         )
     }
 

@@ -5,11 +5,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use countersign_tests::authority::Authority;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +27,18 @@ struct State {
     lifetime: Duration,
     /// Serial numbers, as the broker shows them.
     issued: Mutex<Vec<String>>,
-    asked: Mutex<u32>,
+    asked: AtomicU32,
+}
+
+/// A clock that stands still: certificates whose time is over since are let in, as an enrolment
+/// server may, so that a device that was off for long can renew.
+#[derive(Debug)]
+struct Stopped(UnixTime);
+
+impl TimeProvider for Stopped {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(self.0)
+    }
 }
 
 type Stream = StreamOwned<ServerConnection, TcpStream>;
@@ -44,13 +57,14 @@ impl Est {
             .with_single_cert(chain, key)
             .unwrap();
         tls.alpn_protocols = vec![b"http/1.1".into()];
+        tls.time_provider = Arc::new(Stopped(UnixTime::now()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
             tls: tls.into(),
             lifetime,
             issued: Mutex::default(),
-            asked: Mutex::default(),
+            asked: AtomicU32::default(),
         });
         let inside = Arc::clone(&state);
         thread::spawn(move || {
@@ -72,7 +86,7 @@ impl Est {
     }
 
     pub(crate) fn asked(&self) -> u32 {
-        *self.state.asked.lock().unwrap()
+        self.state.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -80,33 +94,31 @@ impl State {
     fn serve(&self, tcp: TcpStream) -> io::Result<()> {
         let connection = ServerConnection::new(Arc::clone(&self.tls)).unwrap();
         let mut stream = BufReader::new(StreamOwned::new(connection, tcp));
-        let request = read_request(&mut stream)?;
+        let (line, request) = read_request(&mut stream)?;
         let mut stream = stream.into_inner();
+        if line.starts_with("GET ") {
+            // It tells of no authorities.
+            return answer(&mut stream, "404 None", "");
+        }
         let certificates = stream.conn.peer_certificates().unwrap();
         let holder = certs::Certificate::read(&certificates[0]).unwrap();
         let (_, subject) = certs::parse_spiffe_uri(&holder.extensions.uri_names[0]).unwrap();
-        let number = {
-            let mut asked = self.asked.lock().unwrap();
-            *asked += 1;
-            *asked
-        };
-        if number.is_multiple_of(4) {
+        let earlier = self.asked.fetch_add(1, Ordering::Relaxed);
+        if earlier % 4 == 3 {
             return answer(&mut stream, "503 Busy", "");
         }
-        let pem = format!(
-            "-----BEGIN CERTIFICATE REQUEST-----\n{request}\n-----END CERTIFICATE REQUEST-----\n"
-        );
         let authority = Authority::shared();
-        let leaf = authority.certify(subject.id.as_str(), &pem, self.lifetime);
+        let leaf = authority.certify(subject.id.as_str(), &request, self.lifetime);
         let serial = certs::Certificate::read(&leaf).unwrap().serial;
         self.issued.lock().unwrap().push(serial.to_string());
         answer(&mut stream, "200 OK", &STANDARD.encode(pkcs7(&leaf)))
     }
 }
 
-/// The body of a request.
-fn read_request(stream: &mut BufReader<Stream>) -> io::Result<String> {
-    let mut len = 0;
+/// The first line of a request, and its body as it was before base64.
+fn read_request(stream: &mut BufReader<Stream>) -> io::Result<(String, Vec<u8>)> {
+    let (mut first, mut len) = (String::new(), 0);
+    stream.read_line(&mut first)?;
     loop {
         let mut line = String::new();
         stream.read_line(&mut line)?;
@@ -120,7 +132,7 @@ fn read_request(stream: &mut BufReader<Stream>) -> io::Result<String> {
     }
     let mut body = vec![0; len];
     stream.read_exact(&mut body)?;
-    Ok(String::from_utf8(body).unwrap())
+    Ok((first, STANDARD.decode(body).unwrap()))
 }
 
 fn answer(stream: &mut Stream, status: &str, body: &str) -> io::Result<()> {

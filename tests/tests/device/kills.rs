@@ -6,7 +6,7 @@ use countersign_tests::authority::Authority;
 use countersign_tests::log::Log;
 use countersign_tests::raw::PATIENCE;
 use countersign_tests::seeded::Seeded;
-use countersign_tests::world::{Settings, World, program};
+use countersign_tests::world::{Settings, World, expect_end, program};
 use device_client::{Device, Identity, QoS};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -164,19 +164,7 @@ impl Publisher {
     }
 
     fn expect_end(mut self) {
-        let deadline = Instant::now() + STALL_MAX;
-        let status = loop {
-            let status = self.process.try_wait().unwrap();
-            if status.is_some() || Instant::now() > deadline {
-                break status;
-            }
-            thread::sleep(Duration::from_millis(10));
-        };
-        assert!(
-            status.is_some_and(|status| status.success()),
-            "{status:?}:\n{}",
-            self.log.lines().join("\n")
-        );
+        expect_end(&mut self.process, &self.log, STALL_MAX);
     }
 }
 

@@ -6,8 +6,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod authority;
+mod blocking;
 mod est;
 mod kills;
 mod memory;
 mod relay;
 mod renewals;
+mod telemetry;

@@ -2,22 +2,17 @@
 //! session least of all.
 
 use crate::est::Est;
+use crate::telemetry::follow;
 use countersign_tests::authority::Authority;
-use countersign_tests::raw::PATIENCE;
 use countersign_tests::world::{Settings, World};
-use device_client::{Device, Identity, Link, Publish, QoS, Renewal, Subscription};
-use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use device_client::{Device, Identity, Renewal};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 const LIFETIME: Duration = Duration::from_secs(10);
-
-/// Telemetry.
-const INTERVAL: Duration = Duration::from_millis(10);
 
 #[test]
 fn twelve_certificates_of_ten_seconds_follow_each_other_without_a_loss() {
@@ -44,44 +39,23 @@ async fn run(world: &World, times: u32) {
     let est = Est::start(&world.file("broker"), LIFETIME);
     let home = home();
     let device = connect(world, "renewing", home.path(), Some(&est)).await;
-    let mut commands = subscribe(&device, "commands").await;
     let collector_home = self::home();
     let collector = connect(world, "collector", collector_home.path(), None).await;
-    let collecting = tokio::spawn(collect(subscribe(&collector, "telemetry").await));
-    let publishing = tokio::spawn(publish(device.clone(), times));
-
-    let used = watch(world, device.clone(), times).await;
-    let published = publishing.await.unwrap();
-    // What was subscribed at the beginning still is.
-    collector
-        .publish("commands", "end", QoS::AtLeastOnce)
-        .await
-        .unwrap();
-    let command = timeout(PATIENCE, commands.next()).await.unwrap();
-    assert_eq!(command.unwrap().unwrap().payload, "end");
-    device.disconnect(PATIENCE).await.unwrap();
-
-    let (arrived, longest) = collecting.await.unwrap();
-    let lost: Vec<_> = (0..published)
-        .filter(|it| !arrived.contains_key(it))
-        .collect();
-    let twice = arrived.values().filter(|times| **times > 1).count();
+    let outcome = follow(world, (device, collector), (times, LIFETIME)).await;
     println!(
-        "outcome: {} certificates used of {} issued for {} requests, {published} messages, {} \
-         lost, {twice} twice, {longest:?} between two at most",
-        used.len(),
+        "outcome: {} certificates used of {} issued for {} requests, {} messages, {:?} between \
+         two at most",
+        outcome.used.len(),
         est.issued().len(),
         est.asked(),
-        lost.len(),
+        outcome.published,
+        outcome.longest,
     );
-    assert!(lost.is_empty(), "{lost:?}");
-    assert_eq!(
-        twice, 0,
-        "sent again after a connection that was ended in good order"
-    );
+    outcome.expect_all_once();
     // Each that counted was used; one that was asked for last may not have been.
     let issued = est.issued();
-    let unused: Vec<_> = issued.iter().filter(|it| !used.contains(*it)).collect();
+    let is_unused = |serial: &&String| !outcome.used.contains(*serial);
+    let unused: Vec<_> = issued.iter().filter(is_unused).collect();
     assert!(unused.len() <= 1, "{unused:?}");
     let names = fs::read_dir(home.path()).unwrap().count();
     assert!(names <= 3, "{names} names: versions were left behind");
@@ -110,69 +84,4 @@ async fn connect(world: &World, id: &str, home: &Path, est: Option<&Est>) -> Dev
         builder = builder.renew(Renewal::by_est(est.url()).unwrap());
     }
     builder.connect().await.unwrap()
-}
-
-async fn subscribe(device: &Device, filter: &str) -> Subscription {
-    device.subscribe(filter, QoS::AtLeastOnce).await.unwrap()
-}
-
-/// Publishes until the certificate was renewed so often. Yields how many messages there were.
-async fn publish(device: Device, times: u32) -> u32 {
-    let mut receipts = Vec::new();
-    while device.status().certificate.renewals < times || device.status().connections < times {
-        let number = u32::try_from(receipts.len()).unwrap();
-        let telemetry = Publish::new("telemetry", number.to_string());
-        let queued = device.queue(telemetry.qos(QoS::AtLeastOnce)).await;
-        receipts.push(queued.unwrap());
-        sleep(INTERVAL).await;
-    }
-    let published = u32::try_from(receipts.len()).unwrap();
-    for receipt in receipts {
-        receipt.await.unwrap();
-    }
-    device
-        .publish("telemetry", "end", QoS::AtLeastOnce)
-        .await
-        .unwrap();
-    published
-}
-
-/// How often each message arrived, and the longest time between two.
-async fn collect(mut telemetry: Subscription) -> (BTreeMap<u32, u32>, Duration) {
-    let mut arrived = BTreeMap::new();
-    let (mut longest, mut last) = (Duration::ZERO, Instant::now());
-    loop {
-        let message = timeout(5 * PATIENCE, telemetry.next()).await;
-        let message = message.expect("no telemetry").unwrap().unwrap();
-        longest = longest.max(last.elapsed());
-        last = Instant::now();
-        let text = String::from_utf8(message.payload.into()).unwrap();
-        if text == "end" {
-            return (arrived, longest);
-        }
-        *arrived.entry(text.parse().unwrap()).or_insert(0) += 1;
-    }
-}
-
-/// Watches the device through so many renewals. Yields the serial numbers by which the broker knew
-/// it.
-async fn watch(world: &World, mut device: Device, times: u32) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    while device.status().connections <= times {
-        let status = timeout(9 * LIFETIME, device.status_changed()).await;
-        let status = status.unwrap_or_else(|_| panic!("no renewal: {:?}", device.status()));
-        if let Link::Connected { resumed, .. } = status.unwrap().link {
-            assert!(resumed, "the session was lost");
-            used.insert(serial(world));
-        }
-    }
-    used
-}
-
-/// Of the certificate behind the connection of the device.
-fn serial(world: &World) -> String {
-    let answer = world.ask(&json!({ "sessions": { "device": "renewing" } }));
-    let rows = answer["sessions"]["sessions"].as_array().unwrap();
-    let own = rows.iter().find(|row| row["client"] == "renewing");
-    own.unwrap()["serial"].as_str().unwrap().to_owned()
 }

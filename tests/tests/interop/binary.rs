@@ -1,4 +1,4 @@
-//! The real binary: `countersign up` as a process that ends with the test.
+//! The real binary: commands that serve, as processes that end with the test.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Up {
     pub(crate) dir: PathBuf,
     pub(crate) port: u16,
-    /// The first line it printed.
-    pub(crate) ready: serde_json::Value,
-    process: Child,
-    log: Arc<Mutex<String>>,
+    process: Process,
     /// Removed with it.
     #[allow(dead_code, reason = "held for its drop")]
     temporary: Option<TempDir>,
@@ -36,29 +33,24 @@ impl Up {
 
     /// Starts in `dir`, with more arguments.
     pub(crate) fn start_in(dir: &Path, more: &[&str]) -> Self {
-        let mut process = countersign()
-            .args(["up", "--json", "--listen", "127.0.0.1:0", "--dir"])
-            .arg(dir)
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = collect(process.stderr.take().unwrap());
-        let ready = first_line(process.stdout.take().unwrap());
-        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap_or_else(|_| {
-            panic!("no JSON line on stdout; the log:\n{}", log.lock().unwrap())
-        });
-        let listening = ready["listening"].as_str().unwrap();
-        let port = listening.rsplit_once(':').unwrap().1.parse().unwrap();
+        Self::start_by(countersign(), dir, more)
+    }
+
+    /// The same by a command that has what the process needs besides.
+    pub(crate) fn start_by(mut command: Command, dir: &Path, more: &[&str]) -> Self {
+        command.args(["up", "--json", "--listen", "127.0.0.1:0", "--dir"]);
+        let process = Process::start(command.arg(dir).args(more));
         Self {
             dir: dir.to_owned(),
-            port,
-            ready,
+            port: process.port(),
             process,
-            log,
             temporary: None,
         }
+    }
+
+    /// The first line it printed.
+    pub(crate) fn ready(&self) -> &serde_json::Value {
+        &self.process.ready
     }
 
     /// Where an identity stands, `devices/dev-1` or `apps/app-1`.
@@ -81,7 +73,7 @@ impl Up {
 
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.process.log()
     }
 
     /// Waits until the log has a line with all of `words`, and returns it.
@@ -105,18 +97,17 @@ impl Up {
 
     /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.kill();
     }
 
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+        self.process.child.id()
     }
 
     /// Sends SIGTERM and returns the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = self.process.id().to_string();
+        let pid = self.id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-TERM", &pid])
@@ -124,15 +115,53 @@ impl Up {
                 .unwrap()
                 .success()
         );
-        self.process.wait().unwrap().code()
+        self.process.child.wait().unwrap().code()
     }
 }
 
-impl Drop for Up {
+/// A command that serves, killed with the test.
+pub(crate) struct Process {
+    child: Child,
+    /// The line of JSON that it printed when it served.
+    ready: serde_json::Value,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts it, and waits until it serves.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = collect(child.stderr.take().unwrap());
+        let ready = first_line(child.stdout.take().unwrap());
+        let ready = serde_json::from_str(&ready).unwrap_or_else(|_| {
+            panic!("no JSON line on stdout; the log:\n{}", log.lock().unwrap())
+        });
+        Self { child, ready, log }
+    }
+
+    /// Where it listens on this machine.
+    pub(crate) fn port(&self) -> u16 {
+        let listening = self.ready["listening"].as_str().unwrap();
+        listening.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Kills it with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have been stopped by the test.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -156,7 +185,7 @@ pub(crate) fn countersign() -> Command {
 }
 
 /// The first line that a process prints.
-pub(crate) fn first_line(stdout: ChildStdout) -> String {
+fn first_line(stdout: ChildStdout) -> String {
     let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();

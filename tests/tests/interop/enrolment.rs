@@ -1,57 +1,29 @@
 //! `countersign ca serve` as a device meets it that has nothing of ours: `openssl req` and `curl`.
 
-use crate::binary::{PATIENCE, Up, collect, countersign, first_line, wait_for};
+use crate::binary::{PATIENCE, Process, Up, collect, countersign, wait_for};
 use crate::mosquitto::client;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running `countersign ca serve`.
 struct Enrolment {
-    process: Child,
+    process: Process,
     port: String,
 }
 
 impl Enrolment {
     fn start(dir: &Path, port: &str, more: &[&str]) -> Self {
-        let mut process = countersign()
-            .args([
-                "ca",
-                "serve",
-                "--json",
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-            ])
-            .args(["--rate-of-address", "1000", "--dir"])
-            .arg(dir)
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = collect(process.stderr.take().unwrap());
-        let ready = first_line(process.stdout.take().unwrap());
-        let ready: serde_json::Value = serde_json::from_str(&ready)
-            .unwrap_or_else(|_| panic!("not ready; the log:\n{}", log.lock().unwrap()));
-        let url = ready["url"].as_str().unwrap();
-        let port = url.rsplit_once(':').unwrap().1.to_owned();
+        let listen = format!("127.0.0.1:{port}");
+        let mut command = countersign();
+        command.args(["ca", "serve", "--json", "--listen", &listen]);
+        command.args(["--rate-of-address", "1000", "--dir"]);
+        let process = Process::start(command.arg(dir).args(more));
+        let port = process.port().to_string();
         Self { process, port }
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Enrolment {
-    fn drop(&mut self) {
-        // It may have been killed by the test.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -273,7 +245,7 @@ fn no_answer_is_lost_when_the_server_is_killed() {
         let mut wait = Duration::from_millis(20);
         while asking.iter().any(|it| !it.is_finished()) {
             thread::sleep(wait);
-            enrolment.kill();
+            enrolment.process.kill();
             enrolment = Enrolment::start(&ca, &port, &[]);
             // Each time it lives a little longer, so that all come to an end.
             wait += Duration::from_millis(20);

@@ -48,7 +48,7 @@ fn exchange(up: &Up, version: &str, qos: &str) {
 #[ignore = "needs mosquitto-clients; scripts/test runs it"]
 fn the_lines_that_up_prints_can_be_pasted() {
     let up = Up::start();
-    let line = |key: &str| up.ready[key].as_str().unwrap().to_owned();
+    let line = |key: &str| up.ready()[key].as_str().unwrap().to_owned();
     let mut subscriber = Command::new("sh")
         .args([
             "-c",

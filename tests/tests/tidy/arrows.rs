@@ -11,11 +11,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("protocol/fuzz", &["protocol"]),
     ("certs", &[]),
     ("certs/fuzz", &["certs"]),
+    ("pkcs11", &[]),
     ("broker", &["protocol", "certs"]),
     ("broker/fuzz", &["protocol", "certs", "broker"]),
     ("bench/peers/rumqttd", &[]),
-    ("device-client", &["certs"]),
-    ("provisioning", &["certs"]),
+    ("device-client", &["certs", "pkcs11"]),
+    ("provisioning", &["certs", "pkcs11"]),
     (
         "fleet",
         &[
@@ -31,6 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &[
             "protocol",
             "certs",
+            "pkcs11",
             "device-client",
             "provisioning",
             "broker",

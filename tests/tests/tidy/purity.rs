@@ -91,6 +91,10 @@ const OTHER_BYTES: &[(&str, &str)] = &[
         "the outbox is a log on the device's own disk, which no broker sees",
     ),
     (
+        "provisioning/src/commands/payload/pkcs12.rs",
+        "a password is UTF-16 in the order of the network, as PKCS #12 says",
+    ),
+    (
         "provisioning/src/age/",
         "the chunks of an encrypted file are numbered, as its format says",
     ),
