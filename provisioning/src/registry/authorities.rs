@@ -164,7 +164,8 @@ impl Registry {
     /// All authorities, in the order in which they were made.
     pub(crate) fn authorities(&self) -> Result<Vec<RecordedAuthority>, RegistryError> {
         let sql = "SELECT authority.role, number, stage, name, pem FROM authority
-                   JOIN certificate ON serial = authority.certificate ORDER BY certificate.rowid";
+                   CROSS JOIN certificate ON serial = authority.certificate
+                   ORDER BY certificate.rowid";
         let rows = self.rows(sql, [], |row| Ok(read(row)))?;
         rows.into_iter().collect()
     }
@@ -191,7 +192,8 @@ impl Registry {
     /// Where each authority is in its life, by the serial number of its certificate.
     pub(crate) fn stages(&self) -> Result<Vec<(Serial, AuthorityStage)>, RegistryError> {
         let sql = "SELECT authority.certificate, stage FROM authority
-                   JOIN certificate ON serial = authority.certificate ORDER BY certificate.rowid";
+                   CROSS JOIN certificate ON serial = authority.certificate
+                   ORDER BY certificate.rowid";
         let rows: Vec<(Vec<u8>, String)> =
             self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let read = |(serial, stage): (Vec<u8>, String)| {

@@ -189,8 +189,9 @@ pub(super) fn is_listed(
     transaction: &Transaction<'_>,
     subject: &Subject,
 ) -> Result<bool, RegistryError> {
+    // The index is found without case, and what it finds must be the very same.
     let sql = "SELECT 1 FROM device
-               WHERE id = ? COLLATE BINARY AND kind = ? AND removed IS NULL";
+               WHERE id = ?1 AND id = ?1 COLLATE BINARY AND kind = ?2 AND removed IS NULL";
     let keys = [subject.id.as_str(), subject.kind.as_str()];
     let found = transaction
         .query_row_again(sql, keys, |_| Ok(()))

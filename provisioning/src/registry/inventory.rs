@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use certs::{DeviceId, Kind, RevocationReason, Revoked, Serial, Status, Subject};
-use rusqlite::{Row, params};
+use rusqlite::Row;
 use rustls_pki_types::UnixTime;
 
 use super::devices::Labels;
@@ -94,6 +94,25 @@ impl fmt::Display for DeviceState {
     }
 }
 
+/// The devices that are asked for: all, or one.
+#[derive(Clone, Copy)]
+struct Which<'a>(Option<&'a Subject>);
+
+impl<'a> Which<'a> {
+    /// An empty id is nobody's.
+    fn key(self) -> &'a str {
+        self.0.map_or("", |subject| subject.id.as_str())
+    }
+
+    /// That `column`, which is compared without case, has the id of one of them.
+    fn has(self, column: &str) -> String {
+        match self.0 {
+            Some(_) => format!("{column} = ?1"),
+            None => "?1 = ''".to_owned(),
+        }
+    }
+}
+
 impl Registry {
     /// Every device and application on record, or the one that is asked for, in the order of their
     /// ids' octets.
@@ -102,14 +121,16 @@ impl Registry {
         only: Option<&Subject>,
         now: UnixTime,
     ) -> Result<Vec<Device>, RegistryError> {
-        // An empty id is nobody's: it stands for all.
-        let key = only.map_or("", |subject| subject.id.as_str());
-        let sql = "SELECT device.id, kind, device.created, removed, serial, not_before, not_after,
+        let which = Which(only);
+        let sql = format!(
+            "SELECT device.id, kind, device.created, removed, serial, not_before, not_after,
                    (SELECT number FROM authority WHERE authority.certificate = issuer)
                    FROM device LEFT JOIN certificate
                    ON certificate.device = device.id AND certificate.status = 'issued'
-                   WHERE ?1 IN ('', device.id COLLATE BINARY) ORDER BY device.id COLLATE BINARY";
-        let rows = self.rows(sql, [key], |row| Ok(read_device(row, now)))?;
+                   WHERE {} ORDER BY device.id COLLATE BINARY",
+            which.has("device.id")
+        );
+        let rows = self.rows(&sql, [which.key()], |row| Ok(read_device(row, now)))?;
         let mut devices = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
         devices.retain(|device| only.is_none_or(|subject| *subject == device.subject));
         let places: HashMap<Box<str>, usize> = devices
@@ -117,9 +138,9 @@ impl Registry {
             .enumerate()
             .map(|(place, device)| (device.subject.id.as_str().into(), place))
             .collect();
-        self.add_revocations(&mut devices, &places, key)?;
-        self.add_suspensions(&mut devices, &places, key)?;
-        self.add_labels(&mut devices, &places, key)?;
+        self.add_revocations(&mut devices, &places, which)?;
+        self.add_suspensions(&mut devices, &places, which)?;
+        self.add_labels(&mut devices, &places, which)?;
         Ok(devices)
     }
 
@@ -151,12 +172,14 @@ impl Registry {
         &self,
         devices: &mut [Device],
         places: &HashMap<Box<str>, usize>,
-        key: &str,
+        which: Which<'_>,
     ) -> Result<(), RegistryError> {
-        let sql = "SELECT device, revoked, reason FROM device_revocation
-                   WHERE ?1 IN ('', device COLLATE BINARY) ORDER BY revoked";
+        let sql = format!(
+            "SELECT device, revoked, reason FROM device_revocation WHERE {} ORDER BY revoked",
+            which.has("device")
+        );
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        for (id, at, reason) in self.rows(sql, params![key], read)? {
+        for (id, at, reason) in self.rows(&sql, [which.key()], read)? {
             let (id, at, reason): (Box<str>, i64, u8) = (id, at, reason);
             let reason = RevocationReason::from_code(reason).ok_or(RegistryError::Damaged)?;
             let revoked = Revoked {
@@ -177,11 +200,13 @@ impl Registry {
         &self,
         devices: &mut [Device],
         places: &HashMap<Box<str>, usize>,
-        key: &str,
+        which: Which<'_>,
     ) -> Result<(), RegistryError> {
-        let sql = "SELECT device, suspended FROM device_suspension
-                   WHERE ?1 IN ('', device COLLATE BINARY)";
-        for (id, since) in self.rows(sql, params![key], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let sql = format!(
+            "SELECT device, suspended FROM device_suspension WHERE {}",
+            which.has("device")
+        );
+        for (id, since) in self.rows(&sql, [which.key()], |row| Ok((row.get(0)?, row.get(1)?)))? {
             let (id, since): (Box<str>, i64) = (id, since);
             let place = places.get(&id).and_then(|place| devices.get_mut(*place));
             let Some(device) = place else { continue };
@@ -197,16 +222,16 @@ impl Registry {
         &self,
         devices: &mut [Device],
         places: &HashMap<Box<str>, usize>,
-        key: &str,
+        which: Which<'_>,
     ) -> Result<(), RegistryError> {
-        let sql = "SELECT 'a', device, name, value FROM device_attribute
-                   WHERE ?1 IN ('', device COLLATE BINARY)
-                   UNION ALL SELECT 'g', device, name, '' FROM device_group
-                   WHERE ?1 IN ('', device COLLATE BINARY)
-                   UNION ALL SELECT 't', device, name, '' FROM device_tag
-                   WHERE ?1 IN ('', device COLLATE BINARY)";
+        let asked_for = which.has("device");
+        let sql = format!(
+            "SELECT 'a', device, name, value FROM device_attribute WHERE {asked_for}
+             UNION ALL SELECT 'g', device, name, '' FROM device_group WHERE {asked_for}
+             UNION ALL SELECT 't', device, name, '' FROM device_tag WHERE {asked_for}"
+        );
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        for (what, id, name, value) in self.rows(sql, params![key], read)? {
+        for (what, id, name, value) in self.rows(&sql, [which.key()], read)? {
             let (what, id, name, value): (Box<str>, Box<str>, Box<str>, Box<str>) =
                 (what, id, name, value);
             let place = places.get(&id).and_then(|place| devices.get_mut(*place));

@@ -249,9 +249,98 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use certs::{Kind, RevocationReason, Revoked, Role, Subject};
 
     use super::*;
     use crate::testing::{day, issue, mode, up};
+
+    /// How many steps SQLite takes for `work`.
+    fn steps<T>(
+        registry: &mut Registry,
+        work: impl FnOnce(&mut Registry) -> Result<T, RegistryError>,
+    ) -> u64 {
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&count);
+        let count_one = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        let watched = registry.connection.progress_handler(1, Some(count_one));
+        watched.unwrap();
+        work(registry).unwrap();
+        let ended = registry
+            .connection
+            .progress_handler(1, None::<fn() -> bool>);
+        ended.unwrap();
+        count.load(Ordering::Relaxed)
+    }
+
+    /// What each of the operations costs that are done of one device, among so many.
+    fn costs(devices: u32) -> [(&'static str, u64); 11] {
+        let temp = tempfile::tempdir().unwrap();
+        up(temp.path(), devices, day(0)).unwrap();
+        let mut registry = Registry::open_in(&Layout::new(temp.path())).unwrap();
+        let registry = &mut registry;
+        let one = Subject::parse("dev-2").unwrap();
+        let other = Subject {
+            kind: Kind::Device,
+            id: certs::DeviceId::parse("other").unwrap(),
+        };
+        let revoked = Revoked {
+            at: day(1),
+            reason: RevocationReason::KeyCompromise,
+        };
+        let authorities = registry.authorities().unwrap();
+        let device_ca = authorities.iter().find(|it| it.id.role == Role::DeviceCa);
+        let issuer = device_ca.unwrap().recorded.certificate().serial;
+        [
+            ("authorities", steps(registry, |it| it.authorities())),
+            ("stages", steps(registry, |it| it.stages())),
+            (
+                "current",
+                steps(registry, |it| it.current(Role::Device, "dev-2")),
+            ),
+            ("serial", steps(registry, |it| it.current_serial(&one))),
+            ("last", steps(registry, |it| it.last_certificate(&one))),
+            ("show", steps(registry, |it| it.devices(Some(&one), day(0)))),
+            (
+                "add",
+                steps(registry, |it| {
+                    it.add_device(&other, &Labels::default(), day(1))
+                }),
+            ),
+            (
+                "suspend",
+                steps(registry, |it| it.suspend_device(&one, day(1))),
+            ),
+            (
+                "list",
+                steps(registry, |it| it.revoked_certificates(issuer, day(0))),
+            ),
+            (
+                "resume",
+                steps(registry, |it| it.resume_device(&one, day(1))),
+            ),
+            (
+                "revoke",
+                steps(registry, |it| it.revoke_device(&one, revoked)),
+            ),
+        ]
+    }
+
+    #[test]
+    fn what_is_done_of_one_device_costs_the_same_among_many() {
+        for ((what, among_few), (_, among_many)) in costs(3).into_iter().zip(costs(150)) {
+            assert!(among_few > 10, "{what}: {among_few} steps");
+            assert!(
+                among_many < among_few + 50,
+                "{what}: {among_few} steps among few devices, {among_many} among many"
+            );
+        }
+    }
 
     #[test]
     fn the_registry_and_its_log_are_private() {

@@ -83,10 +83,11 @@ impl Registry {
         issuer: Serial,
         since: UnixTime,
     ) -> Result<Vec<(Serial, Revoked)>, RegistryError> {
+        // A cross join is made in its order: from the few who are suspended.
         let sql = "SELECT revoked, reason, serial FROM certificate
                    WHERE issuer = ?1 AND revoked IS NOT NULL AND not_after >= ?2
                    UNION ALL SELECT suspended, NULL, serial FROM device_suspension
-                   JOIN certificate ON certificate.device = device_suspension.device
+                   CROSS JOIN certificate ON certificate.device = device_suspension.device
                    WHERE issuer = ?1 AND revoked IS NULL AND not_after >= ?2
                    ORDER BY serial";
         let mut statement = self
@@ -130,7 +131,9 @@ fn later_than(before: Option<Revoked>, revoked: Revoked) -> Revoked {
 }
 
 fn is_known(transaction: &Transaction<'_>, subject: &Subject) -> Result<bool, RegistryError> {
-    let sql = "SELECT 1 FROM device WHERE id = ? COLLATE BINARY AND kind = ?";
+    // The index is found without case, and what it finds must be the very same.
+    let sql = "SELECT 1 FROM device
+               WHERE id = ?1 AND id = ?1 COLLATE BINARY AND kind = ?2";
     let keys = [subject.id.as_str(), subject.kind.as_str()];
     let found = transaction.query_row(sql, keys, |_| Ok(())).optional();
     found

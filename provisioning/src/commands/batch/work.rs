@@ -40,12 +40,15 @@ pub(super) fn work(
     now: UnixTime,
 ) -> Result<BatchDone, CommandError> {
     let mut keys = Vec::new();
+    // What others do on the same batch at the same time shows at the end: to read all rows again
+    // after each chunk would take longer than to write them.
+    let mut standing = ca.registry.standing(name)?;
     loop {
         // Keys are made while others may work on the directory.
         ca.step_aside(|| refill(&mut keys))?;
         let batch = ca.registry.batch(name)?;
         let batch = batch.ok_or_else(|| CommandError::NoSuchBatch(name.clone()))?;
-        seen(&BatchStatus::of(&batch, ca.registry.standing(name)?));
+        seen(&BatchStatus::of(&batch, standing));
         if batch.finished.is_some() {
             return done(ca, &batch);
         }
@@ -54,7 +57,8 @@ pub(super) fn work(
             payload::finish(&batch)?;
             ca.registry.finish_batch(name, now)?;
         } else {
-            chunk(ca, (&batch, writer), (rows, &mut keys), now)?;
+            let settled = chunk(ca, (&batch, writer), (rows, &mut keys), now)?;
+            standing = standing.settled(settled.written.len(), settled.passed_over.len());
         }
     }
 }
@@ -95,7 +99,7 @@ fn chunk(
     (batch, writer): (&Batch, &Writer),
     (rows, keys): (Vec<Row>, &mut Vec<KeyPair>),
     now: UnixTime,
-) -> Result<(), CommandError> {
+) -> Result<Settled, CommandError> {
     let (mut settled, mut signed, mut used) = (Settled::default(), Vec::new(), Vec::new());
     for row in rows {
         match fate(ca, batch, &row)? {
@@ -117,7 +121,8 @@ fn chunk(
     }
     let durable = writer.write(ca, batch, &issued)?;
     let rows = (&*settled.written, &*settled.passed_over);
-    Ok(ca.registry.settle_rows(&batch.name, durable, rows)?)
+    ca.registry.settle_rows(&batch.name, durable, rows)?;
+    Ok(settled)
 }
 
 fn fate(ca: &Hierarchy, batch: &Batch, row: &Row) -> Result<Fate, CommandError> {

@@ -101,6 +101,23 @@ pub struct BatchStanding {
     pub passed_over: u32,
 }
 
+impl BatchStanding {
+    /// The standing after so many more rows were written and passed over.
+    pub(crate) fn settled(self, written: usize, passed_over: usize) -> Self {
+        let [written, passed_over] =
+            [written, passed_over].map(|rows| u32::try_from(rows).unwrap_or(u32::MAX));
+        Self {
+            waiting: self
+                .waiting
+                .saturating_sub(written)
+                .saturating_sub(passed_over),
+            written: self.written.saturating_add(written),
+            passed_over: self.passed_over.saturating_add(passed_over),
+            ..self
+        }
+    }
+}
+
 impl Registry {
     /// The batch called `name`, in whatever case.
     pub(crate) fn batch(&self, name: &DeviceId) -> Result<Option<Batch>, RegistryError> {
@@ -259,14 +276,13 @@ impl Registry {
         })
     }
 
-    /// How far the rows of a batch have come.
+    /// How far the rows of a batch have come. All of them are read.
     pub(crate) fn standing(&self, name: &DeviceId) -> Result<BatchStanding, RegistryError> {
         let sql = "SELECT count(*), count(*) FILTER (WHERE state IN ('waiting', 'recorded')),
                    count(*) FILTER (WHERE state = 'written'),
                    count(*) FILTER (WHERE state = 'passed-over'),
-                   count(*) FILTER (WHERE device IN
-                       (SELECT device FROM delivery WHERE delivery.batch = batch_row.batch))
-                   FROM batch_row WHERE batch = ?";
+                   (SELECT count(DISTINCT device) FROM delivery WHERE batch = ?1)
+                   FROM batch_row WHERE batch = ?1";
         let read = |row: &rusqlite::Row<'_>| {
             Ok(BatchStanding {
                 rows: row.get(0)?,
