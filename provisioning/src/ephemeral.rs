@@ -5,8 +5,9 @@
 //! them.
 
 use crate::authority::{Authority, Signed, key_file};
+use crate::commands::RotationStage;
 use crate::error::CommandError;
-use certs::{AuthorityName, Holder, Serial, Subject, TrustDomain, Validity};
+use certs::{AuthorityName, Holder, Role, Serial, Subject, TrustDomain, Validity};
 use rcgen::KeyPair;
 use rustls_pki_types::{ServerName, UnixTime};
 use std::fmt;
@@ -15,8 +16,19 @@ use std::fmt;
 pub struct EphemeralCa {
     trust_domain: TrustDomain,
     root: Authority,
-    device_ca: Authority,
-    server_ca: Authority,
+    device_ca: Line,
+    server_ca: Line,
+}
+
+/// Authorities of one role, each of which follows the one before.
+struct Line {
+    active: Authority,
+    /// What `active` has followed, until it is retired.
+    before: Option<Authority>,
+    next: Option<Authority>,
+    is_next_trusted: bool,
+    /// Of `active`.
+    number: u32,
 }
 
 /// A certificate and the key to it, as text.
@@ -38,23 +50,29 @@ impl EphemeralCa {
     /// # Errors
     /// If there is no randomness, or nothing to sign with.
     pub fn new(trust_domain: TrustDomain, now: UnixTime) -> Result<Self, CommandError> {
-        let name = |common_name| AuthorityName {
-            organization: None,
-            common_name,
-        };
         let root = name("Countersign TEST ONLY root");
         let (root, _) = Authority::new_root(root, key_file::generate()?, now)?;
-        let below = |holder: Holder<'_>| {
-            let key = key_file::generate()?;
-            let signed = root.sign(holder, &key, now)?;
-            Authority::of_signed(signed, key)
-        };
         Ok(Self {
-            device_ca: below(Holder::DeviceCa(name("Countersign TEST ONLY device CA")))?,
-            server_ca: below(Holder::ServerCa(name("Countersign TEST ONLY server CA")))?,
+            device_ca: Line::new(authority_below(&root, (Role::DeviceCa, 1), now)?),
+            server_ca: Line::new(authority_below(&root, (Role::ServerCa, 1), now)?),
             trust_domain,
             root,
         })
+    }
+
+    /// Brings new authorities for devices and for brokers to a stage, as `ca rotate` does with
+    /// those of a directory; the root stays. A stage that was left out is done with the next one.
+    ///
+    /// Whoever retires must know that nobody needs the ones before: there is no record here that
+    /// could say so.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn rotate(&mut self, stage: RotationStage, now: UnixTime) -> Result<(), CommandError> {
+        self.device_ca
+            .advance(stage, (&self.root, Role::DeviceCa), now)?;
+        self.server_ca
+            .advance(stage, (&self.root, Role::ServerCa), now)
     }
 
     /// The trust domain of its devices.
@@ -67,9 +85,9 @@ impl EphemeralCa {
         self.root.pem()
     }
 
-    /// What a broker trusts devices by, in PEM: the anchor of its configuration.
-    pub fn device_ca_pem(&self) -> &str {
-        self.device_ca.pem()
+    /// What a broker trusts devices by, in PEM: the anchors of its configuration.
+    pub fn device_ca_pem(&self) -> String {
+        self.device_ca.trusted().map(Authority::pem).collect()
     }
 
     /// Issues a certificate to a device or an application, by its profile.
@@ -81,7 +99,7 @@ impl EphemeralCa {
         subject: &Subject,
         now: UnixTime,
     ) -> Result<EphemeralIdentity, CommandError> {
-        let validity = self.device_ca.validity(subject.kind.into(), now)?;
+        let validity = self.device_ca.active.validity(subject.kind.into(), now)?;
         self.issue_for(subject, validity)
     }
 
@@ -95,9 +113,8 @@ impl EphemeralCa {
         validity: Validity,
     ) -> Result<EphemeralIdentity, CommandError> {
         let holder = Holder::Peer(&self.trust_domain, subject);
-        with_key(&self.device_ca, |key| {
-            self.device_ca.sign_for(holder, key, validity)
-        })
+        let issuer = &self.device_ca.active;
+        with_key(issuer, |key| issuer.sign_for(holder, key, validity))
     }
 
     /// Issues a certificate to a broker that is reached under these names.
@@ -109,9 +126,76 @@ impl EphemeralCa {
         names: &[ServerName<'_>],
         now: UnixTime,
     ) -> Result<EphemeralIdentity, CommandError> {
-        with_key(&self.server_ca, |key| {
-            self.server_ca.sign(Holder::Server(names), key, now)
-        })
+        let issuer = &self.server_ca.active;
+        with_key(issuer, |key| issuer.sign(Holder::Server(names), key, now))
+    }
+}
+
+impl Line {
+    fn new(active: Authority) -> Self {
+        Self {
+            active,
+            before: None,
+            next: None,
+            is_next_trusted: false,
+            number: 1,
+        }
+    }
+
+    fn advance(
+        &mut self,
+        stage: RotationStage,
+        (root, role): (&Authority, Role),
+        now: UnixTime,
+    ) -> Result<(), CommandError> {
+        match stage {
+            RotationStage::Prepare | RotationStage::Publish | RotationStage::Switch => {
+                let next = match self.next.take() {
+                    Some(next) => next,
+                    None => authority_below(root, (role, self.number + 1), now)?,
+                };
+                if stage == RotationStage::Switch {
+                    self.before = Some(std::mem::replace(&mut self.active, next));
+                    self.number += 1;
+                } else {
+                    self.next = Some(next);
+                }
+                self.is_next_trusted = stage == RotationStage::Publish;
+            }
+            RotationStage::Retire => self.before = None,
+        }
+        Ok(())
+    }
+
+    fn trusted(&self) -> impl Iterator<Item = &Authority> {
+        let next = self.next.iter().filter(|_| self.is_next_trusted);
+        let active = std::iter::once(&self.active);
+        self.before.iter().chain(active).chain(next)
+    }
+}
+
+/// Every key has a name of its own: a name with two keys breaks revocation.
+fn authority_below(
+    root: &Authority,
+    (role, number): (Role, u32),
+    now: UnixTime,
+) -> Result<Authority, CommandError> {
+    let key = key_file::generate()?;
+    let words = format!("Countersign TEST ONLY {} {number}", role.as_str());
+    let holder = match role {
+        Role::ServerCa => Holder::ServerCa(name(&words)),
+        Role::Root | Role::DeviceCa | Role::Broker | Role::Device | Role::App => {
+            Holder::DeviceCa(name(&words))
+        }
+    };
+    let signed = root.sign(holder, &key, now)?;
+    Authority::of_signed(signed, key)
+}
+
+fn name(common_name: &str) -> AuthorityName<'_> {
+    AuthorityName {
+        organization: None,
+        common_name,
     }
 }
 

@@ -1,15 +1,15 @@
 //! The application that hears all devices and tells them what to do.
 
-use super::dial::{Caller, KEEP_ALIVE, Link};
+use super::dial::{Caller, KEEP_ALIVE, Link, NotIn};
 use super::talk::{Ear, Ended, Talk};
 use super::{Fleet, Mail, Stage};
 use crate::verdict::Way;
-use crate::wire::{DISCONNECT_FOR_GOOD, Delivery, PINGREQ, Start, subscribe};
+use crate::wire::{DISCONNECT, DISCONNECT_FOR_GOOD, Delivery, PINGREQ, Start, subscribe};
 use protocol::packet::{QoS, Version};
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// It is one, so that it may ask again at once.
@@ -31,6 +31,7 @@ pub(super) struct App {
     talk: Talk,
     /// Is told when it hears for the first time.
     ready: Option<oneshot::Sender<()>>,
+    switched: watch::Receiver<bool>,
     is_known: bool,
 }
 
@@ -64,6 +65,7 @@ impl App {
         ready: oneshot::Sender<()>,
     ) -> Self {
         Self {
+            switched: fleet.switched.clone(),
             fleet,
             tls,
             talk: Talk::new(),
@@ -92,13 +94,15 @@ impl App {
                 () = &mut over => None,
                 ended = self.serve(&mut link, &mut commands) => Some(ended),
             };
-            if served.is_none() {
-                return leave(link).await;
+            match served {
+                None => return leave(link).await,
+                Some(Ok(())) => self.follow(link).await,
+                Some(Err(ended)) => self.fleet.ledger.app_sent_away(ended.cause()),
             }
         }
     }
 
-    /// Until the connection is lost.
+    /// Until the connection is lost, or other authorities issue.
     async fn serve(
         &mut self,
         link: &mut Link,
@@ -109,10 +113,15 @@ impl App {
         loop {
             let may_tell = self.talk.has_room();
             let Self {
-                talk, fleet, ready, ..
+                talk,
+                fleet,
+                ready,
+                switched,
+                ..
             } = self;
             let mut ear = AppEar { fleet, ready };
             tokio::select! {
+                Ok(()) = switched.changed() => return Ok(()),
                 heard = link.wire.turn(|bytes, out| talk.take(bytes, out, &mut ear)) => heard?,
                 Some(device) = commands.recv(), if may_tell => {
                     let number = fleet.ledger.say(device, Way::Down);
@@ -128,6 +137,17 @@ impl App {
             }
             self.fleet.ledger.app_rests(self.talk.is_at_rest());
         }
+    }
+
+    /// Leaves, to come back with a certificate of the authority that follows.
+    async fn follow(&mut self, mut link: Box<Link>) {
+        // Without one, the authority before is not retired.
+        if let Ok(tls) = self.fleet.world.app().await {
+            self.tls = tls;
+            self.fleet.ledger.app_followed();
+        }
+        link.wire.out().extend(DISCONNECT);
+        let _ = timeout(LEAVE_TIME_MAX, link.wire.drain()).await;
     }
 
     /// A connection on which its session goes on.
@@ -147,7 +167,14 @@ impl App {
         };
         let mut ear = AppEar { fleet, ready };
         let rest = |bytes: &[u8], out: &mut Vec<u8>| talk.take(bytes, out, &mut ear);
-        let mut link = fleet.target.call(caller, rest).await.ok()?;
+        let mut link = match fleet.target.call(caller, rest).await {
+            Ok(link) => link,
+            Err(NotIn::Nobody(_)) => return None,
+            Err(NotIn::Refused(ended)) => {
+                fleet.ledger.app_sent_away(ended.cause());
+                return None;
+            }
+        };
         let way = Way::Down;
         let (is_present, out) = (link.is_session_present, link.wire.out());
         talk.resume(is_present, out, &Mail { fleet, way });

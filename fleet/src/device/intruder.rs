@@ -98,7 +98,8 @@ impl Intrusion {
             | What::TicketReuse
             | What::Renew
             | What::RestartBroker
-            | What::KillBroker => None,
+            | What::KillBroker
+            | What::CaRotation => None,
         }
     }
 

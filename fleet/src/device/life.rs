@@ -24,6 +24,9 @@ const LEAVE_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often a device pings.
 const PING_EVERY: Duration = Duration::from_secs(KEEP_ALIVE as u64 / 2);
 
+/// A switch to other authorities that is late is looked for so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A device.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -40,7 +43,8 @@ pub(super) struct Life {
     attempts: u32,
     refusals: u32,
     is_known: bool,
-    is_renewing: bool,
+    /// New certificates it has not come with yet.
+    renewing: u32,
 }
 
 /// Where a device is.
@@ -94,7 +98,7 @@ impl Life {
             attempts: 0,
             refusals: 0,
             is_known: false,
-            is_renewing: false,
+            renewing: 0,
         }
     }
 
@@ -119,7 +123,10 @@ impl Life {
             match happened {
                 Happened::Due => self.act().await,
                 Happened::Heard(Ok(())) => {}
-                Happened::Heard(Err(_)) => self.lose(),
+                Happened::Heard(Err(ended)) => {
+                    self.fleet.ledger.sent_away(self.number, ended.cause());
+                    self.lose();
+                }
                 Happened::Stage(next) => {
                     stage = next;
                     self.settle();
@@ -212,6 +219,7 @@ impl Life {
                 }
             }
             What::Renew => self.renew().await,
+            What::CaRotation => self.follow().await,
             What::Expired
             | What::ClockSkew
             | What::Cloned
@@ -283,11 +291,12 @@ impl Life {
         let ping_at = self.fleet.now() + PING_EVERY;
         self.place = Place::In { link, ping_at };
         match then {
-            Then::GoOn => {
+            Then::GoOn if self.renewing == 0 => {
                 self.fleet.ledger.speaks_again(self.number);
                 self.flush().await;
             }
-            Then::ComeAnew => self.move_on(None),
+            // What it has is of a certificate that was replaced meanwhile.
+            Then::GoOn | Then::ComeAnew => self.move_on(None),
         }
     }
 
@@ -327,11 +336,26 @@ impl Life {
     async fn renew(&mut self) {
         // Without a certificate there is nothing to come with; the ledger finds it missing.
         self.fleet.ledger.renewing(self.number);
+        let is_switched = *self.fleet.switched.borrow();
         if let Ok(tls) = self.fleet.world.renewed(self.fleet.id(self.number)).await {
             self.tls = tls;
-            self.is_renewing = true;
+            self.renewing += 1;
             self.move_on(None);
+            if is_switched {
+                self.fleet.ledger.followed(self.number);
+            }
         }
+    }
+
+    /// Comes with a certificate of the authority that follows, as soon as it issues.
+    async fn follow(&mut self) {
+        if *self.fleet.switched.borrow() {
+            return self.renew().await;
+        }
+        let at = self.fleet.now() + LOOK_AGAIN;
+        let action = Action::Undergo(What::CaRotation, Duration::ZERO);
+        let place = self.steps.partition_point(|step| step.at <= at);
+        self.steps.insert(place, Step { at, action });
     }
 
     /// Nothing more happens: whoever is away comes, whoever is silent speaks.

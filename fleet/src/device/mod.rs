@@ -50,6 +50,8 @@ pub(crate) struct Fleet {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
     pub(crate) stage: watch::Receiver<Stage>,
+    /// Whether the authorities that follow issue.
+    pub(crate) switched: watch::Receiver<bool>,
     /// Who is to be told something.
     pub(crate) commands: mpsc::Sender<u32>,
     /// What an earlier run left behind is not this one's.

@@ -2,6 +2,7 @@
 //!
 //! It outlives its connections. It does no I/O: bytes in, bytes out, and an [`Ear`] is told.
 
+use crate::verdict::Cause;
 use crate::wire::{
     Delivery, Frame, Malformed, PUBACK, PUBCOMP, PUBREC, PUBREL, PacketType, ack_parts, id_bytes,
     id_number, push_ack, refusal, split,
@@ -72,6 +73,27 @@ pub(crate) enum Ended {
     Malformed(#[from] Malformed),
     #[error("the broker closed it with reason {0:#04x}")]
     Told(u8),
+}
+
+impl Ended {
+    /// What is behind it: an alert and a certificate that is not taken come as errors of the
+    /// stream.
+    pub(crate) fn cause(&self) -> Cause {
+        let is_certificate = match self {
+            // Not authorized; the certificate is revoked.
+            Self::Told(reason) => matches!(reason, 0x87 | 0x98),
+            Self::Network(error) => matches!(
+                error.get_ref().and_then(|inner| inner.downcast_ref()),
+                Some(rustls::Error::AlertReceived(_) | rustls::Error::InvalidCertificate(_))
+            ),
+            Self::Malformed(_) => false,
+        };
+        if is_certificate {
+            Cause::Certificate
+        } else {
+            Cause::Other
+        }
+    }
 }
 
 impl Talk {
@@ -366,6 +388,28 @@ mod tests {
         let (answer, _) = take(&mut talk, &[PUBREL, 2, 0, 7]);
         assert_eq!(answer, [PUBCOMP, 2, 0, 7]);
         assert_eq!(take(&mut talk, &message(Again::Yes)).1.heard, [5]);
+    }
+
+    #[test]
+    fn who_is_sent_away_for_a_certificate_is_told_from_others() {
+        let network = |inner| Ended::Network(io::Error::new(io::ErrorKind::InvalidData, inner));
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateExpired);
+        let unknown = rustls::CertificateError::UnknownIssuer;
+        for (ended, expected) in [
+            (Ended::Told(0x87), Cause::Certificate),
+            (Ended::Told(0x98), Cause::Certificate),
+            (Ended::Told(0x8b), Cause::Other),
+            (network(alert), Cause::Certificate),
+            (network(unknown.into()), Cause::Certificate),
+            (network(rustls::Error::DecryptError), Cause::Other),
+            (
+                io::Error::from(io::ErrorKind::TimedOut).into(),
+                Cause::Other,
+            ),
+            (Malformed.into(), Cause::Other),
+        ] {
+            assert_eq!(ended.cause(), expected, "{ended:?}");
+        }
     }
 
     #[test]

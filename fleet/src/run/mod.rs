@@ -3,6 +3,7 @@
 //! Things happen for the length of the scenario; then all come back and take what waits for them,
 //! and only then is it judged.
 
+mod change;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,9 @@ pub(crate) use world::{Span, World};
 use crate::TestBroker;
 use crate::device::{self, Fleet, Stage, Target};
 use crate::load::{Usage, raise_file_limit};
-use crate::scenario::{BrokerStep, Outage, Scenario, Schedule};
+use crate::scenario::{BrokerStep, Scenario, Schedule};
 use crate::verdict::{Counts, Ledger, Verdict};
+use change::change;
 use protocol::packet::QoS;
 use rustls::ClientConfig;
 use std::path::PathBuf;
@@ -128,6 +130,7 @@ async fn run_in(
     let devices = identities(&world, &ids).await?;
     let groups: Vec<_> = schedule.devices.iter().map(|script| script.group).collect();
     let (stage, stages) = watch::channel(Stage::Running);
+    let (switch, switched) = watch::channel(false);
     let (commands, told) = mpsc::channel(COMMANDS_MAX);
     let broker_steps = schedule.broker.clone();
     let fleet = Arc::new(Fleet {
@@ -138,6 +141,7 @@ async fn run_in(
         target,
         world,
         stage: stages,
+        switched,
         commands,
         run: run_id(plan.seed),
         begun: Instant::now(),
@@ -145,7 +149,7 @@ async fn run_in(
     });
     let tasks = device::start(&fleet, (schedule, told), (app, devices)).await;
     let mut tasks = tasks.ok_or(RunError::NoApplication)?;
-    let lived = live(&fleet, broker_steps, (&stage, tell)).await;
+    let lived = live(&fleet, (broker_steps, &switch), (&stage, tell)).await;
     let resident = Usage::own().ok().map(|usage| usage.resident);
     let checks = fleet.ledger.judge(&fleet.scenario.invariants);
     let elapsed = fleet.now();
@@ -172,7 +176,7 @@ async fn run_in(
 /// Until nothing more happens and all is back, or the time for that is over.
 async fn live(
     fleet: &Fleet,
-    steps: Vec<BrokerStep>,
+    (steps, switched): (Vec<BrokerStep>, &watch::Sender<bool>),
     (stage, tell): (&watch::Sender<Stage>, Tell<'_>),
 ) -> Result<(), RunError> {
     let length = fleet.scenario.length;
@@ -188,7 +192,7 @@ async fn live(
     let happen = async {
         for step in steps {
             sleep_until(fleet.begun + step.at).await;
-            fail(fleet, step).await?;
+            change(fleet, (step, switched)).await?;
         }
         sleep_until(fleet.begun + length).await;
         Ok::<_, RunError>(())
@@ -212,19 +216,6 @@ async fn watch_it(look: &dyn Fn()) {
         look();
         sleep(LOOK_EVERY).await;
     }
-}
-
-/// Ends the broker, and starts it again after a while.
-async fn fail(fleet: &Fleet, step: BrokerStep) -> Result<(), RunError> {
-    if let Some(mut broker) = fleet.world.broker_alone().await {
-        match step.outage {
-            Outage::Stop => broker.stop().await,
-            Outage::Kill => broker.kill().await,
-        }
-        sleep(step.lasting).await;
-        broker.restart().await?;
-    }
-    Ok(())
 }
 
 /// The events that can be made to happen here.

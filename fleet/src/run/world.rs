@@ -7,7 +7,7 @@ use crate::device::{APP_ID, Target, Tls};
 use crate::host::server_name;
 use crate::load::Identities;
 use certs::{DeviceId, Kind, Subject, Validity};
-use provisioning::EphemeralIdentity;
+use provisioning::{EphemeralIdentity, RotationStage};
 use rustls::ClientConfig;
 use rustls_pki_types::UnixTime;
 use std::path::Path;
@@ -82,13 +82,21 @@ impl World {
         self.identity(Kind::Device, id).await
     }
 
-    pub(super) async fn app(&self) -> Result<Arc<ClientConfig>, RunError> {
+    pub(crate) async fn app(&self) -> Result<Arc<ClientConfig>, RunError> {
         self.identity(Kind::App, APP_ID).await
     }
 
     /// A new key and certificate of a device.
     pub(crate) async fn renewed(&self, id: &str) -> Result<Arc<ClientConfig>, RunError> {
         self.device(id).await
+    }
+
+    /// Brings the authorities that follow those of our broker to a stage.
+    pub(super) async fn rotate(&self, stage: RotationStage) -> Result<(), RunError> {
+        if let Some(mut broker) = self.broker_alone().await {
+            broker.rotate(stage).await?;
+        }
+        Ok(())
     }
 
     /// A certificate of a device that was good once, or will be.

@@ -61,6 +61,9 @@ pub enum What {
     RestartBroker,
     /// The broker is gone without a word and starts again.
     KillBroker,
+    /// The authorities for devices and for the broker are followed by others, stage by stage, and
+    /// every device comes with a certificate of the new one before the old one is retired.
+    CaRotation,
 }
 
 impl What {
@@ -80,6 +83,7 @@ impl What {
         ("renew", Self::Renew),
         ("restart-broker", Self::RestartBroker),
         ("kill-broker", Self::KillBroker),
+        ("ca-rotation", Self::CaRotation),
     ];
 
     /// As in files.
@@ -96,7 +100,8 @@ impl What {
             | Self::Revoked
             | Self::Renew
             | Self::RestartBroker
-            | Self::KillBroker => true,
+            | Self::KillBroker
+            | Self::CaRotation => true,
             Self::Flap
             | Self::HalfOpen
             | Self::SlowReader
@@ -110,7 +115,10 @@ impl What {
 
     /// Whether it befalls the broker, and so all devices.
     pub fn befalls_broker(self) -> bool {
-        matches!(self, Self::RestartBroker | Self::KillBroker)
+        matches!(
+            self,
+            Self::RestartBroker | Self::KillBroker | Self::CaRotation
+        )
     }
 
     /// Whether it goes on for some time.

@@ -15,7 +15,7 @@ mod tests;
 pub(crate) use chance::Chance;
 pub use event::{Event, What, When};
 pub use ready::{Ready, ready};
-pub use schedule::{Action, BrokerStep, Outage, Schedule, Script, Step};
+pub use schedule::{Action, BrokerStep, Change, Outage, Schedule, Script, Step};
 pub use table::Mistake;
 
 use protocol::packet::QoS;

@@ -42,6 +42,7 @@ fn whole(mut root: Table<'_>, report: &mut Report<'_>) -> Option<Scenario> {
         .into_iter()
         .map(|table| event(table, &until, report))
         .collect();
+    refuse_second_rotation(&root, &events, report);
     let invariants = invariants(&mut root, report);
     root.end(report);
     Some(Scenario {
@@ -55,6 +56,16 @@ fn whole(mut root: Table<'_>, report: &mut Report<'_>) -> Option<Scenario> {
         events: events.into_iter().collect::<Option<_>>()?,
         invariants,
     })
+}
+
+/// The stages of one would meet those of the other.
+fn refuse_second_rotation(root: &Table<'_>, events: &[Option<Event>], report: &mut Report<'_>) {
+    let rotations = events.iter().flatten();
+    let rotations = rotations.filter(|event| event.what == What::CaRotation);
+    if rotations.count() > 1 {
+        let what = "there are several ca-rotation; a scenario has one";
+        root.note(report, "event", what);
+    }
 }
 
 fn backoff(root: &mut Table<'_>, report: &mut Report<'_>) -> Backoff {
@@ -163,6 +174,9 @@ fn event(
     };
     if spread.is_some() && every.is_some() {
         table.note(report, "spread", "goes with `at`; leave it out");
+    }
+    if (every.is_some() || spread.is_some()) && what == Some(What::CaRotation) {
+        table.note(report, "what", "a rotation happens once; write `at`");
     }
     if share.is_some() && what.is_some_and(What::befalls_broker) {
         table.note(report, "share", "there is one broker; leave it out");

@@ -4,6 +4,7 @@
 //! of another's.
 
 use super::{Chance, Cycle, Event, Group, Pace, Scenario, What, When};
+use provisioning::RotationStage;
 use std::time::Duration;
 
 /// All that is to happen.
@@ -55,10 +56,17 @@ pub enum Action {
 pub struct BrokerStep {
     /// When, since the beginning.
     pub at: Duration,
-    /// How it ends.
-    pub outage: Outage,
-    /// How long it is not there.
-    pub lasting: Duration,
+    /// What.
+    pub change: Change,
+}
+
+/// What may happen to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It ends, and starts again after this time.
+    Ends(Outage, Duration),
+    /// The authorities that follow those it trusts come to this stage.
+    Rotates(RotationStage),
 }
 
 /// How a broker may end.
@@ -69,6 +77,9 @@ pub enum Outage {
     /// Without a word.
     Kill,
 }
+
+/// What is drawn for a rotation moves nothing else.
+const ROTATION: u64 = 0x5707_a7e5;
 
 /// Between the end of a device's ramp and its first event at a rate.
 const CALM: Duration = Duration::from_millis(500);
@@ -89,6 +100,12 @@ impl Schedule {
                 if let Some(script) = scripts.get_mut(index) {
                     befall(script, event, (scenario, &mut chance));
                 }
+            }
+        }
+        for event in rotations(scenario) {
+            for (script, number) in scripts.iter_mut().zip(0..) {
+                let chance = Chance::of(seed ^ ROTATION, number);
+                follow(script, event, (scenario, chance));
             }
         }
         for script in &mut scripts {
@@ -200,6 +217,36 @@ fn moments(event: &Event, time: std::ops::Range<Duration>, chance: &mut Chance) 
     }
 }
 
+/// A device gets its certificate from the authority that follows, after the switch to it.
+fn follow(script: &mut Script, event: &Event, (scenario, mut chance): (&Scenario, Chance)) {
+    for (stage, at) in stages(event, scenario.length) {
+        if stage == RotationStage::Switch {
+            let action = Action::Undergo(event.what, Duration::ZERO);
+            let at = at + chance.up_to(event.lasting / 4);
+            script.steps.push(Step { at, action });
+        }
+    }
+}
+
+fn rotations(scenario: &Scenario) -> impl Iterator<Item = &Event> {
+    let events = scenario.events.iter();
+    events.filter(|event| event.what == What::CaRotation)
+}
+
+/// The stages, evenly over the time of the event.
+fn stages(event: &Event, end: Duration) -> impl Iterator<Item = (RotationStage, Duration)> {
+    let at = match event.when {
+        When::At { at, .. } => Some(at),
+        // A file that says so is refused.
+        When::Every(_) => None,
+    };
+    let part = event.lasting / 3;
+    at.into_iter().flat_map(move |at| {
+        let all = RotationStage::ALL.into_iter().zip(0..);
+        all.map(move |(stage, number)| (stage, (at + part * number).min(end)))
+    })
+}
+
 fn broker_steps(scenario: &Scenario, seed: u64) -> Vec<BrokerStep> {
     let mut chance = Chance::of(seed, u64::MAX / 2);
     let mut steps = Vec::new();
@@ -209,14 +256,16 @@ fn broker_steps(scenario: &Scenario, seed: u64) -> Vec<BrokerStep> {
             What::KillBroker => Outage::Kill,
             _ => continue,
         };
-        for at in moments(event, Duration::ZERO..scenario.length, &mut chance) {
-            let lasting = event.lasting;
-            steps.push(BrokerStep {
-                at,
-                outage,
-                lasting,
-            });
-        }
+        let change = Change::Ends(outage, event.lasting);
+        let moments = moments(event, Duration::ZERO..scenario.length, &mut chance);
+        steps.extend(moments.into_iter().map(|at| BrokerStep { at, change }));
+    }
+    for event in rotations(scenario) {
+        let stages = stages(event, scenario.length);
+        steps.extend(stages.map(|(stage, at)| {
+            let change = Change::Rotates(stage);
+            BrokerStep { at, change }
+        }));
     }
     steps.sort_by_key(|step| step.at);
     steps

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::verdict::Invariant;
+use provisioning::RotationStage;
 
 fn parse(text: &str) -> Result<Scenario, Vec<String>> {
     Scenario::parse(Path::new("s.toml"), text)
@@ -95,6 +96,12 @@ fn an_event_has_a_time_or_a_rate() {
             "what = 'kill-broker'\nat = '1s'\nshare = 5",
             Some("one broker"),
         ),
+        ("what = 'ca-rotation'\nat = '1s'\nlasting = '4s'", None),
+        ("what = 'ca-rotation'\nevery = '1s'", Some("happens once")),
+        (
+            "what = 'ca-rotation'\nat = '1s'\n[[event]]\nwhat = 'ca-rotation'\nat = '5s'",
+            Some("has one"),
+        ),
     ] {
         let read = parse(&format!("{group}{event}"));
         match wrong {
@@ -135,8 +142,7 @@ fn shares_are_exact_and_nobody_acts_before_he_has_come() {
     }
     let kill = BrokerStep {
         at: Duration::from_secs(14),
-        outage: Outage::Kill,
-        lasting: Duration::from_millis(500),
+        change: Change::Ends(Outage::Kill, Duration::from_millis(500)),
     };
     assert_eq!(schedule.broker, [kill]);
 }
@@ -156,6 +162,23 @@ fn telemetry_keeps_its_pace_within_its_jitter() {
             let apart = pair[1].saturating_sub(pair[0]).as_secs_f64();
             assert!((0.99..=3.01).contains(&apart), "{apart} s");
         }
+    }
+}
+
+#[test]
+fn authorities_rotate_in_their_order_and_every_device_follows_between_switch_and_retirement() {
+    let text = "name = 'a'\nlength = '20s'\n[[group]]\nname = 'g'\nshare = 100\n\
+                [[event]]\nwhat = 'ca-rotation'\nat = '3s'\nlasting = '12s'\n";
+    let schedule = Schedule::new(&parse(text).unwrap(), 100, 1);
+    let stages = schedule.broker.iter().map(|step| (step.change, step.at));
+    let expected = RotationStage::ALL.map(Change::Rotates);
+    let times = [3, 7, 11, 15].map(Duration::from_secs);
+    assert!(stages.eq(expected.into_iter().zip(times)));
+    for script in &schedule.devices {
+        let follows = |step: &&Step| matches!(step.action, Action::Undergo(What::CaRotation, _));
+        let moments: Vec<_> = script.steps.iter().filter(follows).collect();
+        assert_eq!(moments.len(), 1);
+        assert!((times[2]..times[3]).contains(&moments[0].at), "{moments:?}");
     }
 }
 

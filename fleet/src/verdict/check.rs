@@ -2,6 +2,7 @@
 
 use super::law::Distance;
 use super::ledger::{Book, EXAMPLES_MAX, Ledger, Page, Way};
+use super::rotation::Rotation;
 use super::{Check, Invariant, Outcome};
 use crate::scenario::Invariants;
 use std::time::Duration;
@@ -56,6 +57,7 @@ impl Book {
             }
             Invariant::ReconnectLaw => self.law(),
             Invariant::RenewalWorks => self.renewals(),
+            Invariant::NobodyIsSentAway => self.sent_away(),
             Invariant::SessionsAreKept => {
                 let lost = &self.sessions_lost;
                 let came = self.counts.connections;
@@ -157,6 +159,25 @@ impl Book {
         let count = open.len();
         let found = format!("{count} of {begun} new certificates were not let in");
         judged(begun, (count as u64, found), &open)
+    }
+
+    /// A stage that is due and not done is a breach: somebody has not followed.
+    fn sent_away(&self) -> Finding {
+        let Rotation {
+            stages_due: due,
+            stages_done: done,
+            sent_away,
+            ..
+        } = &self.rotation;
+        let found = if *due == 0 {
+            format!("{} were sent away for their certificates", sent_away.count)
+        } else {
+            let count = sent_away.count;
+            format!("{count} were sent away, in {done} of {due} stages of a rotation")
+        };
+        let breaches = sent_away.count + u64::from(due - done);
+        let came = self.counts.connections;
+        judged(came, (breaches, found), &sent_away.examples)
     }
 
     fn missing(&self) -> Finding {

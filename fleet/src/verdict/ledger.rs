@@ -5,6 +5,7 @@
 use super::Counts;
 use super::law::Law;
 use super::marks::Marks;
+use super::rotation::Rotation;
 use protocol::packet::QoS;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(super) struct Book {
     pub(super) leaks: Noted,
     pub(super) let_in: Noted,
     pub(super) sessions_lost: Noted,
+    pub(super) rotation: Rotation,
     pub(super) counts: Counts,
     /// Who tried to come in that must not, and has not been answered yet.
     pub(super) intruding: u64,
@@ -73,6 +75,8 @@ pub(super) struct Page {
     pub(super) revocation: Option<Revocation>,
     /// New certificates it came with, and how often it was let in with one.
     pub(super) renewals: (u32, u32),
+    /// Its certificate is of the authority that follows.
+    pub(super) has_followed: bool,
 }
 
 /// The messages of one way.
@@ -93,7 +97,7 @@ pub(super) struct Revocation {
 }
 
 impl Noted {
-    fn note(&mut self, words: impl FnOnce() -> String) {
+    pub(super) fn note(&mut self, words: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(words());
@@ -308,7 +312,7 @@ impl Ledger {
 }
 
 impl Book {
-    fn page(&mut self, device: u32) -> &mut Page {
+    pub(super) fn page(&mut self, device: u32) -> &mut Page {
         let page = usize::try_from(device)
             .ok()
             .and_then(|index| self.pages.get_mut(index));

@@ -8,10 +8,12 @@ mod junit;
 mod law;
 mod ledger;
 mod marks;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use ledger::{Attempt, Ledger, Way};
+pub(crate) use rotation::Cause;
 
 use serde::Serialize;
 use std::fmt;
@@ -35,6 +37,9 @@ pub enum Invariant {
     ReconnectLaw,
     /// Who comes with a new certificate is let in.
     RenewalWorks,
+    /// Nobody is sent away who may be there: none for his certificate, and none at all while
+    /// authorities are followed by others.
+    NobodyIsSentAway,
     /// Who comes back finds his session.
     SessionsAreKept,
     /// In the end everyone is there who may be.
@@ -43,7 +48,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AcknowledgedArrives,
         Self::ExactlyOnce,
         Self::NoLeak,
@@ -51,6 +56,7 @@ impl Invariant {
         Self::StrangersStayOut,
         Self::ReconnectLaw,
         Self::RenewalWorks,
+        Self::NobodyIsSentAway,
         Self::SessionsAreKept,
         Self::EveryoneIsBack,
     ];
@@ -65,6 +71,7 @@ impl Invariant {
             Self::StrangersStayOut => "strangers-stay-out",
             Self::ReconnectLaw => "reconnect-law",
             Self::RenewalWorks => "renewal-works",
+            Self::NobodyIsSentAway => "nobody-is-sent-away",
             Self::SessionsAreKept => "sessions-are-kept",
             Self::EveryoneIsBack => "everyone-is-back",
         }

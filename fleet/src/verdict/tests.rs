@@ -89,6 +89,48 @@ fn at_qos_2_nothing_is_heard_twice_unless_the_device_is_two() {
 }
 
 #[test]
+fn who_may_be_there_is_sent_away_for_nothing_while_authorities_rotate() {
+    let rotate = |ledger: &Ledger, cause| {
+        ledger.stage_due();
+        ledger.stage_begun();
+        ledger.sent_away(0, cause);
+        ledger.stage_done();
+    };
+    let invariant = Invariant::NobodyIsSentAway;
+    check(invariant, Outcome::Held, |_| ());
+    let (other, certificate) = (Cause::Other, Cause::Certificate);
+    check(invariant, Outcome::Held, |it| it.sent_away(0, other));
+    check(invariant, Outcome::Broken, |it| {
+        it.sent_away(0, certificate)
+    });
+    check(invariant, Outcome::Broken, |it| rotate(it, other));
+    check(invariant, Outcome::Broken, |it| {
+        it.app_sent_away(certificate)
+    });
+    // It is not done: somebody has not followed.
+    check(invariant, Outcome::Broken, Ledger::stage_due);
+    for excuse in [
+        |ledger: &Ledger| ledger.revoking(0, ms(5)),
+        |ledger: &Ledger| ledger.cloned(0),
+    ] {
+        check(invariant, Outcome::Held, |ledger| {
+            excuse(ledger);
+            rotate(ledger, certificate);
+        });
+    }
+}
+
+#[test]
+fn all_have_followed_but_those_who_are_revoked() {
+    let ledger = ledger();
+    ledger.app_followed();
+    ledger.followed(0);
+    assert!(!ledger.have_all_followed());
+    ledger.revoking(1, ms(5));
+    assert!(ledger.have_all_followed());
+}
+
+#[test]
 fn one_leak_is_one_too_many() {
     check(Invariant::NoLeak, Outcome::Held, |ledger| {
         ledger.heard(0, (UP, 0));
@@ -193,14 +235,14 @@ fn junit_tells_what_broke_and_escapes_it() {
     assert!(!verdict.holds());
     let xml = verdict.junit();
     assert!(
-        xml.contains("<testsuite name=\"fleet.a&amp;b\" tests=\"9\" failures=\"1\" errors=\"0\""),
+        xml.contains("<testsuite name=\"fleet.a&amp;b\" tests=\"10\" failures=\"1\" errors=\"0\""),
         "{xml}"
     );
     assert!(
         xml.contains(">&lt;device&gt; &amp; &quot;other&quot;</failure>"),
         "{xml}"
     );
-    assert_eq!(xml.matches("<testcase ").count(), 9);
+    assert_eq!(xml.matches("<testcase ").count(), 10);
 }
 
 fn verdict(checks: Vec<Check>) -> Verdict {

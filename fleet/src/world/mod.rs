@@ -15,12 +15,12 @@ pub use error::WorldError;
 pub use settings::TestBrokerBuilder;
 
 use broker::server::Statistics;
-use certs::admin::{Receipt, Revoke, Target};
+use certs::admin::{Receipt, Reloaded, Revoke, Target};
 use certs::{DeviceId, Kind, RevocationReason, Subject, TrustDomain, Validity};
 use device_client::{Builder, Device, Identity};
 use log::Log;
 use process::Process;
-use provisioning::{EphemeralCa, EphemeralIdentity};
+use provisioning::{EphemeralCa, EphemeralIdentity, RotationStage};
 use rustls_pki_types::UnixTime;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -180,6 +180,23 @@ impl TestBroker {
             time: None,
         };
         self.process()?.revoke(revoke).await
+    }
+
+    /// Brings new authorities for devices and for brokers to a stage in the place of those that
+    /// issue, and has the broker go by it; the answer says how many sessions that closed. After
+    /// [`RotationStage::Switch`] what is issued is of the new ones, the broker's own certificate
+    /// too; who has a certificate keeps it until he is renewed.
+    ///
+    /// # Errors
+    /// [`WorldError::Stopped`] without a broker.
+    pub async fn rotate(&mut self, stage: RotationStage) -> Result<Reloaded, WorldError> {
+        let rotated = self.ca.rotate(stage, UnixTime::now());
+        rotated.map_err(Box::new)?;
+        settings::write_anchors(self.files(), &self.ca)?;
+        if stage == RotationStage::Switch {
+            settings::write_identity(self.files(), &self.ca)?;
+        }
+        self.process()?.reload().await
     }
 
     /// What it has counted since it was started.

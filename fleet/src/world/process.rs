@@ -4,7 +4,7 @@ use super::WorldError;
 use super::log::Log;
 use broker::server::Statistics;
 use broker::{Plan, Running};
-use certs::admin::{Receipt, Revoke};
+use certs::admin::{Outcome, Receipt, Reloaded, Revoke};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,6 +60,18 @@ impl Process {
         let broker = Arc::clone(&self.broker);
         let revoked = self.threads.run(async move { broker.revoke(revoke).await });
         revoked.await?.map_err(WorldError::Revoke)
+    }
+
+    /// Reads all files again, every one of which must be good.
+    pub(super) async fn reload(&self) -> Result<Reloaded, WorldError> {
+        let broker = Arc::clone(&self.broker);
+        let reloaded = self.threads.run(async move { broker.reload().await });
+        let reloaded = reloaded.await?;
+        let kept = |part: &&certs::admin::ReloadedPart| part.outcome == Outcome::Kept;
+        match reloaded.parts.iter().find(kept) {
+            Some(part) => Err(WorldError::Settings(part.problems.join("; "))),
+            None => Ok(reloaded),
+        }
     }
 
     /// Tells every client, and waits until all have gone.

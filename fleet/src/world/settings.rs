@@ -59,11 +59,8 @@ impl TestBrokerBuilder {
 
     /// Writes all that the broker reads.
     pub(super) fn write(&self, dir: &Path, ca: &EphemeralCa) -> Result<(), WorldError> {
-        let identity = ca.issue_broker(&names(), UnixTime::now());
-        let identity = identity.map_err(Box::new)?;
-        fs::write(dir.join("device-ca.pem"), ca.device_ca_pem())?;
-        fs::write(dir.join("cert.pem"), identity.chain)?;
-        write_private(&dir.join("key.pem"), &identity.key)?;
+        write_anchors(dir, ca)?;
+        write_identity(dir, ca)?;
         fs::write(dir.join("policy.toml"), &self.policy)?;
         let storage = if self.is_durable {
             "[storage]\ndirectory = 'data'\n\n"
@@ -82,6 +79,19 @@ impl TestBrokerBuilder {
     }
 }
 
+/// Writes whom the broker trusts.
+pub(super) fn write_anchors(dir: &Path, ca: &EphemeralCa) -> io::Result<()> {
+    replace(&dir.join("device-ca.pem"), &ca.device_ca_pem())
+}
+
+/// Writes who the broker is, by a new key and certificate.
+pub(super) fn write_identity(dir: &Path, ca: &EphemeralCa) -> Result<(), WorldError> {
+    let identity = ca.issue_broker(&names(), UnixTime::now());
+    let identity = identity.map_err(Box::new)?;
+    replace(&dir.join("key.pem"), &identity.key)?;
+    Ok(replace(&dir.join("cert.pem"), &identity.chain)?)
+}
+
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The names of this machine.
@@ -92,12 +102,16 @@ fn names() -> Vec<ServerName<'static>> {
     localhost.into_iter().chain(addresses).collect()
 }
 
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file that a broker which runs may be reading: it sees the old one or the new one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let next = path.with_extension("next");
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
-        .create_new(true)
+        .create(true)
+        .truncate(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
+        .open(&next)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&next, path)
 }

@@ -3,6 +3,7 @@
 use super::{TestBroker, WorldError};
 use certs::Validity;
 use device_client::{ConnectError, Identity, IdentityError, Link, QoS};
+use provisioning::RotationStage;
 use rustls_pki_types::UnixTime;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -67,6 +68,38 @@ async fn who_is_renewed_has_another_certificate_and_comes_in() {
             .connect()
             .await
             .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn authorities_are_followed_by_others_and_only_who_is_left_behind_is_cut_off() {
+    let mut broker = TestBroker::start().await.unwrap();
+    let stays = broker.device("stays").await.unwrap();
+    let left_behind = broker.device("left-behind").await.unwrap();
+    let [prepare, publish, switch, retire] = RotationStage::ALL;
+    for (stage, anchors) in [(prepare, 1), (publish, 2), (switch, 2)] {
+        let reloaded = broker.rotate(stage).await.unwrap();
+        assert_eq!(reloaded.sessions_closed, 0, "{stage:?}");
+        let pem = broker.ca().device_ca_pem();
+        assert_eq!(pem.matches("BEGIN").count(), anchors, "{stage:?}");
+        broker.device(stage.as_str()).await.unwrap();
+    }
+    for device in [&stays, &left_behind] {
+        let link = device.status().link.clone();
+        assert!(matches!(link, Link::Connected { .. }), "{link:?}");
+    }
+    stays.disconnect(Duration::from_secs(5)).await.unwrap();
+    broker.renew("stays").unwrap();
+    let stays = broker.device("stays").await.unwrap();
+    let reloaded = broker.rotate(retire).await.unwrap();
+    assert_eq!(reloaded.sessions_closed, 1, "{reloaded:?}");
+    for old in ["left-behind", prepare.as_str(), publish.as_str()] {
+        assert!(broker.device(old).await.is_err(), "{old}");
+    }
+    let topic = "devices/stays/t";
+    stays.publish(topic, "1", AT_1).await.unwrap();
+    for new in [switch.as_str(), "newcomer"] {
+        broker.device(new).await.unwrap();
     }
 }
 

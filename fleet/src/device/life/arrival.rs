@@ -103,8 +103,9 @@ impl Life {
         match self.fleet.target.call(caller, rest).await {
             Ok(link) => self.enter(Box::new(link), began).await,
             Err(NotIn::Nobody(_)) => self.lose(),
-            Err(NotIn::Refused(_)) => {
+            Err(NotIn::Refused(ended)) => {
                 self.fleet.ledger.refused();
+                self.fleet.ledger.sent_away(self.number, ended.cause());
                 self.refusals += u32::from(self.fleet.ledger.is_revoked(self.number));
                 self.lose();
             }
@@ -114,7 +115,7 @@ impl Life {
     async fn enter(&mut self, mut link: Box<Link>, began: Duration) {
         let ledger = &self.fleet.ledger;
         ledger.connected(self.number, (began, link.is_resumed));
-        if std::mem::take(&mut self.is_renewing) {
+        for _ in 0..std::mem::take(&mut self.renewing) {
             ledger.renewed(self.number);
         }
         let is_present = link.is_session_present;

@@ -75,6 +75,30 @@ async fn sleepers_miss_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_follows_its_authorities_and_nobody_is_sent_away() {
+    let scenario = "name = 'rotation'\nlength = '5s'\nramp = '500ms'\n\
+        [[group]]\nname = 'all'\nshare = 100\nqos = 'exactly-once'\n\
+        telemetry = { every = '300ms' }\ncommands = { every = '500ms' }\n\
+        [[event]]\nwhat = 'ca-rotation'\nat = '1s'\nlasting = '3s'\n";
+    let plan = Plan {
+        scenario: Scenario::parse(Path::new("rotation"), scenario).unwrap(),
+        devices: 20,
+        seed: 5,
+        at: At::Own,
+    };
+    let verdict = run(&plan, &|_| ()).await.unwrap();
+    assert!(verdict.holds(), "{verdict}");
+    let found = verdict.checks.iter().map(|check| check.found.as_str());
+    let all = "0 were sent away, in 4 of 4 stages of a rotation";
+    assert!(found.clone().any(|found| found == all), "{verdict}");
+    let renewed = "0 of 20 new certificates were not let in";
+    assert!(found.clone().any(|found| found == renewed), "{verdict}");
+    // Each came twice: at first, and with its new certificate.
+    assert_eq!(verdict.counts.connections, 40, "{verdict}");
+    assert_eq!(verdict.counts.refused, 0, "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn intruders_get_nothing() {
     holds(
         "intruders",
