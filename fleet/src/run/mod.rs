@@ -103,7 +103,11 @@ const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// [`RunError`] where it could not begin, or the broker did not start again.
 pub async fn run(plan: &Plan, tell: &dyn Fn(&Progress)) -> Result<Verdict, RunError> {
     let world = match &plan.at {
-        At::Own => World::own(TestBroker::builder().durable().start().await?)?,
+        At::Own => {
+            let broker = TestBroker::builder().durable();
+            let broker = broker.settings(limits(plan.devices));
+            World::own(broker.start().await?)?
+        }
         At::Given { identities, .. } => {
             let devices = usize::try_from(plan.devices).unwrap_or(usize::MAX);
             World::given(identities, devices)?
@@ -127,7 +131,10 @@ async fn run_in(
     }
     let ids = world.ids(schedule.devices.len());
     let app = world.app().await?;
+    let before = resident();
+    let begun = Instant::now();
     let devices = identities(&world, &ids).await?;
+    let identities_time = begun.elapsed();
     let groups: Vec<_> = schedule.devices.iter().map(|script| script.group).collect();
     let (stage, stages) = watch::channel(Stage::Running);
     let (switch, switched) = watch::channel(false);
@@ -150,7 +157,8 @@ async fn run_in(
     let tasks = device::start(&fleet, (schedule, told), (app, devices)).await;
     let mut tasks = tasks.ok_or(RunError::NoApplication)?;
     let lived = live(&fleet, (broker_steps, &switch), (&stage, tell)).await;
-    let resident = Usage::own().ok().map(|usage| usage.resident);
+    let resident = resident();
+    let dropped = fleet.world.dropped().await;
     let checks = fleet.ledger.judge(&fleet.scenario.invariants);
     let elapsed = fleet.now();
     stage.send_replace(Stage::Over);
@@ -165,12 +173,38 @@ async fn run_in(
         scenario: fleet.scenario.name.clone(),
         devices: plan.devices,
         seed: plan.seed,
-        milliseconds: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        milliseconds: milliseconds(elapsed),
+        identities_milliseconds: milliseconds(identities_time),
         counts: fleet.ledger.counts(),
         checks,
         not_done: not_done(&plan.scenario, &fleet.world),
+        dropped,
         resident,
+        // With a broker of our own in the process nobody knows what is whose.
+        resident_each: resident
+            .zip(before.filter(|_| !fleet.world.is_ours()))
+            .map(|(all, before)| all.saturating_sub(before) / u64::from(plan.devices.max(1))),
     })
+}
+
+/// What a broker of our own needs beyond its defaults: all devices come from one address, and one
+/// application hears them all and may be away.
+fn limits(devices: u32) -> String {
+    let unfinished = devices.max(512);
+    let queue = devices.saturating_mul(100).max(10_000);
+    format!(
+        "[limits]\nunfinished_per_address_max = {unfinished}\nqueue_len_max = {queue}\n\
+         queue_bytes_max = {}\n",
+        u64::from(queue) * 2048,
+    )
+}
+
+fn resident() -> Option<u64> {
+    Usage::own().ok().map(|usage| usage.resident)
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Until nothing more happens and all is back, or the time for that is over.

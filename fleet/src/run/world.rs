@@ -127,6 +127,13 @@ impl World {
         }
     }
 
+    /// What our broker dropped because a queue was full, since it was last started.
+    pub(super) async fn dropped(&self) -> Option<u64> {
+        let statistics = self.broker().await?.statistics().ok()?;
+        let engines = statistics.engines.iter();
+        Some(engines.map(|engine| engine.dropped_queue_full).sum())
+    }
+
     pub(super) fn is_ours(&self) -> bool {
         matches!(self.source, Source::Own(_))
     }
@@ -144,12 +151,8 @@ impl World {
             }
             Source::Given(identities) => {
                 let dir = match kind {
-                    Kind::App => identities.app_dir(),
-                    Kind::Device => {
-                        let named = |dir: &&std::path::PathBuf| dir.ends_with(id);
-                        let found = identities.device_dirs().iter().find(named);
-                        found.map_or(Path::new(id), |dir| dir)
-                    }
+                    Kind::App => identities.app_dir().to_owned(),
+                    Kind::Device => identities.device_dir(id),
                 };
                 let (chain, key) = (read(&dir.join("cert.pem"))?, read(&dir.join("key.pem"))?);
                 self.tls.device(&chain, &key).map_err(unusable(id))

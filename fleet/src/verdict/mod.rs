@@ -129,14 +129,20 @@ pub struct Verdict {
     pub seed: u64,
     /// How long it took.
     pub milliseconds: u64,
+    /// How long it took before that to make or read each key and certificate.
+    pub identities_milliseconds: u64,
     /// What was counted.
     pub counts: Counts,
     /// Each invariant.
     pub checks: Vec<Check>,
     /// Events of the scenario that could not be made to happen here.
     pub not_done: Vec<&'static str>,
+    /// Messages that our broker dropped because a queue was full, since it was last started.
+    pub dropped: Option<u64>,
     /// Memory of the process with all devices there, in bytes; the broker is in it, if it is ours.
     pub resident: Option<u64>,
+    /// What of that each device takes, where the broker is not in it, in bytes.
+    pub resident_each: Option<u64>,
 }
 
 impl Verdict {
@@ -157,6 +163,21 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = Duration::from_millis(self.identities_milliseconds).as_secs_f64();
+        write!(f, "identities in {seconds:.1} s")?;
+        if let Some(each) = self.resident_each {
+            let (whole, tenths) = (each / 1000, each % 1000 / 100);
+            write!(f, "; {whole}.{tenths} kB of memory a device")?;
+        }
+        if let Some(dropped) = self.dropped.filter(|dropped| *dropped > 0) {
+            write!(f, "; the broker dropped {dropped} at full queues")?;
+        }
+        f.write_str("\n\n")
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, devices, seed) = (&self.scenario, self.devices, self.seed);
@@ -165,7 +186,7 @@ impl fmt::Display for Verdict {
         let counts = &self.counts;
         writeln!(
             f,
-            "{} connections ({} resumed, {} refused); {} said, {} acknowledged, {} heard\n",
+            "{} connections ({} resumed, {} refused); {} said, {} acknowledged, {} heard",
             counts.connections,
             counts.resumed,
             counts.refused,
@@ -173,6 +194,7 @@ impl fmt::Display for Verdict {
             counts.acknowledged,
             counts.heard
         )?;
+        self.write_costs(f)?;
         for check in &self.checks {
             let word = match check.outcome {
                 Outcome::Held => "held",

@@ -245,15 +245,29 @@ fn junit_tells_what_broke_and_escapes_it() {
     assert_eq!(xml.matches("<testcase ").count(), 10);
 }
 
+#[test]
+fn what_a_device_took_and_what_the_broker_dropped_is_said_where_it_is_known() {
+    let mut verdict = verdict(Vec::new());
+    assert!(verdict.to_string().contains("identities in 0.0 s\n"));
+    verdict.resident_each = Some(24_060);
+    verdict.dropped = Some(3);
+    let expected = "identities in 0.0 s; 24.0 kB of memory a device; \
+                    the broker dropped 3 at full queues\n";
+    assert!(verdict.to_string().contains(expected), "{verdict}");
+}
+
 fn verdict(checks: Vec<Check>) -> Verdict {
     Verdict {
         scenario: "a&b".into(),
         devices: 2,
         seed: 7,
         milliseconds: 1500,
+        identities_milliseconds: 20,
         counts: Counts::default(),
         checks,
         not_done: Vec::new(),
+        dropped: Some(0),
         resident: None,
+        resident_each: None,
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Identity {
 /// The certificates of a directory.
 #[derive(Debug)]
 pub(crate) struct Identities {
+    /// Where those of devices are.
+    dir: PathBuf,
     devices: Vec<PathBuf>,
     app: PathBuf,
 }
@@ -62,6 +64,7 @@ impl Identities {
             return Err(missing());
         }
         Ok(Self {
+            dir: devices,
             devices: found,
             app: dir.join("apps/app-1"),
         })
@@ -70,6 +73,11 @@ impl Identities {
     /// The directory of each device.
     pub(crate) fn device_dirs(&self) -> &[PathBuf] {
         &self.devices
+    }
+
+    /// The directory of the device with this id.
+    pub(crate) fn device_dir(&self, id: &str) -> PathBuf {
+        self.dir.join(id)
     }
 
     /// That of the application.
