@@ -12,6 +12,7 @@
 
 mod binary;
 mod enrolment;
+mod fleet;
 mod killed;
 mod mosquitto;
 mod openssl;
