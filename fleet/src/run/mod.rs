@@ -124,6 +124,7 @@ async fn run_in(
     tell: &dyn Fn(&Progress),
 ) -> Result<Verdict, RunError> {
     raise_file_limit();
+    let before = resident();
     let scenario = possible(&plan.scenario, &world);
     let schedule = Schedule::new(&scenario, plan.devices, plan.seed);
     if schedule.devices.is_empty() {
@@ -131,7 +132,6 @@ async fn run_in(
     }
     let ids = world.ids(schedule.devices.len());
     let app = world.app().await?;
-    let before = resident();
     let begun = Instant::now();
     let devices = identities(&world, &ids).await?;
     let identities_time = begun.elapsed();

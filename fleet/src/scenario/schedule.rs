@@ -256,15 +256,17 @@ fn broker_steps(scenario: &Scenario, seed: u64) -> Vec<BrokerStep> {
             What::KillBroker => Outage::Kill,
             _ => continue,
         };
-        let change = Change::Ends(outage, event.lasting);
         let moments = moments(event, Duration::ZERO..scenario.length, &mut chance);
-        steps.extend(moments.into_iter().map(|at| BrokerStep { at, change }));
+        steps.extend(moments.into_iter().map(|at| BrokerStep {
+            at,
+            change: Change::Ends(outage, event.lasting),
+        }));
     }
     for event in rotations(scenario) {
         let stages = stages(event, scenario.length);
-        steps.extend(stages.map(|(stage, at)| {
-            let change = Change::Rotates(stage);
-            BrokerStep { at, change }
+        steps.extend(stages.map(|(stage, at)| BrokerStep {
+            at,
+            change: Change::Rotates(stage),
         }));
     }
     steps.sort_by_key(|step| step.at);

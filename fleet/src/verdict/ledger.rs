@@ -75,8 +75,6 @@ pub(super) struct Page {
     pub(super) revocation: Option<Revocation>,
     /// New certificates it came with, and how often it was let in with one.
     pub(super) renewals: (u32, u32),
-    /// Its certificate is of the authority that follows.
-    pub(super) has_followed: bool,
 }
 
 /// The messages of one way.

@@ -3,6 +3,7 @@
 //! Only who is revoked, or shares his key with another machine, may be sent away unasked.
 
 use super::ledger::{Ledger, Noted};
+use std::collections::BTreeSet;
 
 /// How far a rotation is.
 #[derive(Debug, Default)]
@@ -11,6 +12,7 @@ pub(super) struct Rotation {
     pub(super) stages_done: u32,
     is_under_way: bool,
     has_app_followed: bool,
+    followed: BTreeSet<u32>,
     /// Who was sent away and may be there.
     pub(super) sent_away: Noted,
 }
@@ -43,7 +45,7 @@ impl Ledger {
 
     /// A device has a certificate of the authority that follows.
     pub(crate) fn followed(&self, device: u32) {
-        self.book().page(device).has_followed = true;
+        self.book().rotation.followed.insert(device);
     }
 
     pub(crate) fn app_followed(&self) {
@@ -53,9 +55,14 @@ impl Ledger {
     /// Whether nobody needs the authority before any more.
     pub(crate) fn have_all_followed(&self) -> bool {
         let book = self.book();
-        let mut pages = book.pages.iter();
-        book.rotation.has_app_followed
-            && pages.all(|page| page.has_followed || page.revocation.is_some())
+        let Rotation {
+            has_app_followed,
+            followed,
+            ..
+        } = &book.rotation;
+        let mut pages = book.pages.iter().zip(0..);
+        let all = pages.all(|(page, n)| followed.contains(&n) || page.revocation.is_some());
+        *has_app_followed && all
     }
 
     /// A device lost its connection to the broker, or was not let in.

@@ -101,11 +101,11 @@ fn who_may_be_there_is_sent_away_for_nothing_while_authorities_rotate() {
     let (other, certificate) = (Cause::Other, Cause::Certificate);
     check(invariant, Outcome::Held, |it| it.sent_away(0, other));
     check(invariant, Outcome::Broken, |it| {
-        it.sent_away(0, certificate)
+        it.sent_away(0, certificate);
     });
     check(invariant, Outcome::Broken, |it| rotate(it, other));
     check(invariant, Outcome::Broken, |it| {
-        it.app_sent_away(certificate)
+        it.app_sent_away(certificate);
     });
     // It is not done: somebody has not followed.
     check(invariant, Outcome::Broken, Ledger::stage_due);
