@@ -20,8 +20,10 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo as ParsedKey;
 
 use crate::authority::signature::{self, MlDsa};
+use crate::authority_request::role_asked;
 use crate::certificate::CommonName;
 use crate::device_id::DeviceId;
+use crate::profile::Role;
 use crate::subject::{Kind, Subject, TrustDomain, spiffe_uri};
 
 /// A request with a post-quantum key has 4 kB; PEM adds a third.
@@ -95,6 +97,18 @@ impl PublicKey {
             check_wishes(request, &spiffe_uri(trust_domain, &claimed))?;
             Ok(claimed)
         })
+    }
+
+    /// As [`Self::from_request`], of a request by an authority of `trust_domain`, and which one that
+    /// is. It proves to have the key; who asks is for a person to say who compares keys.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`], also when it is for anybody else.
+    pub fn from_request_of_authority(
+        octets: &[u8],
+        trust_domain: &TrustDomain,
+    ) -> Result<(Self, Role), InvalidRequest> {
+        Self::read(octets, |request| role_asked(request, trust_domain))
     }
 
     /// The key of a request that proves to have it, and what `check` finds in the request.
@@ -240,6 +254,14 @@ pub enum InvalidRequest {
     /// It has neither a common name nor a URI.
     #[error("the request names nobody; its common name must be the device's id")]
     NamesNobody,
+    /// It is not one that an authority makes for itself.
+    #[error(
+        "it is not the request of a device CA or server CA; make one with: countersign ca request"
+    )]
+    NotOfAnAuthority,
+    /// It is that of an authority of somebody else.
+    #[error("the request is for an authority of another trust domain")]
+    OfAnotherTrustDomain,
     /// Its key is an RSA key.
     #[error("RSA keys are not certified; make a P-256, P-384 or Ed25519 key")]
     Rsa,
@@ -279,7 +301,7 @@ mod tests {
     use crate::certificate::Certificate;
     use crate::extensions::BasicConstraints as Constraints;
     use crate::holder::Holder;
-    use crate::profile::{Profile, Role};
+    use crate::profile::Profile;
     use crate::serial::Serial;
     use crate::testing::{NOT_BEFORE, at, uri};
 

@@ -164,3 +164,9 @@ impl Names {
      belong there"
 )]
 pub struct UnfitName(String);
+
+impl UnfitName {
+    pub(crate) fn of(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+}

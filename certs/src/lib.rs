@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod authority;
+mod authority_request;
 mod certificate;
 mod csr;
 mod device_id;
@@ -26,6 +27,7 @@ mod text;
 mod trust_bundle;
 
 pub use authority::Authority;
+pub use authority_request::authority_request;
 pub use certificate::{Certificate, CommonName, sha256};
 pub use csr::{InvalidRequest, PublicKey};
 pub use device_id::{DeviceId, InvalidDeviceId};
