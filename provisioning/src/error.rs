@@ -14,7 +14,7 @@ use rustls_pki_types::UnixTime;
 use thiserror::Error;
 
 use crate::authority::KeyInTokenError;
-use crate::commands::{BackupError, NotDelivered, RotationError};
+use crate::commands::{BackupError, NotDelivered, OfflineRootError, RotationError};
 use crate::registry::RegistryError;
 use crate::roster::Mistake;
 
@@ -297,6 +297,9 @@ pub enum CommandError {
     /// An authority does not come to a stage.
     #[error(transparent)]
     Rotation(#[from] RotationError),
+    /// A root that is kept apart and the authorities below it do not come together.
+    #[error(transparent)]
+    OfflineRoot(#[from] OfflineRootError),
     /// A list is to be out of date before it is made, or to be good for ever.
     #[error("a list or an export is good for 1 to {max} days, not for {asked}")]
     Lifetime {
@@ -350,6 +353,7 @@ impl CommandError {
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Self::Rotation(error) => error.exit_class(),
+            Self::OfflineRoot(error) => error.exit_class(),
             Self::Registry(error) => error.exit_class(),
             Self::NotDelivered(why) => why.exit_class(),
             Self::NotOurs(_)

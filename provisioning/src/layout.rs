@@ -185,6 +185,11 @@ impl Layout {
         self.ca_dir().join(format!("{}.pem", of.into()))
     }
 
+    /// The request of an authority that waits for its certificate.
+    pub(crate) fn authority_request(&self, of: impl Into<AuthorityId>) -> PathBuf {
+        self.ca_dir().join(format!("{}.csr.pem", of.into()))
+    }
+
     pub(crate) fn authority_key(&self, of: impl Into<AuthorityId>) -> PathBuf {
         self.ca_dir().join(format!("{}.key.pem", of.into()))
     }
@@ -226,6 +231,7 @@ mod tests {
             "device-ca-1",
             "device-ca-02",
             "device-ca-x",
+            "device-ca.csr",
             "ca",
         ] {
             assert_eq!(AuthorityId::parse(name), None, "{name}");

@@ -34,6 +34,13 @@ pub use commands::{
     device_renew, device_resume, device_revoke, device_show, device_suspend, key_kept, key_make,
     key_request, quoted, read_passphrase, registry_export, trust_export, up_prepare,
 };
+pub use commands::{
+    AuthorityRevoked, Awaited, Certified, CertifiedStatus, CertifyRequest, InstallRequest,
+    Installed, InstalledAuthority, NewRoot, OfflineRootError, Requested, RootInitRequest,
+    RootInitialized, RootListRequest, RootListed, RootSignRequest, RootStatus, ToCertify,
+    ca_install, ca_request, key_kept_of_root, root_init, root_list, root_revoke, root_sign,
+    root_status,
+};
 pub use commands::{BatchDelivered, DeliverRequest, NotDelivered, Package, batch_deliver};
 pub use commands::{
     DecideRequest, PendingDecided, TOKEN_DAYS_MAX, TokenCreated, TokenRequest, pending_approve,

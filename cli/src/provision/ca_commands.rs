@@ -7,6 +7,10 @@ use crate::provision::care_commands::backup::{self, BackupArgs};
 use crate::provision::care_commands::doctor::{self, DoctorArgs};
 use crate::provision::care_commands::restore::{self, RestoreArgs};
 use crate::provision::enrolment_commands::serve::{self, SERVE_HELP, ServeArgs};
+use crate::provision::offline_root::install::{self, InstallArgs};
+use crate::provision::offline_root::request::{self, RequestArgs};
+use crate::provision::offline_root::root::{self, RootCommand};
+use crate::provision::offline_root::{awaited_json, awaited_words};
 use crate::provision::passphrase::PassphraseArgs;
 use crate::provision::rotation_commands::{self, RotateArgs, next_stage};
 use crate::runtime;
@@ -79,6 +83,24 @@ pub(crate) enum CaCommand {
     #[command(after_help = restore::HELP)]
     Restore(RestoreArgs),
     #[command(subcommand)]
+    Root(RootCommand),
+    /// Make keys for the authorities here, and requests for a root that is kept elsewhere.
+    ///
+    /// The keys are made as `ca init` makes them, and stay. Carry the requests to where the root is
+    /// (`ca root sign`), and what it signs back here (`ca install`): until then nothing is issued.
+    /// With --role, where they issue already, it asks for one that follows another. Given again, it
+    /// asks for the same.
+    #[command(after_help = request::HELP)]
+    Request(RequestArgs),
+    /// Install what a root elsewhere has signed: certificates, or its revocation list.
+    ///
+    /// Each certificate is verified against the root, and must be for a key that waits here. The
+    /// first two issue from here on; one that follows another goes on with `ca rotate --stage
+    /// publish`. The list is kept as DIR/ca/root.crl: brokers whose anchor is the root go by it,
+    /// those of DIR trust the device CA itself.
+    #[command(after_help = install::HELP)]
+    Install(InstallArgs),
+    #[command(subcommand)]
     Audit(CaAuditCommand),
     /// Serve enrolment over the network (EST, RFC 7030) until SIGTERM or SIGINT.
     ///
@@ -140,7 +162,7 @@ pub(crate) struct CaStatusArgs {
     json: bool,
 }
 
-fn trust_domain(text: &str) -> Result<TrustDomain, String> {
+pub(crate) fn trust_domain(text: &str) -> Result<TrustDomain, String> {
     TrustDomain::parse(text).map_err(|error| error.to_string())
 }
 
@@ -149,7 +171,7 @@ pub(crate) fn algorithm(text: &str) -> Result<Algorithm, String> {
     Algorithm::parse(text).ok_or_else(|| format!("there are {names}"))
 }
 
-fn key_in_token(text: &str) -> Result<(Role, KeyUri), String> {
+pub(crate) fn key_in_token(text: &str) -> Result<(Role, KeyUri), String> {
     let (role, uri) = text.split_once('=').unwrap_or((text, ""));
     let role = Role::parse(role)
         .filter(|role| ISSUERS.contains(role))
@@ -167,6 +189,9 @@ pub(crate) fn run(command: CaCommand) -> Result<(), Failure> {
         CaCommand::Rotate(args) => rotation_commands::rotate(&args),
         CaCommand::Backup(args) => backup::backup(&args),
         CaCommand::Restore(args) => restore::restore(&args),
+        CaCommand::Root(command) => root::run(&command),
+        CaCommand::Request(args) => request::request(&args),
+        CaCommand::Install(args) => install::install(&args),
         CaCommand::Audit(command) => ca_audit_commands::run(&command),
         CaCommand::Serve(args) => runtime()?.block_on(serve::run(&args)),
     }
@@ -317,8 +342,13 @@ fn status_words(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> String {
         "UNTIL",
         "SERIAL",
     ];
-    let rows = table(header, status.authorities.iter().map(row).collect());
-    let mut words = format!("trust domain {}\n{rows}", status.trust_domain);
+    let mut words = format!("trust domain {}\n", status.trust_domain);
+    if !status.authorities.is_empty() {
+        words += &table(header, status.authorities.iter().map(row).collect());
+    }
+    for it in &status.awaited {
+        let _ = writeln!(words, "awaited of the root: {}", awaited_words(it));
+    }
     let list = list_words(status.list.as_ref(), now);
     // Writing to a string does not fail.
     let _ = write!(words, "{list}\nnext: {}", next_words(status.next, dir));
@@ -366,6 +396,11 @@ fn next_words(next: NextStep, dir: &Path) -> String {
     match next {
         NextStep::Publish => format!("countersign crl publish --dir {dir}"),
         NextStep::Issue => format!("countersign device issue ID --dir {dir}"),
+        NextStep::Ask(role) => {
+            let role = role.as_str();
+            format!("countersign ca request --role {role} --dir {dir} --out FILE")
+        }
+        NextStep::Install => format!("countersign ca install --dir {dir} FILE"),
         NextStep::Replace(role) => next_stage(role, RotationStage::Prepare, &dir),
         NextStep::GoOn(role, stage) => next_stage(role, stage, &dir),
     }
@@ -391,6 +426,7 @@ fn status_json(status: &CaStatus, (dir, now): (&Path, UnixTime)) -> Value {
         "dir": dir,
         "trust_domain": status.trust_domain.as_str(),
         "authorities": status.authorities.iter().map(authority).collect::<Vec<_>>(),
+        "awaited": status.awaited.iter().map(awaited_json).collect::<Vec<_>>(),
         "list": status.list.as_ref().map(|it| list_json(it, now)),
         "next": next_words(status.next, dir),
     })

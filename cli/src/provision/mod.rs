@@ -10,6 +10,7 @@ pub(crate) mod device_commands;
 pub(crate) mod enrolment_commands;
 pub(crate) mod inventory_commands;
 pub(crate) mod key_commands;
+pub(crate) mod offline_root;
 pub(crate) mod passphrase;
 pub(crate) mod revocation_commands;
 pub(crate) mod rotation_commands;

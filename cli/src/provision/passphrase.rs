@@ -24,10 +24,19 @@ impl PassphraseArgs {
     /// What opens the keys in `dir`. Without a file or a terminal there is nothing; then a key that
     /// is encrypted is refused by whoever needs it.
     pub(crate) fn open(&self, dir: &Path) -> Result<Option<Passphrase>, Failure> {
+        self.open_kept(dir, key_kept(dir)?)
+    }
+
+    /// As [`Self::open`], of a key in `dir` that is kept so.
+    pub(crate) fn open_kept(
+        &self,
+        dir: &Path,
+        kept: KeyKept,
+    ) -> Result<Option<Passphrase>, Failure> {
         if let Some(found) = self.read_file()? {
             return Ok(Some(found));
         }
-        let what = match key_kept(dir)? {
+        let what = match kept {
             KeyKept::Encrypted => "Passphrase of the keys",
             KeyKept::Token { has_pin: false } => "PIN of the token with the key",
             KeyKept::Token { has_pin: true } | KeyKept::Unencrypted | KeyKept::Elsewhere => {

@@ -14,6 +14,7 @@ use crate::provision::suspension_commands::{Told, broker_json, print_broker, rel
 use certs::admin::{Answer, Outcome, Request, SessionFilter};
 use certs::{Role, Serial};
 use clap::{Args, ValueEnum};
+use pkcs11::KeyUri;
 use provisioning::{
     Algorithm, AuthorityStage, KeyFate, Layout, RotateRequest, Rotated, RotationStage, ca_rotate,
 };
@@ -35,7 +36,9 @@ Example:
   countersign ca rotate --role device-ca --stage publish --dir certs/dev
   countersign ca rotate --role device-ca --stage switch --dir certs/dev
   countersign device list --device-ca 1 --dir certs/dev
-  countersign ca rotate --role device-ca --stage retire --key destroy --dir certs/dev";
+  countersign ca rotate --role device-ca --stage retire --key destroy --dir certs/dev
+  countersign ca rotate --role device-ca --stage prepare --dir /srv/ca --key \
+'pkcs11:token=acme;object=device-ca-2?module-path=/usr/lib/softhsm/libsofthsm2.so'";
 
 /// Which authority, to which stage.
 #[derive(Debug, Args)]
@@ -61,10 +64,11 @@ pub(crate) struct RotateArgs {
     /// retire: although somebody holds a certificate of it, or is connected with one.
     #[arg(long)]
     cut_off: bool,
-    /// retire: what becomes of its key file; destroyed, it signs nothing more, and what is not
-    /// copied elsewhere is gone.
-    #[arg(long, value_name = "FATE", default_value = "keep")]
-    key: Fate,
+    /// prepare: the key of the new one, which is in a token (RFC 7512) [default: a new key in a
+    /// file]; retire: what becomes of the key file, keep or destroy [default: keep]. Destroyed, it
+    /// signs nothing more, and what is not copied elsewhere is gone.
+    #[arg(long, value_name = "URI|FATE", value_parser = key)]
+    key: Option<Key>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
     /// Print one object of JSON instead of words.
@@ -96,13 +100,22 @@ enum Stage {
     Retire,
 }
 
-/// What becomes of a key.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Fate {
-    /// It stays.
-    Keep,
-    /// Its file is deleted.
-    Destroy,
+/// Where the key of the new one is, or what becomes of the key of the old one.
+#[derive(Clone, Debug)]
+enum Key {
+    InToken(KeyUri),
+    Fate(KeyFate),
+}
+
+fn key(text: &str) -> Result<Key, String> {
+    match text {
+        "keep" => Ok(Key::Fate(KeyFate::Keep)),
+        "destroy" => Ok(Key::Fate(KeyFate::Destroy)),
+        uri => match KeyUri::parse(uri) {
+            Ok(uri) => Ok(Key::InToken(uri)),
+            Err(why) => Err(format!("it is keep, destroy, or where a key is: {why}")),
+        },
+    }
 }
 
 impl RotateArgs {
@@ -123,9 +136,23 @@ impl RotateArgs {
         }
     }
 
+    fn token(&self) -> Option<&KeyUri> {
+        match &self.key {
+            Some(Key::InToken(uri)) => Some(uri),
+            Some(Key::Fate(_)) | None => None,
+        }
+    }
+
+    fn fate(&self) -> KeyFate {
+        match &self.key {
+            Some(Key::Fate(fate)) => *fate,
+            Some(Key::InToken(_)) | None => KeyFate::Keep,
+        }
+    }
+
     /// What is said of another stage than this one was meant for something else.
     fn refuse_misplaced(&self) -> Result<(), Failure> {
-        let fate = matches!(self.key, Fate::Destroy);
+        let destroys = self.fate() == KeyFate::Destroy;
         for (given, name, stage) in [
             (
                 self.algorithm.is_some(),
@@ -135,7 +162,8 @@ impl RotateArgs {
             (self.another, "--another", RotationStage::Prepare),
             (self.number.is_some(), "--number", RotationStage::Retire),
             (self.cut_off, "--cut-off", RotationStage::Retire),
-            (fate, "--key destroy", RotationStage::Retire),
+            (destroys, "--key destroy", RotationStage::Retire),
+            (self.token().is_some(), "--key URI", RotationStage::Prepare),
         ] {
             if given && stage != self.stage() {
                 let words = format!("{name} is for --stage {}", stage.as_str());
@@ -168,10 +196,8 @@ pub(crate) fn rotate(args: &RotateArgs) -> Result<(), Failure> {
         number: args.number,
         cut_off: args.cut_off,
         connected: &connected,
-        key: match args.key {
-            Fate::Keep => KeyFate::Keep,
-            Fate::Destroy => KeyFate::Destroy,
-        },
+        token: args.token(),
+        key: args.fate(),
         ..RotateRequest::new(&args.dir, role, stage)
     };
     let done = ca_rotate(&request, UnixTime::now())?;

@@ -12,6 +12,7 @@ mod backup;
 mod cert;
 mod doctor;
 mod issue;
+mod offline_root;
 mod shell;
 
 use serde_json::Value;

@@ -9,7 +9,8 @@ use std::path::Path;
 use certs::{Certificate, Role, TrustDomain};
 use rustls_pki_types::UnixTime;
 
-use super::{Authority, Passphrase, Signed};
+use super::{Authority, KeyKept, Passphrase, Signed};
+use crate::commands::OfflineRootError;
 use crate::error::CommandError;
 use crate::files;
 use crate::layout::{AuthorityId, Layout};
@@ -103,6 +104,10 @@ impl Hierarchy {
         now: UnixTime,
     ) -> Result<(), CommandError> {
         let key_file = self.layout.authority_key(id);
+        if id.role == Role::Root && KeyKept::at(&key_file)? == KeyKept::Elsewhere {
+            let dir = self.layout.dir().to_path_buf();
+            return Err(OfflineRootError::RootNeeded(dir).into());
+        }
         for authority in self.all_mut().filter(|it| it.id() == id) {
             authority.unlock(&key_file, passphrase)?;
         }
@@ -136,7 +141,8 @@ impl Hierarchy {
             dir: layout.dir().into(),
         };
         let trust_domain = registry.trust_domain()?.ok_or_else(nobody)?;
-        let seats = Seats::read(&registry)?.ok_or_else(nobody)?;
+        let incomplete = || incomplete(&layout, &registry);
+        let seats = Seats::read(&registry)?.map_or_else(|| Err(incomplete()), Ok)?;
         Ok(Self {
             trust_domain,
             root: seats.root,
@@ -324,6 +330,19 @@ fn path_of(authority: &Authority, all: &[Authority], crossed: &[CrossCertificate
         }
     }
     path
+}
+
+/// Why those are not all there who issue, although something was begun.
+fn incomplete(layout: &Layout, registry: &Registry) -> CommandError {
+    let dir = layout.dir().to_path_buf();
+    match registry.authorities() {
+        Ok(found) if found.is_empty() => OfflineRootError::Awaiting(dir).into(),
+        Ok(found) if found.iter().all(|it| it.id.role == Role::Root) => {
+            OfflineRootError::RootAlone(dir).into()
+        }
+        Ok(_) => RegistryError::Damaged.into(),
+        Err(why) => why.into(),
+    }
 }
 
 fn take_active(authorities: &mut Vec<Authority>, role: Role) -> Option<Authority> {

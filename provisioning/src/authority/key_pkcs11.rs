@@ -134,7 +134,7 @@ pub enum KeyInTokenError {
     /// Another key would be made in a file to follow it.
     #[error(
         "the key whose file would be {} is in a token, and another would be made in a file; make \
-         new authorities in another directory",
+         one in a token (countersign key make URI), and name it with --key",
         .0.display()
     )]
     NotFollowed(PathBuf),

@@ -100,6 +100,18 @@ impl Authority {
         })
     }
 
+    /// An authority whose key is not here, and which is recorded nowhere.
+    pub(crate) fn elsewhere(signed: Signed) -> Self {
+        Self {
+            id: signed.role.into(),
+            stage: AuthorityStage::Active,
+            certificate: signed.certificate,
+            pem: signed.pem,
+            path: String::new(),
+            issuer: None,
+        }
+    }
+
     /// A new root, which signs itself.
     pub(crate) fn new_root(
         name: AuthorityName<'_>,

@@ -16,7 +16,7 @@ use crate::authority::{Authority, Hierarchy, ListContent, Passphrase};
 use crate::error::CommandError;
 use crate::files::{self, Staging};
 use crate::layout::{AuthorityId, Layout};
-use crate::registry::Publication;
+use crate::registry::{Publication, Registry};
 
 /// How long a list is good when nothing else is asked for.
 pub(super) const LIFETIME_DAYS: u32 = 7;
@@ -219,7 +219,7 @@ fn is_complete(
     Ok(says_the_same && list.number().to_u64() >= Some(taken))
 }
 
-fn after(now: UnixTime, lifetime: Duration) -> UnixTime {
+pub(super) fn after(now: UnixTime, lifetime: Duration) -> UnixTime {
     let seconds = now.as_secs().saturating_add(lifetime.as_secs());
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
@@ -244,11 +244,18 @@ pub(super) fn wanted(
     device_ca: &Authority,
     now: UnixTime,
 ) -> Result<Vec<(Serial, Revoked)>, CommandError> {
+    wanted_of(&ca.registry, device_ca, now)
+}
+
+/// What belongs on the list of an authority.
+pub(super) fn wanted_of(
+    registry: &Registry,
+    authority: &Authority,
+    now: UnixTime,
+) -> Result<Vec<(Serial, Revoked)>, CommandError> {
     let since = now.as_secs().saturating_sub(KEPT_AFTER_END.as_secs());
     let since = UnixTime::since_unix_epoch(Duration::from_secs(since));
-    Ok(ca
-        .registry
-        .revoked_certificates(device_ca.serial(), since)?)
+    Ok(registry.revoked_certificates(authority.serial(), since)?)
 }
 
 fn publish(

@@ -29,6 +29,13 @@ pub use batch::{
 pub(crate) use broker_issue::server_names;
 pub use broker_issue::{BrokerIssued, broker_issue};
 pub use ca::{
+    AuthorityRevoked, Awaited, Certified, CertifiedStatus, CertifyRequest, InstallRequest,
+    Installed, InstalledAuthority, NewRoot, OfflineRootError, Requested, RootInitRequest,
+    RootInitialized, RootListRequest, RootListed, RootSignRequest, RootStatus, ToCertify,
+    ca_install, ca_request, key_kept_of_root, root_init, root_list, root_revoke, root_sign,
+    root_status,
+};
+pub use ca::{
     AuthorityStatus, BackedUp, BackupError, BackupRequest, CaInitialized, CaStatus, Check,
     Diagnosis, Finding, InitRequest, KeyFate, ListStatus, NextStep, RestoreRequest, Restored,
     RestoredInto, RotateRequest, Rotated, RotationError, RotationStage, TrustExported,

@@ -8,7 +8,7 @@ mod home;
 mod staging;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,34 @@ pub(crate) fn sync_file_system(path: &Path) -> Result<(), CommandError> {
     open_to_sync(path)
         .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
         .map_err(|source| failed("sync the file system of", path, source))
+}
+
+/// Writes a file that anybody may read, perhaps to a medium that knows no owners: whole, or not at
+/// all.
+pub(crate) fn write_public(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), CommandError> {
+    refuse_symbolic_link(path)?;
+    let mut staged = path.as_os_str().to_owned();
+    staged.push(".new");
+    let staged = PathBuf::from(staged);
+    // A command that was killed left it.
+    remove_if_there(&staged)?;
+    let write = || {
+        let mut file = File::create_new(&staged)?;
+        file.write_all(contents.as_ref())?;
+        file.sync_all()?;
+        fs::rename(&staged, path)
+    };
+    write().map_err(|source| failed("write", path, source))?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// The file called `name` in `path` where that is a directory, or else `path` itself.
+pub(crate) fn in_dir(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() {
+        path.join(name)
+    } else {
+        path.into()
+    }
 }
 
 /// Makes an empty private file unless there is one.

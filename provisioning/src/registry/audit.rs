@@ -53,6 +53,10 @@ pub enum Event {
     TokenUsed,
     /// A token was ended before it was used, or before it was used again.
     TokenRevoked,
+    /// A certificate was asked of a root that is elsewhere.
+    Requested,
+    /// A revocation list of a root that is elsewhere was taken in.
+    Installed,
     /// Somebody asked to enrol without a token.
     Asked,
     /// Somebody who asked may enrol.
@@ -68,7 +72,7 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::Begun,
         Self::Authority,
         Self::CrossCertified,
@@ -83,6 +87,8 @@ impl Event {
         Self::TokenCreated,
         Self::TokenUsed,
         Self::TokenRevoked,
+        Self::Requested,
+        Self::Installed,
         Self::Asked,
         Self::Approved,
         Self::Denied,
@@ -108,6 +114,8 @@ impl Event {
             Self::TokenCreated => "token-created",
             Self::TokenUsed => "token-used",
             Self::TokenRevoked => "token-revoked",
+            Self::Requested => "requested",
+            Self::Installed => "installed",
             Self::Asked => "asked",
             Self::Approved => "approved",
             Self::Denied => "denied",

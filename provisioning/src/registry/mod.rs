@@ -8,6 +8,7 @@ mod authorities;
 mod batches;
 mod care;
 mod certificates;
+mod certified;
 mod devices;
 mod enrolment;
 mod inventory;
@@ -37,6 +38,7 @@ pub(crate) use self::batches::{Batch, Deliverable, Row, RowState};
 pub use self::batches::{BatchFormat, BatchStanding};
 pub(crate) use self::care::{Ending, Merged, Signer};
 pub(crate) use self::certificates::Recorded;
+pub(crate) use self::certified::CertifiedAuthority;
 pub use self::devices::{LabelChange, Labels};
 pub(crate) use self::enrolment::{Answer, Asked, NotEnrolled, Proof};
 pub use self::enrolment::{EnrolmentState, PendingEnrolment, Token, TokenState};
@@ -182,7 +184,8 @@ pub enum RegistryError {
     /// The audit chain is not what was written.
     #[error("the audit chain is broken at entry {0}: it was changed, or one before it is gone")]
     BrokenChain(u64),
-    /// The audit chain was written anew by somebody without the key of the device CA.
+    /// The audit chain was written anew by somebody without the key of the device CA, or of the
+    /// root where that is alone.
     #[error(
         "the signature over the audit chain up to entry {0} is not one of the device CA: the chain \
          was written anew, or the signature was changed"

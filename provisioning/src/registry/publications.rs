@@ -22,7 +22,7 @@ pub(crate) enum Publication {
 }
 
 impl Publication {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::RevocationList => "revocation-list",
             Self::RegistryExport => "registry-export",

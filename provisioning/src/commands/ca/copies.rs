@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::authority::Hierarchy;
 use crate::error::CommandError;
 use crate::files::{self, Staging};
+use crate::layout::Layout;
 
 /// Writes what is not there or says something else: each authority, what devices trust, and what
 /// brokers elsewhere trust.
@@ -20,7 +21,7 @@ pub(super) fn write_copies(ca: &Hierarchy) -> Result<(), CommandError> {
         (layout.ca_pem(), ca.trusted_by_peers()),
         (layout.device_cas_pem(), ca.trusted_by_brokers()),
     ];
-    write(ca, authorities.chain(trusted))
+    write_missing(layout, authorities.chain(trusted))
 }
 
 /// Writes what the broker of this directory trusts, where it has something to trust; yields where
@@ -31,15 +32,16 @@ pub(super) fn write_broker_trust(ca: &Hierarchy) -> Result<Option<PathBuf>, Comm
         return Ok(None);
     }
     let trusted = (path.clone(), ca.trusted_by_brokers());
-    write(ca, [trusted].into_iter())?;
+    write_missing(&ca.layout, [trusted].into_iter())?;
     Ok(Some(path))
 }
 
-fn write(
-    ca: &Hierarchy,
+/// Writes each file that is not there or says something else.
+pub(super) fn write_missing(
+    layout: &Layout,
     copies: impl Iterator<Item = (PathBuf, String)>,
 ) -> Result<(), CommandError> {
-    let mut staging = Staging::new(ca.layout.dir());
+    let mut staging = Staging::new(layout.dir());
     for (path, pem) in copies {
         if files::read_if_there(&path)?.as_deref() != Some(pem.as_bytes()) {
             staging.write(&path, pem)?;

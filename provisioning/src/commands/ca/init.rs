@@ -3,6 +3,7 @@
 //! A directory is filled only when it is empty or ours. The authorities exist once the registry has
 //! recorded them: keys without a record were never used and are replaced.
 
+use std::fs::File;
 use std::path::Path;
 
 use certs::{AuthorityName, Holder, Role, TrustDomain};
@@ -17,7 +18,7 @@ use crate::authority::{
 };
 use crate::error::CommandError;
 use crate::files::{self, Staging};
-use crate::layout::Layout;
+use crate::layout::{AuthorityId, Layout};
 use crate::registry::Registry;
 
 /// What `ca init` found or made.
@@ -71,12 +72,15 @@ impl<'a> InitRequest<'a> {
         tokens.find_map(|(of, uri)| (*of == role).then_some(uri))
     }
 
-    /// Whether a key is made that is not encrypted.
-    fn is_for_development(&self) -> bool {
-        let in_tokens = [Role::Root, Role::DeviceCa, Role::ServerCa]
-            .iter()
-            .all(|role| self.token(*role).is_some());
-        self.passphrase.is_none() && !in_tokens
+    /// Whose the authorities are; that one of these has a key that is not encrypted stands in the
+    /// names of all.
+    fn whose(&self, roles: &[Role]) -> &'a str {
+        let in_tokens = roles.iter().all(|role| self.token(*role).is_some());
+        if self.passphrase.is_none() && !in_tokens {
+            "Countersign DEV ONLY"
+        } else {
+            self.organization.unwrap_or("Countersign")
+        }
     }
 }
 
@@ -101,15 +105,8 @@ pub(in crate::commands) fn open_or_make(
     now: UnixTime,
 ) -> Result<(Hierarchy, bool), CommandError> {
     let layout = Layout::new(request.dir);
-    refuse_foreign(&layout)?;
     AuthorityNames::of(request).check()?;
-    if !files::exists(request.dir)? {
-        files::make_dir(request.dir)?;
-        request.dir.parent().map_or(Ok(()), files::sync)?;
-    }
-    files::make_dir(&layout.ca_dir())?;
-    let lock = hierarchy::lock(&layout)?;
-    let mut registry = Registry::open(&layout.registry())?;
+    let (lock, mut registry) = open_dir(&layout)?;
     let made = registry.trust_domain()?.is_none();
     if made {
         make_authorities(&layout, &mut registry, request, now)?;
@@ -122,6 +119,19 @@ pub(in crate::commands) fn open_or_make(
     Ok((ca, made))
 }
 
+/// Locks a directory that is empty or ours, and opens its registry: both are made where missing.
+pub(super) fn open_dir(layout: &Layout) -> Result<(File, Registry), CommandError> {
+    refuse_foreign(layout)?;
+    let dir = layout.dir();
+    if !files::exists(dir)? {
+        files::make_dir(dir)?;
+        dir.parent().map_or(Ok(()), files::sync)?;
+    }
+    files::make_dir(&layout.ca_dir())?;
+    let lock = hierarchy::lock(layout)?;
+    Ok((lock, Registry::open(&layout.registry())?))
+}
+
 /// Refuses authorities that are not such as are asked for.
 fn refuse_others(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), CommandError> {
     let dir = request.dir.to_path_buf();
@@ -132,16 +142,14 @@ fn refuse_others(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), Comman
             asked: asked.clone(),
         });
     }
-    let organizations = &ca.root.certificate().organizations;
-    let organization = organizations.first().map_or("nobody's", AsRef::as_ref);
+    refuse_other_organization(&ca.root, request)?;
     let algorithm = Algorithm::of(&ca.device_ca.certificate().public_key);
-    refuse_other_tokens(ca, request)?;
+    refuse_other_tokens(&ca.layout, request)?;
     let kept = KeyKept::at(&ca.layout.authority_key(ca.device_ca.id()))?;
     let is_in_token = matches!(kept, KeyKept::Token { .. });
     let passphrase = request.passphrase.filter(|_| !is_in_token);
     let encrypted = passphrase.map(|_| KeyKept::Encrypted.as_str());
     for (what, found, asked) in [
-        ("the authorities are", organization, request.organization),
         (
             "authorities that issue sign with",
             algorithm.map_or("something else", Algorithm::as_str),
@@ -161,19 +169,48 @@ fn refuse_others(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), Comman
     Ok(())
 }
 
-fn refuse_other_tokens(ca: &Hierarchy, request: &InitRequest<'_>) -> Result<(), CommandError> {
-    for (role, asked) in request.tokens {
-        let found = read_reference(&ca.layout.authority_key(*role))?;
-        if found.as_ref() != Some(asked) {
-            return Err(CommandError::OtherAuthorities {
-                dir: request.dir.into(),
-                what: "the key is",
-                found: found.map_or("in a file".to_owned(), |uri| uri.to_string()),
-                asked: asked.to_string(),
-            });
-        }
+/// Refuses a root whose name says that it is somebody else's.
+pub(super) fn refuse_other_organization(
+    root: &Authority,
+    request: &InitRequest<'_>,
+) -> Result<(), CommandError> {
+    let organizations = &root.certificate().organizations;
+    let found = organizations.first().map_or("nobody's", AsRef::as_ref);
+    match request.organization.filter(|asked| *asked != found) {
+        Some(asked) => Err(CommandError::OtherAuthorities {
+            dir: request.dir.into(),
+            what: "the authorities are",
+            found: found.to_owned(),
+            asked: asked.to_owned(),
+        }),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+pub(super) fn refuse_other_tokens(
+    layout: &Layout,
+    request: &InitRequest<'_>,
+) -> Result<(), CommandError> {
+    let mut tokens = request.tokens.iter();
+    tokens.try_for_each(|(role, asked)| refuse_token(layout, (*role).into(), asked))
+}
+
+/// Refuses a key that is elsewhere than it is said to be.
+pub(super) fn refuse_token(
+    layout: &Layout,
+    id: AuthorityId,
+    asked: &KeyUri,
+) -> Result<(), CommandError> {
+    let found = read_reference(&layout.authority_key(id))?;
+    if found.as_ref() == Some(asked) {
+        return Ok(());
+    }
+    Err(CommandError::OtherAuthorities {
+        dir: layout.dir().into(),
+        what: "the key is",
+        found: found.map_or("in a file".to_owned(), |uri| uri.to_string()),
+        asked: asked.to_string(),
+    })
 }
 
 /// Ours is a directory with a registry, or with what a command leaves that was stopped before it
@@ -206,7 +243,6 @@ fn make_authorities(
 ) -> Result<(), CommandError> {
     let algorithm = request.algorithm.unwrap_or_default();
     let mut staging = Staging::new(layout.dir());
-    staging.make_dir(&layout.ca_dir())?;
     // The root outlives those it signs.
     let root_key = new_key(
         (layout, request),
@@ -228,11 +264,12 @@ fn make_authorities(
 
 /// A key in a file, or the reference to one that is in a token. Of a run that was stopped the other
 /// may be there.
-fn new_key(
+pub(super) fn new_key(
     (layout, request): (&Layout, &InitRequest<'_>),
     (role, algorithm): (Role, Algorithm),
     staging: &mut Staging,
 ) -> Result<AuthorityKey, CommandError> {
+    staging.make_dir(&layout.ca_dir())?;
     let path = layout.authority_key(role);
     let Some(uri) = request.token(role) else {
         let key = key_file::generate_for(algorithm)?;
@@ -260,18 +297,23 @@ fn new_key(
 ///
 /// Every key of an authority has a name of its own, with a number: a new key under an old name
 /// would make good revocation lists look forged. That one is unprotected stands in its name too.
-struct AuthorityNames<'a> {
+pub(super) struct AuthorityNames<'a> {
     organization: Option<&'a str>,
     common_names: [String; 3],
 }
 
 impl<'a> AuthorityNames<'a> {
     fn of(request: &InitRequest<'a>) -> Self {
-        let whose = if request.is_for_development() {
-            "Countersign DEV ONLY"
-        } else {
-            request.organization.unwrap_or("Countersign")
-        };
+        Self::new(request, &[Role::Root, Role::DeviceCa, Role::ServerCa])
+    }
+
+    /// Those of a root that is kept apart.
+    pub(super) fn of_root(request: &InitRequest<'a>) -> Self {
+        Self::new(request, &[Role::Root])
+    }
+
+    fn new(request: &InitRequest<'a>, roles: &[Role]) -> Self {
+        let whose = request.whose(roles);
         Self {
             organization: request.organization,
             common_names: ["root", "device CA", "server CA"]
@@ -279,12 +321,12 @@ impl<'a> AuthorityNames<'a> {
         }
     }
 
-    fn check(&self) -> Result<(), CommandError> {
+    pub(super) fn check(&self) -> Result<(), CommandError> {
         let names = [self.root(), self.device_ca(), self.server_ca()];
         Ok(names.iter().try_for_each(AuthorityName::check)?)
     }
 
-    fn root(&self) -> AuthorityName<'_> {
+    pub(super) fn root(&self) -> AuthorityName<'_> {
         let [common_name, _, _] = &self.common_names;
         self.name(common_name)
     }

@@ -8,7 +8,10 @@ mod doctor;
 #[cfg(test)]
 mod encrypted;
 mod init;
+mod install;
 mod passphrase;
+mod request;
+mod root;
 mod rotate;
 mod status;
 mod trust_export;
@@ -22,7 +25,14 @@ pub use backup::{
 pub use doctor::{Check, Diagnosis, Verdict, ca_doctor, quoted};
 pub(super) use init::open_or_make;
 pub use init::{CaInitialized, InitRequest, ca_init};
-pub use passphrase::{key_kept, read_passphrase};
+pub use install::{InstallRequest, Installed, InstalledAuthority, NewRoot, ca_install};
+pub use passphrase::{key_kept, key_kept_of_root, read_passphrase};
+pub use request::{Awaited, CertifyRequest, Requested, ca_request};
+pub use root::{
+    AuthorityRevoked, Certified, CertifiedStatus, OfflineRootError, RootInitRequest,
+    RootInitialized, RootListRequest, RootListed, RootSignRequest, RootStatus, ToCertify,
+    root_init, root_list, root_revoke, root_sign, root_status,
+};
 pub use rotate::{KeyFate, RotateRequest, Rotated, RotationError, RotationStage, ca_rotate};
 pub use status::{AuthorityStatus, CaStatus, ListStatus, NextStep, ca_status};
 pub use trust_export::{TrustExported, TrustRequest, trust_export};

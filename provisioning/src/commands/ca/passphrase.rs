@@ -34,6 +34,14 @@ pub fn key_kept(dir: &Path) -> Result<KeyKept, CommandError> {
     KeyKept::at(&layout.authority_key(active))
 }
 
+/// How the key of the root in `dir` is kept.
+///
+/// # Errors
+/// [`CommandError::Exposed`] when others may read it, and what else is in the way.
+pub fn key_kept_of_root(dir: &Path) -> Result<KeyKept, CommandError> {
+    KeyKept::at(&Layout::new(dir).authority_key(Role::Root))
+}
+
 /// The first line of the file `path`, which may be a pipe.
 ///
 /// # Errors

@@ -5,15 +5,18 @@
 
 use std::path::{Path, PathBuf};
 
-use certs::{Freshness, Role, Serial, TrustDomain};
+use certs::{Freshness, RevocationList, Role, Serial, TrustDomain};
 use rustls_pki_types::UnixTime;
 
+use super::request::{Awaited, waiting};
 use super::rotate::{RotationStage, rotation_under_way};
 use crate::authority::{Algorithm, Authority, Hierarchy, KeyKept};
 use crate::commands::crl_publish::{is_past_half, newest_file};
 use crate::commands::up_prepare::is_near_its_end;
 use crate::error::CommandError;
-use crate::registry::AuthorityStage;
+use crate::files;
+use crate::layout::Layout;
+use crate::registry::{AuthorityStage, Registry};
 
 /// The authorities of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct CaStatus {
     pub authorities: Vec<AuthorityStatus>,
     /// The revocation list that the active device CA has published last, if there is one.
     pub list: Option<ListStatus>,
+    /// The authorities that wait for a certificate of a root that is elsewhere.
+    pub awaited: Vec<Awaited>,
     /// What should be done next.
     pub next: NextStep,
 }
@@ -78,6 +83,10 @@ pub enum NextStep {
     GoOn(Role, RotationStage),
     /// An authority is in the last third of its life, or beyond it.
     Replace(Role),
+    /// It is, and the key of the root is elsewhere: a certificate for another must be asked for.
+    Ask(Role),
+    /// A root that is elsewhere has the word.
+    Install,
     /// There is no list, or it is past half of its life.
     Publish,
     /// All is well: go on issuing.
@@ -89,20 +98,50 @@ pub enum NextStep {
 /// # Errors
 /// [`CommandError`] names what is in the way, such as a key that others may read.
 pub fn ca_status(dir: &Path, now: UnixTime) -> Result<CaStatus, CommandError> {
+    let layout = Layout::new(dir);
+    if files::exists(&layout.registry())? {
+        let registry = Registry::open_in(&layout)?;
+        if registry.authorities()?.is_empty()
+            && let Some(trust_domain) = registry.trust_domain()?
+        {
+            return begun((&layout, &registry), trust_domain);
+        }
+    }
     let ca = Hierarchy::open(dir)?;
+    let awaited = awaited(&ca.layout, &ca.registry)?;
     let status = |authority| AuthorityStatus::of(&ca, authority, now);
     let authorities = ca.all().map(status).collect::<Result<Vec<_>, _>>()?;
     let list = list_of(&ca, &ca.device_ca, now)?;
     Ok(CaStatus {
-        next: next_step(&ca, list, now)?,
+        next: next_step((&ca, &awaited), list, now)?,
+        awaited,
         authorities,
         trust_domain: ca.trust_domain.clone(),
         list,
     })
 }
 
+/// Where those who will issue wait for their first certificates.
+fn begun(
+    (layout, registry): (&Layout, &Registry),
+    trust_domain: TrustDomain,
+) -> Result<CaStatus, CommandError> {
+    Ok(CaStatus {
+        trust_domain,
+        authorities: Vec::new(),
+        list: None,
+        awaited: awaited(layout, registry)?,
+        next: NextStep::Install,
+    })
+}
+
+fn awaited(layout: &Layout, registry: &Registry) -> Result<Vec<Awaited>, CommandError> {
+    let waiting = waiting(layout, registry)?.into_iter();
+    Ok(waiting.map(|it| it.shown).collect())
+}
+
 fn next_step(
-    ca: &Hierarchy,
+    (ca, awaited): (&Hierarchy, &[Awaited]),
     list: Option<ListStatus>,
     now: UnixTime,
 ) -> Result<NextStep, CommandError> {
@@ -110,12 +149,22 @@ fn next_step(
     if let Some((role, stage)) = rotation_under_way(ca, now)? {
         return Ok(NextStep::GoOn(role, stage));
     }
+    if !awaited.is_empty() {
+        return Ok(NextStep::Install);
+    }
     let old = active.find(|it| is_near_its_end(it.certificate(), now));
     Ok(match (old, list) {
+        (Some(old), _) if asks_elsewhere(ca, old.id().role)? => NextStep::Ask(old.id().role),
         (Some(old), _) => NextStep::Replace(old.id().role),
         (None, Some(list)) if !list.is_past_half_its_life(now) => NextStep::Issue,
         (None, Some(_) | None) => NextStep::Publish,
     })
+}
+
+/// Whether the one that follows is certified by a root that is elsewhere.
+pub(super) fn asks_elsewhere(ca: &Hierarchy, role: Role) -> Result<bool, CommandError> {
+    let root = KeyKept::at(&ca.layout.authority_key(ca.root.id()))?;
+    Ok(role != Role::Root && root == KeyKept::Elsewhere)
 }
 
 fn list_of(
@@ -123,13 +172,7 @@ fn list_of(
     device_ca: &Authority,
     now: UnixTime,
 ) -> Result<Option<ListStatus>, CommandError> {
-    Ok(newest_file(ca, device_ca)?.map(|(list, _)| ListStatus {
-        number: list.number().to_u64().unwrap_or(u64::MAX),
-        entries: list.len(),
-        this_update: list.this_update(),
-        next_update: list.next_update(),
-        freshness: list.freshness(now),
-    }))
+    Ok(newest_file(ca, device_ca)?.map(|(list, _)| ListStatus::of(&list, now)))
 }
 
 impl AuthorityStatus {
@@ -156,6 +199,16 @@ impl AuthorityStatus {
 }
 
 impl ListStatus {
+    pub(super) fn of(list: &RevocationList, now: UnixTime) -> Self {
+        Self {
+            number: list.number().to_u64().unwrap_or(u64::MAX),
+            entries: list.len(),
+            this_update: list.this_update(),
+            next_update: list.next_update(),
+            freshness: list.freshness(now),
+        }
+    }
+
     /// Whether a new one should be signed.
     pub fn is_past_half_its_life(&self, now: UnixTime) -> bool {
         is_past_half((self.this_update, self.next_update), now)

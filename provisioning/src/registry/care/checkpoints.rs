@@ -1,4 +1,5 @@
-//! What vouches for the audit chain: signatures of the device CA over where it stood.
+//! What vouches for the audit chain: signatures of the device CA over where it stood; of the root
+//! where it stands alone.
 //!
 //! Whatever is committed while that key is open is signed in the same transaction. What comes after
 //! without it, such as a token, is vouched for when the key is opened next. The newest signature is
@@ -19,7 +20,7 @@ const KEPT_EACH: u64 = 1_000;
 /// What the chain says of an older registry where signatures begin.
 pub(in crate::registry) const BEGUN: &str = "checkpoints";
 
-/// Signs in the name of a device CA.
+/// Signs in the name of a device CA, or of a root that stands alone.
 pub(crate) struct Signer {
     /// The serial number of its certificate.
     pub(crate) authority: Serial,
@@ -43,13 +44,13 @@ impl Registry {
     pub(in crate::registry) fn checkpoints(&self) -> Result<Checkpoints, RegistryError> {
         let sql = "SELECT number, authority, signature FROM checkpoint";
         let rows = self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let mut found = Checkpoints::default();
+        let mut found = Checkpoints::of(self.voucher()?);
         for (number, authority, signature) in rows {
             let (number, authority, signature): (i64, Vec<u8>, Vec<u8>) =
                 (number, authority, signature);
             let number = u64::try_from(number).map_err(|_| RegistryError::Damaged)?;
             if !found.authorities.contains_key(&authority) {
-                let known = self.device_ca(&authority)?;
+                let known = self.may_vouch(&authority, found.voucher)?;
                 found.authorities.insert(authority.clone(), known);
             }
             found.signatures.insert(number, (authority, signature));
@@ -57,12 +58,20 @@ impl Registry {
         Ok(found)
     }
 
-    /// The device CA whose certificate has this serial number, if a root on record has issued it.
-    fn device_ca(&self, serial: &[u8]) -> Result<Option<Authority>, RegistryError> {
+    /// Who vouches for the chain: a root where there is no other authority.
+    fn voucher(&self) -> Result<Role, RegistryError> {
+        let all = self.authorities()?;
+        let alone = !all.is_empty() && all.iter().all(|it| it.id.role == Role::Root);
+        Ok(if alone { Role::Root } else { Role::DeviceCa })
+    }
+
+    /// The authority of this role whose certificate has this serial number, if a root on record has
+    /// issued it.
+    fn may_vouch(&self, serial: &[u8], role: Role) -> Result<Option<Authority>, RegistryError> {
         let sql = "SELECT ca.pem, root.pem FROM certificate AS ca
                    JOIN certificate AS root ON root.serial = ca.issuer
                    WHERE ca.serial = ? AND ca.role = ? AND root.role = ?";
-        let keys = params![serial, Role::DeviceCa.as_str(), Role::Root.as_str()];
+        let keys = params![serial, role.as_str(), Role::Root.as_str()];
         let found: Option<(String, String)> = self
             .connection
             .query_row(sql, keys, |row| Ok((row.get(0)?, row.get(1)?)))
@@ -108,8 +117,9 @@ pub(in crate::registry) fn vouch(
 }
 
 /// Signatures by the number of the entry that each is over, and who made them.
-#[derive(Default)]
 pub(in crate::registry) struct Checkpoints {
+    /// Whose key, once open, signs what is done.
+    voucher: Role,
     signatures: BTreeMap<u64, (Vec<u8>, Vec<u8>)>,
     /// By the serial numbers of their certificates.
     authorities: BTreeMap<Vec<u8>, Option<Authority>>,
@@ -118,11 +128,20 @@ pub(in crate::registry) struct Checkpoints {
 }
 
 impl Checkpoints {
+    fn of(voucher: Role) -> Self {
+        Self {
+            voucher,
+            signatures: BTreeMap::new(),
+            authorities: BTreeMap::new(),
+            must_be: 0,
+        }
+    }
+
     /// Checks what is said of an entry, which follows those before.
     pub(in crate::registry) fn check(&mut self, entry: &AuditEntry) -> Result<(), RegistryError> {
         match entry.event {
             Event::Begun if &*entry.subject == BEGUN => self.must_be = 0,
-            Event::KeyOpened if entry.subject.starts_with(Role::DeviceCa.as_str()) => {
+            Event::KeyOpened if entry.subject.starts_with(self.voucher.as_str()) => {
                 self.must_be = entry.number;
             }
             _ => {}

@@ -119,6 +119,7 @@ fn place_of_authority(layout: &Layout, name: &str) -> Option<PathBuf> {
     id(".key.pem")
         .map(|id| layout.authority_key(id))
         .or_else(|| id(".key.uri").map(|id| reference(&layout.authority_key(id))))
+        .or_else(|| id(".csr.pem").map(|id| layout.authority_request(id)))
         .or_else(|| id(".pem").map(|id| layout.authority_pem(id)))
         .or_else(|| id(".crl").map(|id| layout.list(id)))
 }

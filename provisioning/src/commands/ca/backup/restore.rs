@@ -241,7 +241,9 @@ fn carry_over(from: &Layout, to: &Layout) -> Result<(), CommandError> {
     for name in files::names_in(&from.ca_dir())? {
         let (old, new) = (from.ca_dir().join(&name), to.ca_dir().join(&name));
         let text = name.to_string_lossy();
-        if text.starts_with("registry.sqlite") || text.ends_with(".new") || text.ends_with(".crl") {
+        // The list of a root that is elsewhere is not made anew: the one that is there stays.
+        let is_list = text.ends_with(".crl") && !text.starts_with(Role::Root.as_str());
+        if text.starts_with("registry.sqlite") || text.ends_with(".new") || is_list {
             continue;
         }
         if (text.ends_with(".key.pem") || text.ends_with(".key.uri"))
@@ -249,7 +251,8 @@ fn carry_over(from: &Layout, to: &Layout) -> Result<(), CommandError> {
         {
             continue;
         }
-        let is_pem = text.ends_with(".pem") && !text.ends_with(".key.pem");
+        let goes_with_key = text.ends_with(".key.pem") || text.ends_with(".csr.pem");
+        let is_pem = text.ends_with(".pem") && !goes_with_key;
         if files::exists(&new)? {
             if is_pem {
                 continue;

@@ -7,6 +7,7 @@ use rustls_pki_types::UnixTime;
 
 use super::{Check, quoted};
 use crate::authority::Hierarchy;
+use crate::commands::ca::status::asks_elsewhere;
 use crate::commands::up_prepare::is_near_its_end;
 use crate::layout::AuthorityId;
 use crate::registry::Ending;
@@ -33,6 +34,9 @@ fn check_authorities(ca: &Hierarchy, (now, end): (UnixTime, UnixTime)) -> Check 
         |(_, it): &&(AuthorityId, &Certificate)| it.not_after < end || is_near_its_end(it, now);
     let mend = |(id, _): &(AuthorityId, &Certificate)| {
         let (role, dir) = (id.role.as_str(), quoted(ca.layout.dir()));
+        if asks_elsewhere(ca, id.role).unwrap_or(false) {
+            return format!("countersign ca request --role {role} --dir {dir} --out FILE");
+        }
         format!("countersign ca rotate --role {role} --stage prepare --dir {dir}")
     };
     if let Some(over) = all.iter().find(is_over) {

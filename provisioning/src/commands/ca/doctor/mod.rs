@@ -7,6 +7,7 @@ mod disk;
 mod expiry;
 mod list;
 mod registry;
+mod root_list;
 
 use std::fmt;
 use std::path::Path;
@@ -121,6 +122,7 @@ pub fn ca_doctor(dir: &Path, soon: Duration, now: UnixTime) -> Result<Diagnosis,
             let (lists, newest) = list::check(ca, now);
             checks.extend(lists);
             newest_list = newest;
+            checks.extend(root_list::check(ca, now).map(|it| seen("list of the root", it)));
             checks.push(seen("registry", registry::check_registry(ca)));
             checks.push(registry::check_audit(ca));
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use certs::Role;
+use pkcs11::KeyUri;
 use thiserror::Error;
 
 use crate::error::ExitClass;
@@ -90,6 +91,14 @@ pub enum RotationError {
         /// The authority below it.
         authority: Box<str>,
     },
+    /// The key in the token is that of an authority on record.
+    #[error("the key {uri} is that of {name}; make a new one with: countersign key make URI")]
+    SameKey {
+        /// Where it is.
+        uri: Box<KeyUri>,
+        /// Whose it is.
+        name: Box<str>,
+    },
     /// Its certificate permits no other root below it.
     #[error(
         "the certificate of {0} permits no root below it, and many TLS libraries would refuse a \
@@ -109,6 +118,7 @@ impl RotationError {
             Self::NotPublished { .. }
             | Self::NotRetired { .. }
             | Self::IsActive(_)
+            | Self::SameKey { .. }
             | Self::InUse { .. }
             | Self::AuthoritiesBelow { .. }
             | Self::NoRoomBelow(_) => ExitClass::Refused,

@@ -15,9 +15,11 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use certs::{Role, Serial};
+use pkcs11::KeyUri;
 use rustls_pki_types::UnixTime;
 
 pub use self::error::RotationError;
+pub(super) use self::prepare::make_key;
 use crate::authority::{Algorithm, Authority, Hierarchy, Passphrase};
 use crate::commands::crl_publish::Published;
 use crate::commands::refusal::noted;
@@ -74,6 +76,8 @@ pub struct RotateRequest<'a> {
     pub stage: RotationStage,
     /// What opens the keys, when they are encrypted.
     pub passphrase: Option<&'a Passphrase>,
+    /// The key of the new one, when it is in a token. For the first stage.
+    pub token: Option<&'a KeyUri>,
     /// With what the new one signs; as the one before when nothing is said. For the first stage.
     pub algorithm: Option<Algorithm>,
     /// Whether to prepare one although the one before the last is not retired.
@@ -96,6 +100,7 @@ impl<'a> RotateRequest<'a> {
             role,
             stage,
             passphrase: None,
+            token: None,
             algorithm: None,
             another: false,
             number: None,
@@ -191,7 +196,7 @@ fn authorities_below<'a>(
 }
 
 /// The one on its way to be active.
-fn next(ca: &Hierarchy, role: Role) -> Option<&Authority> {
+pub(super) fn next(ca: &Hierarchy, role: Role) -> Option<&Authority> {
     let is_next = |it: &&Authority| {
         matches!(
             it.stage(),
@@ -202,7 +207,7 @@ fn next(ca: &Hierarchy, role: Role) -> Option<&Authority> {
 }
 
 /// The oldest that is trusted and was followed by another.
-fn older(ca: &Hierarchy, role: Role) -> Option<&Authority> {
+pub(super) fn older(ca: &Hierarchy, role: Role) -> Option<&Authority> {
     let all = ca.of_role(role).into_iter();
     let mut older = all.filter(|it| it.stage() == AuthorityStage::Older);
     older.next()

@@ -4,14 +4,20 @@
 //! replaces it.
 
 use certs::{AuthorityName, BasicConstraints, Holder, Role};
-use rcgen::KeyPair;
+use pkcs11::KeyUri;
+use rcgen::PublicKeyData;
 use rustls_pki_types::UnixTime;
 
 use super::{RotateRequest, Rotated, RotationError, next, older, rotated};
-use crate::authority::{Algorithm, Authority, Hierarchy, KeyInTokenError, KeyKept, key_file};
+use crate::authority::{
+    Algorithm, Authority, AuthorityKey, Hierarchy, KeyInToken, KeyInTokenError, KeyKept, key_file,
+    reference,
+};
 use crate::commands::ca::copies::write_copies;
+use crate::commands::ca::init::refuse_token;
+use crate::commands::ca::root::OfflineRootError;
 use crate::error::CommandError;
-use crate::files::Staging;
+use crate::files::{self, Staging};
 use crate::layout::AuthorityId;
 
 pub(super) fn prepare(
@@ -26,7 +32,15 @@ pub(super) fn prepare(
     write_copies(ca)?;
     let next = next(ca, request.role).ok_or(crate::RegistryError::Damaged)?;
     let id = next.id();
-    let files = vec![ca.layout.authority_pem(id), ca.layout.authority_key(id)];
+    if let Some(asked) = request.token {
+        refuse_token(&ca.layout, id, asked)?;
+    }
+    let key = ca.layout.authority_key(id);
+    let key = match KeyKept::at(&key)? {
+        KeyKept::Token { .. } => reference(&key),
+        KeyKept::Encrypted | KeyKept::Unencrypted | KeyKept::Elsewhere => key,
+    };
+    let files = vec![ca.layout.authority_pem(id), key];
     Ok(Rotated {
         files,
         ..rotated(ca, (next, made), now)?
@@ -43,6 +57,7 @@ fn make(
         let name = older.name().into();
         return Err(RotationError::NotRetired { name }.into());
     }
+    refuse_without_root(ca, request)?;
     ca.unlock(ca.root.id(), request.passphrase, now)?;
     let number = ca.of_role(role).last().map_or(0, |it| it.id().number) + 1;
     let id = AuthorityId { role, number };
@@ -70,12 +85,24 @@ fn make(
 /// the way to what the new one issues.
 fn make_root(
     ca: &mut Hierarchy,
-    (name, key): (AuthorityName<'_>, KeyPair),
+    (name, key): (AuthorityName<'_>, AuthorityKey),
     (id, now): (AuthorityId, UnixTime),
 ) -> Result<(), CommandError> {
     let cross = ca.root.sign(Holder::Root(name), &key, now)?;
     let (_, signed) = Authority::new_root(name, key, now)?;
     Ok(ca.record_prepared((&signed, Some(&cross)), id, now)?)
+}
+
+/// Says who can be asked where the key of the root is not.
+fn refuse_without_root(ca: &Hierarchy, request: &RotateRequest<'_>) -> Result<(), CommandError> {
+    let (role, dir) = (request.role.as_str(), request.dir.to_path_buf());
+    match KeyKept::at(&ca.layout.authority_key(ca.root.id()))? {
+        KeyKept::Encrypted | KeyKept::Unencrypted | KeyKept::Token { .. } => Ok(()),
+        KeyKept::Elsewhere if request.role == Role::Root => {
+            Err(OfflineRootError::RootNeeded(dir).into())
+        }
+        KeyKept::Elsewhere => Err(OfflineRootError::RootElsewhere { role, dir }.into()),
+    }
 }
 
 fn refuse_short(ca: &Hierarchy) -> Result<(), RotationError> {
@@ -98,12 +125,16 @@ fn of_role(ca: &Hierarchy, role: Role) -> Result<&Authority, CommandError> {
     Ok(ca.active(role).ok_or(crate::RegistryError::Damaged)?)
 }
 
-/// A key that is kept as that of the one before: encrypted under the same passphrase, or not.
-fn make_key(
+/// The key in the token that is named, or one that is kept as that of the one before: encrypted
+/// under the same passphrase, or not.
+pub(in crate::commands::ca) fn make_key(
     ca: &Hierarchy,
     (request, id): (&RotateRequest<'_>, AuthorityId),
-) -> Result<KeyPair, CommandError> {
+) -> Result<AuthorityKey, CommandError> {
     let before = of_role(ca, id.role)?;
+    if let Some(uri) = request.token {
+        return open_token(ca, (request, uri), id);
+    }
     let before_key = ca.layout.authority_key(before.id());
     let passphrase = match KeyKept::at(&before_key)? {
         KeyKept::Unencrypted => None,
@@ -120,6 +151,36 @@ fn make_key(
     let pem = key_file::to_pem(&key, passphrase)?;
     let mut staging = Staging::new(ca.layout.dir());
     staging.write(&ca.layout.authority_key(id), pem.as_bytes())?;
+    files::remove_if_there(&reference(&ca.layout.authority_key(id)))?;
+    staging.commit()?;
+    Ok(key.into())
+}
+
+/// A key that was made in a token, and is nobody's yet: a new key under an old one's list would
+/// make good revocation lists look forged, and an old key under a new name is no new one.
+fn open_token(
+    ca: &Hierarchy,
+    (request, uri): (&RotateRequest<'_>, &KeyUri),
+    id: AuthorityId,
+) -> Result<AuthorityKey, CommandError> {
+    let key = AuthorityKey::InToken(KeyInToken::open(uri, request.passphrase)?);
+    let public = key.subject_public_key_info();
+    let found = Algorithm::of(&public);
+    if let Some(asked) = request.algorithm.filter(|asked| Some(*asked) != found) {
+        let (uri, found) = (
+            Box::new(uri.clone()),
+            found.map_or("something else", Algorithm::as_str),
+        );
+        return Err(KeyInTokenError::Other { uri, found, asked }.into());
+    }
+    if let Some(holder) = ca.all().find(|it| *it.certificate().public_key == *public) {
+        let (uri, name) = (Box::new(uri.clone()), holder.name().into());
+        return Err(RotationError::SameKey { uri, name }.into());
+    }
+    let path = ca.layout.authority_key(id);
+    files::remove_if_there(&path)?;
+    let mut staging = Staging::new(ca.layout.dir());
+    staging.write(&reference(&path), format!("{uri}\n"))?;
     staging.commit()?;
     Ok(key)
 }
