@@ -99,8 +99,8 @@ impl PublicKey {
         })
     }
 
-    /// As [`Self::from_request`], of a request by an authority of `trust_domain`, and which one that
-    /// is. It proves to have the key; who asks is for a person to say who compares keys.
+    /// As [`Self::from_request`], of a request by an authority of `trust_domain`, and which one
+    /// that is. It proves to have the key; who asks is for a person to say who compares keys.
     ///
     /// # Errors
     /// [`InvalidRequest`], also when it is for anybody else.

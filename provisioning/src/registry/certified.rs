@@ -34,7 +34,8 @@ impl Registry {
         })
     }
 
-    /// Notes that a certificate was asked of a root that is elsewhere, for the key with this SHA-256.
+    /// Notes that a certificate was asked of a root that is elsewhere, for the key with this
+    /// SHA-256.
     pub(crate) fn note_requested(
         &mut self,
         authority: &str,

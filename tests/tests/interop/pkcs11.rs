@@ -164,6 +164,98 @@ fn an_authority_whose_key_is_in_a_token_issues_what_others_verify() {
 
 #[test]
 #[ignore = "needs softhsm2; scripts/test runs it"]
+fn an_authority_in_a_token_is_followed_by_one_in_a_token() {
+    let hsm = SoftHsm::new();
+    let mut up = hsm.up();
+    assert!(hsm.publish(&up, "dev-1").status.success());
+    let rotate = |role: &str, stage: &str, more: &[&str]| {
+        let mut command = hsm.countersign(&["ca", "rotate", "--dir", "world", "--role", role]);
+        command
+            .args(["--stage", stage])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let refused = |more: &[&str], code: i32, words: &str| {
+        let refused = rotate("device-ca", "prepare", more);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{said}");
+    };
+    refused(&[], 5, "name it with --key");
+    refused(
+        &["--key", &hsm.uri("device-ca")],
+        5,
+        "is that of Countersign DEV ONLY device CA 1",
+    );
+    refused(&["--key", &hsm.uri("missing")], 4, "holds no private key");
+    let (next, other) = (hsm.make("device-ca-2", "p384"), hsm.make("other", "p256"));
+    refused(
+        &["--key", &next, "--algorithm", "p256"],
+        2,
+        "is p384, not p256",
+    );
+    let prepare = ["--key", &*next];
+    for _ in 0..2 {
+        let prepared = rotate("device-ca", "prepare", &prepare);
+        assert!(prepared.status.success(), "{prepared:?}");
+    }
+    refused(&["--key", &other], 2, "the key is");
+    assert!(hsm.path("world/ca/device-ca-2.key.uri").exists());
+    assert!(!hsm.path("world/ca/device-ca-2.key.pem").exists());
+    for stage in ["publish", "switch"] {
+        let rotated = rotate("device-ca", stage, &[]);
+        assert!(rotated.status.success(), "{rotated:?}");
+    }
+    done(&mut hsm.countersign(&["device", "renew", "dev-1", "--dir", "world"]));
+    let published = hsm.publish(&up, "dev-1");
+    assert!(published.status.success(), "{published:?}");
+    // One whose key was in a file may be followed by one in a token.
+    let server = ["--key", &*other];
+    assert!(rotate("server-ca", "prepare", &server).status.success());
+    done(&mut hsm.countersign(&["ca", "verify", "--dir", "world"]));
+    assert_eq!(up.terminate(), Some(0));
+}
+
+#[test]
+#[ignore = "needs softhsm2; scripts/test runs it"]
+fn a_root_that_is_kept_apart_and_those_below_it_may_all_be_in_tokens() {
+    let hsm = SoftHsm::new();
+    let root = hsm.make("root", "p384");
+    done(&mut hsm.countersign(&["ca", "root", "init", "--dir", "root", "--key", &root]));
+    let key = |role: &str| format!("{role}={}", hsm.make(role, "p256"));
+    let mut ask = hsm.countersign(&["ca", "request", "--dir", "online", "--out", "requests.pem"]);
+    ask.args(["--key", &key("device-ca"), "--key", &key("server-ca")]);
+    done(&mut ask);
+    let sign = [
+        "ca",
+        "root",
+        "sign",
+        "requests.pem",
+        "--dir",
+        "root",
+        "--yes",
+    ];
+    done(hsm.countersign(&sign).args(["--out", "certificates.pem"]));
+    let status = done(&mut hsm.countersign(&["ca", "root", "status", "--dir", "root", "--json"]));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let install = ["ca", "install", "certificates.pem", "--dir", "online"];
+    let fingerprint = status["sha256"].as_str().unwrap();
+    done(
+        hsm.countersign(&install)
+            .args(["--root-fingerprint", fingerprint]),
+    );
+    done(&mut hsm.countersign(&["device", "issue", "dev-1", "--dir", "online"]));
+    done(&mut hsm.countersign(&["ca", "verify", "--dir", "online"]));
+    for dir in ["root", "online"] {
+        let names = fs::read_dir(hsm.path(dir).join("ca")).unwrap();
+        let names = names.map(|it| it.unwrap().file_name().into_string().unwrap());
+        assert_eq!(names.filter(|it| it.ends_with(".key.pem")).count(), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs softhsm2; scripts/test runs it"]
 fn a_device_whose_key_is_in_a_token_connects_and_has_none_on_disk() {
     let hsm = SoftHsm::new();
     let up = hsm.up();

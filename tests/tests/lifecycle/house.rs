@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use tempfile::TempDir;
 
 pub(crate) struct House {
     pub(crate) world: World,
@@ -34,7 +35,11 @@ pub(crate) struct Inhabitant {
 impl House {
     /// With devices `dev-1`, `dev-2`, …
     pub(crate) fn new(devices: u32) -> Self {
-        let files = tempfile::tempdir().unwrap();
+        Self::in_dir(tempfile::tempdir().unwrap(), devices)
+    }
+
+    /// As [`Self::new`], with the authority that is there, if there is one.
+    pub(crate) fn in_dir(files: TempDir, devices: u32) -> Self {
         let request = UpRequest {
             dir: files.path(),
             devices,

@@ -8,4 +8,5 @@
 
 mod house;
 mod issuing;
+mod offline_root;
 mod root;

@@ -1,7 +1,7 @@
 //! `countersign ca request`: keys made here, and requests for a root that is elsewhere.
 //!
-//! A key is on disk before its request is, and a request that waits is kept: whoever asks twice asks
-//! for the same. Nothing is issued by such a key before `ca install` has brought its certificate.
+//! A key is on disk before its request is, and a request that waits is kept: whoever asks twice
+//! asks for the same. Nothing is issued by such a key before `ca install` has brought its certificate.
 
 use std::path::{Path, PathBuf};
 

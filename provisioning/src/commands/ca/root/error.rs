@@ -33,8 +33,8 @@ pub enum OfflineRootError {
     NotAlone(PathBuf),
     /// The authorities have no certificates yet.
     #[error(
-        "the authorities in {dir} have no certificates yet; see what is awaited with: countersign ca \
-         status --dir {dir}",
+        "the authorities in {dir} have no certificates yet; see what is awaited with: countersign \
+         ca status --dir {dir}",
         dir = .0.display()
     )]
     Awaiting(PathBuf),
@@ -185,7 +185,10 @@ pub enum OfflineRootError {
         what: Box<str>,
     },
     /// A revocation list is not one of the root.
-    #[error("the revocation list in {} is not one of the root; nothing was installed", path.display())]
+    #[error(
+        "the revocation list in {} is not one of the root; nothing was installed",
+        path.display()
+    )]
     BadList {
         /// The file.
         path: PathBuf,
