@@ -19,6 +19,9 @@ use crate::error::CommandError;
 /// No certificate chain, key or request is longer.
 const FILE_LEN_MAX: u64 = 64 * 1024;
 
+/// How a file begins that is no secret: a certificate or a request for one, or a list.
+const PUBLIC: [&[u8]; 2] = [b"-----BEGIN CERTIFICATE", b"-----BEGIN X509 CRL"];
+
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
 
@@ -59,10 +62,14 @@ pub(crate) fn sync_file_system(path: &Path) -> Result<(), CommandError> {
         .map_err(|source| failed("sync the file system of", path, source))
 }
 
-/// Writes a file that anybody may read, perhaps to a medium that knows no owners: whole, or not at
-/// all.
+/// Writes a file in PEM that anybody may read, perhaps to a medium that knows no owners: whole, or
+/// not at all. It takes the place of one of its sort alone: a key must not be lost to a slip.
 pub(crate) fn write_public(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), CommandError> {
-    refuse_symbolic_link(path)?;
+    if let Some(there) = read_if_there(path)?
+        && !PUBLIC.iter().any(|begins| there.starts_with(begins))
+    {
+        return Err(CommandError::OutputExists(path.into()));
+    }
     let mut staged = path.as_os_str().to_owned();
     staged.push(".new");
     let staged = PathBuf::from(staged);

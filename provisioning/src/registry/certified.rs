@@ -113,9 +113,9 @@ impl Registry {
     /// Keeps the number of a revocation list that was signed elsewhere: none below it counts here.
     pub(crate) fn keep_number(
         &mut self,
-        issuer: Serial,
-        number: u64,
+        (issuer, number): (Serial, u64),
         (created, next_update): (UnixTime, UnixTime),
+        now: UnixTime,
     ) -> Result<(), RegistryError> {
         let number = i64::try_from(number).map_err(|_| RegistryError::NumbersExhausted)?;
         let kind = Publication::RevocationList.as_str();
@@ -134,7 +134,7 @@ impl Registry {
                 return Ok(());
             }
             let words = format!("number {number}, of the root");
-            audit::note(transaction, (Event::Installed, kind, &words), created)
+            audit::note(transaction, (Event::Installed, kind, &words), now)
         })
     }
 }

@@ -61,7 +61,7 @@ fn devices_live_below_a_root_whose_key_is_never_there() {
             .all(|it| it.stage == AuthorityStage::Active)
     );
 
-    let mut house = House::in_dir(files, 2);
+    let mut house = House::in_dir(files, 3);
     let mut here = vec![house.connect("dev-1")];
     house.lives_on(&mut here, "installed");
     let installed = certify(root, &house.dir(), Some(Role::DeviceCa));
@@ -71,8 +71,8 @@ fn devices_live_below_a_root_whose_key_is_never_there() {
         assert_eq!(closed, 0, "{stage:?}");
         house.lives_on(&mut here, stage.as_str());
     }
-    house.issue("dev-3");
-    here.push(house.connect("dev-3"));
+    house.issue("dev-4");
+    here.push(house.connect("dev-4"));
     house.lives_on(&mut here, "followed");
     let status = ca_status(&house.dir(), UnixTime::now()).unwrap();
     assert_eq!(status.authorities[0].key, KeyKept::Elsewhere);

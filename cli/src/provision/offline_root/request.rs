@@ -64,13 +64,13 @@ enum Asking {
 pub(crate) fn request(args: &RequestArgs) -> Result<(), Failure> {
     let now = UnixTime::now();
     let in_token = |role: Role| args.key.iter().any(|(of, _)| *of == role);
-    let begins = ca_status(&args.dir, now).is_err();
-    let passphrase = if begins && !(in_token(Role::DeviceCa) && in_token(Role::ServerCa)) {
-        args.passphrase.choose()?
-    } else if begins {
-        args.passphrase.read_file()?
-    } else {
-        args.passphrase.open(&args.dir)?
+    let in_tokens = in_token(Role::DeviceCa) && in_token(Role::ServerCa);
+    let passphrase = match ca_status(&args.dir, now) {
+        Ok(there) if !there.authorities.is_empty() => args.passphrase.open(&args.dir)?,
+        // Both keys are there, and nothing is made.
+        Ok(there) if there.awaited.len() > 1 => None,
+        Ok(_) | Err(_) if in_tokens => args.passphrase.read_file()?,
+        Ok(_) | Err(_) => args.passphrase.choose()?,
     };
     let request = CertifyRequest {
         dir: &args.dir,

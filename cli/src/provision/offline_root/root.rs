@@ -316,7 +316,9 @@ fn sign(args: &SignArgs) -> Result<(), Failure> {
     };
     let confirm = |all: &[ToCertify]| {
         eprintln!("to be signed:");
-        all.iter().for_each(|it| eprintln!("  {}", words(it)));
+        for it in all {
+            eprintln!("  {}", words(it));
+        }
         args.yes || confirmed("Are these the keys that `ca request` showed?")
     };
     let signed = root_sign(&request, confirm, UnixTime::now())?;
@@ -330,10 +332,9 @@ fn sign(args: &SignArgs) -> Result<(), Failure> {
         signed.out.display(),
         Hex(&signed.root)
     );
-    signed
-        .authorities
-        .iter()
-        .for_each(|it| println!("  {}", words(it)));
+    for it in &signed.authorities {
+        println!("  {}", words(it));
+    }
     println!("next, where they were asked for: {next}");
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! `countersign ca request`: keys made here, and requests for a root that is elsewhere.
 //!
 //! A key is on disk before its request is, and a request that waits is kept: whoever asks twice
-//! asks for the same. Nothing is issued by such a key before `ca install` has brought its certificate.
+//! asks for the same. Nothing is issued by such a key before `ca install` has brought its
+//! certificate.
 
 use std::path::{Path, PathBuf};
 
@@ -120,23 +121,14 @@ fn begin(
         return Err(OfflineRootError::BothAtFirst.into());
     }
     let asked = request.trust_domain;
-    let trust_domain = match registry.trust_domain()? {
-        None => {
-            let trust_domain = asked.cloned().unwrap_or_default();
-            registry.begin(&trust_domain, now)?;
-            trust_domain
-        }
-        Some(found) => match asked.filter(|asked| **asked != found) {
-            Some(asked) => {
-                return Err(CommandError::OtherTrustDomain {
-                    dir: request.dir.into(),
-                    found,
-                    asked: asked.clone(),
-                });
-            }
-            None => found,
-        },
+    let trust_domain = if let Some(found) = registry.trust_domain()? {
+        found
+    } else {
+        let trust_domain = asked.cloned().unwrap_or_default();
+        registry.begin(&trust_domain, now)?;
+        trust_domain
     };
+    refuse_other_domain(&trust_domain, request)?;
     let init = InitRequest {
         trust_domain: asked,
         algorithm: request.algorithm,
@@ -144,23 +136,61 @@ fn begin(
         tokens: request.tokens,
         ..InitRequest::new(request.dir)
     };
-    let mut made = false;
-    for role in ASKING {
-        let id = AuthorityId::from(role);
-        if waits(layout, id)? {
-            request
-                .token(role)
-                .map_or(Ok(()), |asked| refuse_token(layout, id, asked))?;
-            continue;
-        }
-        let algorithm = request.algorithm.unwrap_or_default();
-        let mut staging = Staging::new(layout.dir());
-        let key = new_key((layout, &init), (role, algorithm), &mut staging)?;
-        staging.commit()?;
-        write_request((layout, registry), (id, &key, &trust_domain), now)?;
-        made = true;
+    if ASKING
+        .map(|role| waits(layout, role.into()))
+        .into_iter()
+        .all(|it| matches!(it, Ok(true)))
+    {
+        refuse_others((layout, registry), request)?;
+        return Ok(false);
     }
-    Ok(made)
+    // What was stopped on the way was shown to nobody. All is made anew, so that the keys are kept
+    // alike: with one of them encrypted, the other one is.
+    let mut staging = Staging::new(layout.dir());
+    let algorithm = request.algorithm.unwrap_or_default();
+    let mut key = |role| new_key((layout, &init), (role, algorithm), &mut staging);
+    let keys = [key(Role::DeviceCa)?, key(Role::ServerCa)?];
+    staging.commit()?;
+    for (role, key) in ASKING.into_iter().zip(&keys) {
+        write_request((layout, registry), (role.into(), key, &trust_domain), now)?;
+    }
+    Ok(true)
+}
+
+fn refuse_other_domain(
+    found: &TrustDomain,
+    request: &CertifyRequest<'_>,
+) -> Result<(), CommandError> {
+    match request.trust_domain.filter(|asked| *asked != found) {
+        Some(asked) => Err(CommandError::OtherTrustDomain {
+            dir: request.dir.into(),
+            found: found.clone(),
+            asked: asked.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses keys that wait and are not such as are asked for.
+fn refuse_others(
+    (layout, registry): (&Layout, &Registry),
+    request: &CertifyRequest<'_>,
+) -> Result<(), CommandError> {
+    for (role, asked) in request.tokens {
+        refuse_token(layout, (*role).into(), asked)?;
+    }
+    for it in waiting(layout, registry)? {
+        let found = it.shown.algorithm;
+        if let Some(asked) = request.algorithm.filter(|asked| Some(*asked) != found) {
+            return Err(CommandError::OtherAuthorities {
+                dir: request.dir.into(),
+                what: "an authority waits that signs with",
+                found: found.map_or("something else", Algorithm::as_str).to_owned(),
+                asked: asked.as_str().to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Asks for one more of those that issue here.
@@ -171,6 +201,7 @@ fn follow(
 ) -> Result<bool, CommandError> {
     let role = request.role.ok_or(OfflineRootError::WhichRole)?;
     let dir = || request.dir.to_path_buf();
+    refuse_other_domain(&ca.trust_domain, request)?;
     if !ASKING.contains(&role) {
         return Err(RotationError::NoAuthority(role).into());
     }

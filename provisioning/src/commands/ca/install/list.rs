@@ -4,6 +4,7 @@
 //! as here, taking that away from what they trust does what a list would.
 
 use certs::RevocationList;
+use rustls_pki_types::UnixTime;
 
 use super::read::{Found, FoundList};
 use crate::authority::{Authority, Hierarchy};
@@ -67,12 +68,12 @@ pub(super) fn judge(
 }
 
 /// Keeps a list, and yields its number.
-pub(super) fn keep(ca: &mut Hierarchy, new: NewList) -> Result<u64, CommandError> {
+pub(super) fn keep(ca: &mut Hierarchy, new: NewList, now: UnixTime) -> Result<u64, CommandError> {
     let (serial, times) = (
         ca.root.serial(),
         (new.list.this_update(), new.list.next_update()),
     );
-    ca.registry.keep_number(serial, new.number, times)?;
+    ca.registry.keep_number((serial, new.number), times, now)?;
     let mut staging = Staging::new(ca.layout.dir());
     staging.write(&ca.layout.list(ca.root.id()), new.pem)?;
     staging.commit()?;

@@ -96,7 +96,7 @@ pub fn ca_install(
         let desk = Desk::open(request.dir)?;
         let found = read(request.files)?;
         let verified = desk.verify(found, now)?;
-        desk.check_root(request, &verified, confirm)?;
+        check_root(request, &verified, confirm)?;
         desk.install(verified, now)
     })
 }
@@ -235,37 +235,6 @@ impl Desk {
         Ok((waiting.id, found.signed(waiting.id.role, root.serial())?))
     }
 
-    /// Whether the root is the one that is to be trusted.
-    fn check_root(
-        &self,
-        request: &InstallRequest<'_>,
-        verified: &Verified,
-        confirm: impl FnOnce(&NewRoot) -> bool,
-    ) -> Result<(), CommandError> {
-        let certificate = verified.root.certificate();
-        match request.root_fingerprint {
-            Some(asked) if asked != certificate.sha256 => Err(OfflineRootError::OtherFingerprint {
-                found: certificate.sha256.into(),
-                asked: asked.into(),
-            }
-            .into()),
-            Some(_) => Ok(()),
-            None if verified.new_root.is_none() => Ok(()),
-            None => {
-                let shown = NewRoot {
-                    subject: certificate.subject.clone(),
-                    fingerprint: certificate.sha256,
-                    not_after: certificate.not_after,
-                };
-                if confirm(&shown) {
-                    Ok(())
-                } else {
-                    Err(OfflineRootError::RootNotConfirmed.into())
-                }
-            }
-        }
-    }
-
     fn install(mut self, verified: Verified, now: UnixTime) -> Result<Installed, CommandError> {
         let made: Vec<_> = verified.signed.iter().map(|(id, _)| *id).collect();
         if let Some(root) = verified.new_root {
@@ -285,7 +254,10 @@ impl Desk {
         for id in &made {
             files::remove_if_there(&layout.authority_request(*id))?;
         }
-        let list = verified.list.map(|list| keep(&mut ca, list)).transpose()?;
+        let list = verified
+            .list
+            .map(|list| keep(&mut ca, list, now))
+            .transpose()?;
         let mut authorities = Vec::new();
         for id in made.iter().chain(&verified.known) {
             let it = ca.authority(*id)?;
@@ -307,6 +279,36 @@ impl Desk {
                 .map(|it| it.name().into())
                 .collect(),
         })
+    }
+}
+
+/// Whether the root is the one that is to be trusted.
+fn check_root(
+    request: &InstallRequest<'_>,
+    verified: &Verified,
+    confirm: impl FnOnce(&NewRoot) -> bool,
+) -> Result<(), CommandError> {
+    let certificate = verified.root.certificate();
+    match request.root_fingerprint {
+        Some(asked) if asked != certificate.sha256 => Err(OfflineRootError::OtherFingerprint {
+            found: certificate.sha256.into(),
+            asked: asked.into(),
+        }
+        .into()),
+        Some(_) => Ok(()),
+        None if verified.new_root.is_none() => Ok(()),
+        None => {
+            let shown = NewRoot {
+                subject: certificate.subject.clone(),
+                fingerprint: certificate.sha256,
+                not_after: certificate.not_after,
+            };
+            if confirm(&shown) {
+                Ok(())
+            } else {
+                Err(OfflineRootError::RootNotConfirmed.into())
+            }
+        }
     }
 }
 

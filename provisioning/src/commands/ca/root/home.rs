@@ -49,6 +49,9 @@ impl RootHome {
         let root = match (all.pop(), all.pop()) {
             (Some(root), None) if root.id.role == Role::Root => root,
             (Some(_), _) => return Err(OfflineRootError::NotAlone(dir()).into()),
+            (None, _) if registry.trust_domain()?.is_some() => {
+                return Err(OfflineRootError::Awaiting(dir()).into());
+            }
             (None, _) => return Err(OfflineRootError::NoRoot(dir()).into()),
         };
         let no_root = || OfflineRootError::NoRoot(dir());

@@ -159,17 +159,14 @@ fn look_at(
         let has = certified
             .iter()
             .find(|it| *it.recorded.certificate().public_key == *der);
-        let (name, serial) = match has {
-            Some(has) => (
-                has_been(has, *role, path)?,
-                Some(has.recorded.certificate().serial),
-            ),
-            None => {
-                new.push(*role);
-                let before = certified.iter().filter(|it| it.recorded.role() == *role);
-                let now = new.iter().filter(|it| *it == role);
-                (name(home, *role, before.count() + now.count())?, None)
-            }
+        let (name, serial) = if let Some(has) = has {
+            let serial = has.recorded.certificate().serial;
+            (has_been(has, *role, path)?, Some(serial))
+        } else {
+            new.push(*role);
+            let before = certified.iter().filter(|it| it.recorded.role() == *role);
+            let now = new.iter().filter(|it| *it == role);
+            (name(home, *role, before.count() + now.count())?, None)
         };
         shown.push(ToCertify {
             role: *role,

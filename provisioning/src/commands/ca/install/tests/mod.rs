@@ -1,9 +1,11 @@
-//! The story of a root that is kept apart: asked, signed, installed; and what is not installed.
+//! The story of a root that is kept apart: asked, signed, installed, and followed.
+
+mod refused;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use certs::{RevocationReason, Role, TrustDomain};
+use certs::{Role, TrustDomain};
 use tempfile::TempDir;
 
 use super::InstallRequest;
@@ -12,8 +14,8 @@ use crate::testing::{certificate, day, issue, up};
 use crate::{
     CertifyRequest, CommandError, ExitClass, InitRequest, Installed, KeyKept, NextStep, Requested,
     RootInitRequest, RootListRequest, RootSignRequest, RotateRequest, RotationStage, TrustRequest,
-    ca_doctor, ca_init, ca_install, ca_request, ca_rotate, ca_status, ca_verify, root_init,
-    root_list, root_revoke, root_sign, trust_export,
+    ca_init, ca_install, ca_request, ca_rotate, ca_status, ca_verify, root_init, root_list,
+    root_sign, trust_export,
 };
 
 /// A machine with a root, and one without.
@@ -192,7 +194,7 @@ fn each_step_may_be_done_again_and_changes_nothing() {
     let file = world.sign();
     let signed = fs::read(&file).unwrap();
     assert_eq!(fs::read(world.sign()).unwrap(), signed);
-    let made = world.install(&[file.clone()]).unwrap();
+    let made = world.install(std::slice::from_ref(&file)).unwrap();
     let copy = fs::read(world.dir().join("ca/device-ca.pem")).unwrap();
     let again = world.install(&[file]).unwrap();
     assert!(made.authorities.iter().all(|it| it.made));
@@ -209,12 +211,19 @@ fn whatever_was_stopped_goes_on_where_it_was() {
     let world = World::new();
     world.ask(None).unwrap();
     let ca = world.dir().join("ca");
-    // A key whose request was not written was never shown to anybody.
-    let key = fs::read(ca.join("server-ca.key.pem")).unwrap();
+    // Keys of which one has no request were shown to nobody, and are made anew together: else one
+    // could be encrypted, and the other not.
+    let names = ["device-ca.key.pem", "server-ca.key.pem"];
+    let keys = || names.map(|name| fs::read(ca.join(name)).unwrap());
+    let before = keys();
     fs::remove_file(ca.join("server-ca.csr.pem")).unwrap();
-    let again = world.ask(None).unwrap();
-    assert!(again.made);
-    assert_ne!(fs::read(ca.join("server-ca.key.pem")).unwrap(), key);
+    assert!(world.ask(None).unwrap().made);
+    assert!(
+        keys()
+            .iter()
+            .zip(&before)
+            .all(|(now, before)| now != before)
+    );
 
     // Recorded, and not handed out.
     let file = world.sign();
@@ -222,8 +231,16 @@ fn whatever_was_stopped_goes_on_where_it_was() {
     fs::remove_file(&file).unwrap();
     assert_eq!(fs::read(world.sign()).unwrap(), signed);
 
+    // What was written in the place of a key would be the end of it.
+    let key = ca.join("device-ca.key.pem");
+    let refused = ask(&world.dir(), (None, &key)).unwrap_err();
+    assert!(
+        matches!(refused, CommandError::OutputExists(_)),
+        "{refused}"
+    );
+
     // On record, and not where it is looked for.
-    world.install(&[file.clone()]).unwrap();
+    world.install(std::slice::from_ref(&file)).unwrap();
     for name in ["device-ca.pem", "root.pem", "../ca.pem"] {
         fs::remove_file(ca.join(name)).unwrap();
     }
@@ -232,107 +249,51 @@ fn whatever_was_stopped_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_root_is_trusted_by_its_fingerprint_or_by_somebodys_word() {
+fn what_is_asked_again_is_what_waits() {
     let world = World::new();
     world.ask(None).unwrap();
-    let (dir, files) = (world.dir(), [world.sign()]);
-    let mut request = InstallRequest {
+    let (dir, out) = (world.dir(), world.path("requests.pem"));
+    let same = CertifyRequest {
         dir: &dir,
-        files: &files,
-        root_fingerprint: None,
+        role: None,
+        trust_domain: None,
+        algorithm: None,
+        passphrase: None,
+        tokens: &[],
+        another: false,
+        out: &out,
     };
-    let mut shown = None;
-    let refused = ca_install(
-        &request,
-        |root| {
-            shown = Some(root.fingerprint);
-            false
+    assert!(!ca_request(&same, day(1)).unwrap().made);
+    let other = TrustDomain::parse("other.example").unwrap();
+    for asked in [
+        CertifyRequest {
+            trust_domain: Some(&other),
+            ..same
         },
-        day(2),
-    );
-    assert_eq!(refused.unwrap_err().exit_class(), ExitClass::Usage);
-    assert_eq!(shown, Some(world.fingerprint()));
-    request.root_fingerprint = Some([7; 32]);
-    let refused = ca_install(&request, |_| true, day(2)).unwrap_err();
-    assert_eq!(refused.exit_class(), ExitClass::Refused);
-    assert!(ca_status(&dir, day(2)).unwrap().authorities.is_empty());
-    request.root_fingerprint = None;
-    ca_install(&request, |_| true, day(2)).unwrap();
-    // From there on it is known.
-    ca_install(&request, |_| panic!("it is known"), day(2)).unwrap();
-}
-
-#[test]
-fn all_is_installed_or_nothing() {
-    let world = World::new();
-    world.ask(None).unwrap();
-    let all = certificates(&world.sign());
-    let [device_ca, server_ca, root] = &all[..] else {
-        panic!("{} certificates", all.len());
+        CertifyRequest {
+            algorithm: Some(crate::Algorithm::P384),
+            ..same
+        },
+        CertifyRequest {
+            role: Some(Role::DeviceCa),
+            ..same
+        },
+    ] {
+        let refused = ca_request(&asked, day(1)).unwrap_err();
+        assert_eq!(refused.exit_class(), ExitClass::Usage, "{refused}");
+    }
+    let root = RootInitRequest {
+        dir: &dir,
+        trust_domain: None,
+        organization: None,
+        passphrase: None,
+        token: None,
     };
-    let changed = {
-        let mut der = pem::parse(device_ca).unwrap().into_contents();
-        *der.last_mut().unwrap() ^= 1;
-        pem::encode(&pem::Pem::new("CERTIFICATE", der))
-    };
-
-    let other = World::new();
-    other.ask(None).unwrap();
-    let theirs = certificates(&other.sign());
-    let half = world.file("half", &[device_ca, root]);
-    world.refuses(&[half], "no file holds the certificate of the server-ca");
-    let changed = world.file("changed", &[&changed, server_ca, root]);
-    world.refuses(&[changed], "not one to install");
-    let foreign = world.file("foreign", &[device_ca, server_ca, &theirs[0], root]);
-    world.refuses(&[foreign], "for no key that waits here");
-    let two = world.file("two", &[device_ca, server_ca, root, &theirs[2]]);
-    world.refuses(&[two], "another root");
-    let wrong = world.file("wrong", &[device_ca, server_ca, &theirs[2]]);
-    let refused = world.install(&[wrong]).unwrap_err();
+    let refused = root_init(&root, day(1)).unwrap_err();
     assert!(
-        refused.to_string().contains("not one to install"),
+        refused.to_string().contains("no certificates yet"),
         "{refused}"
     );
-    let without = world.file("without", &[device_ca, server_ca]);
-    assert_eq!(
-        world.install(&[without]).unwrap_err().exit_class(),
-        ExitClass::Usage
-    );
-    let nothing = world.file("nothing", &["nothing"]);
-    assert_eq!(
-        world.install(&[nothing]).unwrap_err().exit_class(),
-        ExitClass::Failed
-    );
-    // Another order, and a file for each, is the same.
-    let files = [
-        world.file("root-alone", &[root]),
-        world.file("server", &[server_ca]),
-        world.file("device", &[device_ca]),
-    ];
-    world.install(&files).unwrap();
-}
-
-/// Whoever could have a device certified as a device CA would be one.
-#[test]
-fn what_another_authority_has_signed_is_not_installed() {
-    let world = World::new();
-    world.ask(None).unwrap();
-    let all = certificates(&world.sign());
-    // The keys that wait, certified by a root with another key; and as what they are not.
-    let other = world.path("other");
-    make_root(&other);
-    let request = RootSignRequest {
-        dir: &other,
-        passphrase: None,
-        requests: &[world.path("requests.pem")],
-        out: &world.path("theirs.pem"),
-    };
-    let theirs = root_sign(&request, |_| true, day(1)).unwrap().out;
-    let theirs = certificates(&theirs);
-    let mixed = world.file("mixed", &[&theirs[0], &all[1], &all[2]]);
-    world.refuses(&[mixed], "not one to install");
-    let mine = world.file("mine", &[&theirs[0], &theirs[1], &theirs[2]]);
-    world.refuses(&[mine], "has the fingerprint");
 }
 
 #[test]
@@ -382,8 +343,8 @@ fn an_authority_is_followed_by_one_that_the_root_elsewhere_certifies() {
         rotate(Role::DeviceCa, stage).unwrap();
     }
     let issued = issue(&dir, "dev-3", None).unwrap();
-    let issuer = certificate(&issued.files.cert).issuer;
-    assert_eq!(&*issuer, "CN=Countersign DEV ONLY device CA 2");
+    let leaf = certificate(&issued.files.cert);
+    assert_eq!(&*leaf.issuer, "CN=Countersign DEV ONLY device CA 2");
     assert_eq!(ca_verify(&dir, day(3)).unwrap().findings, []);
 }
 
@@ -412,68 +373,4 @@ fn where_the_root_is_nobody_else_is_asked() {
     assert!(refused.to_string().contains("ca root status"), "{refused}");
     let nothing = world.install(&[world.path("none")]).unwrap_err();
     assert_eq!(nothing.exit_class(), ExitClass::NotFound);
-}
-
-#[test]
-fn the_lists_of_the_root_only_rise_and_a_revoked_authority_is_named() {
-    let world = World::installed();
-    let dir = world.dir();
-    let empty = world.list("empty.crl");
-    assert_eq!(world.install(&[empty.clone()]).unwrap().list, Some(1));
-    let serial = ca_status(&dir, day(2)).unwrap().authorities[1].serial;
-    root_revoke(
-        &world.root(),
-        serial,
-        RevocationReason::CaCompromise,
-        day(2),
-    )
-    .unwrap();
-    let list = world.list("list.crl");
-    let name = "Countersign DEV ONLY device CA 1";
-    for _ in 0..2 {
-        let installed = world.install(&[list.clone()]).unwrap();
-        assert_eq!(
-            (installed.list, installed.revoked),
-            (Some(2), vec![name.into()])
-        );
-    }
-    let older = world.install(&[empty.clone()]).unwrap_err();
-    assert_eq!(older.exit_class(), ExitClass::Refused);
-    // A file that is gone does not make an old list a new one.
-    fs::remove_file(dir.join("ca/root.crl")).unwrap();
-    assert!(world.install(&[empty]).is_err());
-    let soon = std::time::Duration::ZERO;
-    let told = |dir: &Path| -> Vec<String> {
-        let checks = ca_doctor(dir, soon, day(2)).unwrap().checks;
-        let of_root = checks.iter().filter(|it| it.name == "list of the root");
-        of_root
-            .map(|it| format!("{}: {}", it.verdict.as_str(), it.why))
-            .collect()
-    };
-    assert_eq!(
-        told(&dir),
-        ["bad: number 2 was here, and none is there now"]
-    );
-    world.install(&[list]).unwrap();
-    let expected = format!("bad: number 2, 1 entries: {name} was revoked, and is trusted here");
-    assert_eq!(told(&dir), [expected]);
-
-    let foreign = World::new();
-    let theirs = foreign.list("theirs.crl");
-    let refused = world.install(&[theirs]).unwrap_err();
-    assert!(
-        refused.to_string().contains("not one of the root"),
-        "{refused}"
-    );
-}
-
-#[test]
-fn what_its_root_has_revoked_is_not_installed() {
-    let world = World::new();
-    world.ask(None).unwrap();
-    let file = world.sign();
-    let serial = certificate(&file).serial;
-    root_revoke(&world.root(), serial, RevocationReason::Superseded, day(2)).unwrap();
-    let list = world.list("list.crl");
-    world.refuses(&[file, list], "its root has revoked it");
 }
