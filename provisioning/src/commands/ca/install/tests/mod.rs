@@ -12,10 +12,11 @@ use super::InstallRequest;
 use crate::registry::AuthorityStage;
 use crate::testing::{certificate, day, issue, up};
 use crate::{
-    CertifyRequest, CommandError, ExitClass, InitRequest, Installed, KeyKept, NextStep, Requested,
-    RootInitRequest, RootListRequest, RootSignRequest, RotateRequest, RotationStage, TrustRequest,
-    ca_init, ca_install, ca_request, ca_rotate, ca_status, ca_verify, root_init, root_list,
-    root_sign, trust_export,
+    BackupRequest, CertifyRequest, CommandError, DecryptWith, EncryptTo, ExitClass, InitRequest,
+    Installed, KeyKept, NextStep, Passphrase, Requested, RestoreRequest, RootInitRequest,
+    RootListRequest, RootSignRequest, RotateRequest, RotationStage, TrustRequest, ca_backup,
+    ca_init, ca_install, ca_request, ca_restore, ca_rotate, ca_status, ca_verify, root_init,
+    root_list, root_sign, trust_export,
 };
 
 /// A machine with a root, and one without.
@@ -346,6 +347,41 @@ fn an_authority_is_followed_by_one_that_the_root_elsewhere_certifies() {
     let leaf = certificate(&issued.files.cert);
     assert_eq!(&*leaf.issuer, "CN=Countersign DEV ONLY device CA 2");
     assert_eq!(ca_verify(&dir, day(3)).unwrap().findings, []);
+}
+
+#[test]
+fn a_backup_keeps_what_waits_and_the_list_of_the_root() {
+    let world = World::installed();
+    world.install(&[world.list("root.crl")]).unwrap();
+    let asked = world.ask(Some(Role::DeviceCa)).unwrap();
+    let secret = Passphrase::new("of the backup".to_owned()).unwrap();
+    let (out, restored) = (world.path("ca.age"), world.path("restored"));
+    let backup = BackupRequest {
+        dir: &world.dir(),
+        out: &out,
+        to: EncryptTo::Passphrase(&secret),
+    };
+    ca_backup(&backup, day(3)).unwrap();
+    for dir in [&restored, &world.dir()] {
+        let restore = RestoreRequest {
+            file: &out,
+            dir,
+            with: DecryptWith::Passphrase(&secret),
+            list: None,
+        };
+        ca_restore(&restore, day(3)).unwrap();
+        let status = ca_status(dir, day(3)).unwrap();
+        assert_eq!(status.awaited, asked.awaited);
+        assert!(dir.join("ca/root.crl").exists());
+        let request = InstallRequest {
+            dir,
+            files: &[world.sign()],
+            root_fingerprint: None,
+        };
+        let installed = ca_install(&request, |_| panic!("it is known"), day(3)).unwrap();
+        assert_eq!(installed.authorities[0].stage, AuthorityStage::Prepared);
+        assert_eq!(ca_verify(dir, day(3)).unwrap().findings, []);
+    }
 }
 
 #[test]
