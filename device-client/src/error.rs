@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::identity::IdentityError;
 use crate::outbox::disk::OutboxError;
 use crate::reason_code::ReasonCode;
-use crate::reconnect::Hope;
+use crate::reconnect::{Hope, Referral, Term};
 use crate::topic::InvalidTopic;
 
 /// Why there is no connection.
@@ -58,6 +58,14 @@ pub enum ConnectError {
     Refused {
         /// What it said.
         reason: ReasonCode,
+    },
+    /// The broker sends the device to another one (MQTT 5.0 §4.11).
+    #[error("the broker sends the device elsewhere: {reason}{}", to(.reference.as_ref()))]
+    SentAway {
+        /// What it said: to use another server for now, or that the server has moved.
+        reason: ReasonCode,
+        /// Where it said that the other is, in its own words.
+        reference: Option<String>,
     },
     /// The broker ended the connection.
     #[error("the broker ended the connection: {reason}")]
@@ -112,6 +120,7 @@ impl ConnectError {
             | Self::NotRenewable(_)
             | Self::SessionTakenOver => true,
             Self::Refused { reason } => !reason.is_passing(),
+            Self::SentAway { reason, .. } => *reason == ReasonCode::SERVER_MOVED,
             // Ended: the next attempt will tell whether it was meant for good.
             Self::Tls { .. }
             | Self::Ended { .. }
@@ -134,10 +143,15 @@ impl ConnectError {
     }
 
     /// What there is to hope for.
-    pub(crate) fn hope(&self) -> Hope {
+    pub(crate) fn hope(&self) -> Hope<'_> {
         match self {
-            Self::Refused { reason } | Self::Ended { reason, .. } if reason.is_elsewhere() => {
-                Hope::Elsewhere
+            Self::SentAway { reason, reference } => {
+                let term = match *reason {
+                    ReasonCode::SERVER_MOVED => Term::ForGood,
+                    _ => Term::ForNow,
+                };
+                let to = reference.as_deref();
+                Hope::Elsewhere(to.map(|to| Referral { to, term }))
             }
             error if error.is_lasting() => Hope::Lasting,
             _ => Hope::Passing,
@@ -149,7 +163,24 @@ impl ConnectError {
         match reason {
             ReasonCode::NOT_AUTHORIZED => Self::NotAuthorized,
             ReasonCode::CLIENT_ID_NOT_VALID => Self::ClientIdRefused,
+            reason if reason.is_elsewhere() => Self::sent_away(reason),
             reason => Self::Refused { reason },
+        }
+    }
+
+    fn sent_away(reason: ReasonCode) -> Self {
+        let reference = None;
+        Self::SentAway { reason, reference }
+    }
+
+    /// The same where it says that the device is to go elsewhere, and where to.
+    pub(crate) fn toward(self, find: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Self::SentAway { reason, .. } => {
+                let reference = find();
+                Self::SentAway { reason, reference }
+            }
+            other => other,
         }
     }
 
@@ -157,6 +188,7 @@ impl ConnectError {
     pub(crate) fn ended(reason: ReasonCode, text: Option<String>) -> Self {
         match reason {
             ReasonCode::SESSION_TAKEN_OVER => Self::SessionTakenOver,
+            reason if reason.is_elsewhere() => Self::sent_away(reason),
             reason => Self::Ended { reason, text },
         }
     }
@@ -210,6 +242,10 @@ impl ConnectError {
             },
         }
     }
+}
+
+fn to(reference: Option<&String>) -> String {
+    reference.map_or_else(String::new, |to| format!(", to {to}"))
 }
 
 fn why_not_trusted(why: &CertificateError) -> String {

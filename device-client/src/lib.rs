@@ -50,7 +50,7 @@ pub use outbox::disk::{OutboxError, WhenDamaged};
 pub use outbox::{OutboxCounts, WhenFull};
 pub use payload::{Encoding, PayloadError};
 pub use reason_code::ReasonCode;
-pub use reconnect::{Backoff, WhenRefused};
+pub use reconnect::{Backoff, ServerReferences, WhenRefused};
 pub use renewal::{EnrolError, Enrolment, Renewal, RenewalKey, RenewalTrust, Unfit};
 pub use topic::InvalidTopic;
 pub use wire::Retained;

@@ -28,6 +28,10 @@ impl ReasonCode {
     pub const RETAIN_NOT_SUPPORTED: Self = Self(0x9A);
     /// The broker does not support this quality of service.
     pub const QOS_NOT_SUPPORTED: Self = Self(0x9B);
+    /// Another broker is to be used for now.
+    pub const USE_ANOTHER_SERVER: Self = Self(0x9C);
+    /// Another broker is to be used from now on.
+    pub const SERVER_MOVED: Self = Self(0x9D);
     /// We connected too often.
     pub const CONNECTION_RATE_EXCEEDED: Self = Self(0x9F);
 
@@ -49,7 +53,7 @@ impl ReasonCode {
 
     /// Whether another broker is to be asked: use another server, or server moved.
     pub(crate) const fn is_elsewhere(self) -> bool {
-        matches!(self.0, 0x9C | 0x9D)
+        matches!(self, Self::USE_ANOTHER_SERVER | Self::SERVER_MOVED)
     }
 
     const fn name(self) -> &'static str {

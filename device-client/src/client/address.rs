@@ -56,6 +56,32 @@ impl BrokerAddress {
         self.port
     }
 
+    /// As [`str::parse`], where another port is meant by an address without one.
+    pub(crate) fn parse(text: &str, port_default: u16) -> Result<Self, InvalidAddress> {
+        let rest = match text.split_once("://") {
+            None | Some(("mqtts", _)) => text.strip_prefix("mqtts://").unwrap_or(text),
+            Some((scheme, _)) => return Err(InvalidAddress::Scheme(scheme.into())),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains('@') {
+            return Err(InvalidAddress::UserInfo);
+        }
+        if authority.contains(['/', '?', '#']) {
+            return Err(InvalidAddress::Path);
+        }
+        let (host, port) = split_port(authority, port_default)?;
+        let address = Self {
+            host: host.into(),
+            port,
+        };
+        address.server_name().map(|_| address)
+    }
+
+    /// Names of hosts are the same in capital letters and in small ones.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.port == other.port && self.host.eq_ignore_ascii_case(&other.host)
+    }
+
     /// The name that the broker's certificate must bear.
     pub(crate) fn server_name(&self) -> Result<ServerName<'static>, InvalidAddress> {
         server_name(&self.host)
@@ -71,23 +97,7 @@ impl FromStr for BrokerAddress {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let rest = match text.split_once("://") {
-            None | Some(("mqtts", _)) => text.strip_prefix("mqtts://").unwrap_or(text),
-            Some((scheme, _)) => return Err(InvalidAddress::Scheme(scheme.into())),
-        };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.contains('@') {
-            return Err(InvalidAddress::UserInfo);
-        }
-        if authority.contains(['/', '?', '#']) {
-            return Err(InvalidAddress::Path);
-        }
-        let (host, port) = split_port(authority, PORT_DEFAULT)?;
-        let address = Self {
-            host: host.into(),
-            port,
-        };
-        address.server_name().map(|_| address)
+        Self::parse(text, PORT_DEFAULT)
     }
 }
 

@@ -24,10 +24,10 @@ use crate::identity::{Home, Identity};
 use crate::message::{Presence, Publish, Will};
 use crate::outbox::WhenFull;
 use crate::outbox::disk::WhenDamaged;
-use crate::reconnect::{Backoff, Reconnect, WhenRefused};
+use crate::reconnect::{Backoff, Brokers, Reconnect, ServerReferences, WhenRefused};
 use crate::renewal::{Prober, Renewal, Renewer, Renewing, Replacement};
 use crate::wire::{
-    Bearer, Brokers, Farewell, FirstSession, RumqttWire, SessionAfter, Settings, Wire,
+    Bearer, Farewell, FirstSession, Overheard, RumqttWire, SessionAfter, Settings, Whereto, Wire,
 };
 
 /// Commands on their way to the task of a device; more wait where they are given.
@@ -44,6 +44,7 @@ const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_hours(1);
 #[must_use = "nothing is connected before `connect`"]
 pub struct Builder {
     wire: Settings,
+    brokers: Brokers,
     server_name: Option<ServerName<'static>>,
     backoff: Backoff,
     when_refused: WhenRefused,
@@ -73,8 +74,9 @@ pub enum BuildError {
 
 impl Builder {
     pub(super) fn new(broker: BrokerAddress, identity: Identity) -> Result<Self, InvalidAddress> {
+        let brokers = Brokers::new(broker)?;
         let wire = Settings {
-            brokers: Brokers::new(broker)?,
+            whereto: Whereto::default(),
             client_id: identity.device_id().into(),
             identity: Bearer::new(identity),
             keep_alive: KEEP_ALIVE_DEFAULT,
@@ -87,9 +89,11 @@ impl Builder {
             packet_len_max: 1024 * 1024,
             ledger: None,
             farewell: Farewell::default(),
+            overheard: Overheard::default(),
         };
         Ok(Self {
             wire,
+            brokers,
             server_name: None,
             backoff: Backoff::default(),
             when_refused: WhenRefused::Stop,
@@ -123,8 +127,15 @@ impl Builder {
     /// # Errors
     /// [`BuildError::Address`] when `url` is no address of a broker.
     pub fn or_at(mut self, url: &str) -> Result<Self, BuildError> {
-        self.wire.brokers.add(url.parse()?)?;
+        self.brokers.add(url.parse()?)?;
         Ok(self)
+    }
+
+    /// To whom the device goes when a broker sends it to another; by default to those that are
+    /// listed.
+    pub fn server_references(mut self, references: ServerReferences) -> Self {
+        self.brokers.follow(references);
+        self
     }
 
     /// How long the connection may be silent before it is probed; 30 s by default, in whole
@@ -314,8 +325,8 @@ impl Builder {
         self.wire = self.wire.apart();
         let identity = self.wire.identity.identity();
         let (say_status, status) = watch::channel(Status::new(identity.not_after()));
-        if let Some(name) = &self.server_name {
-            self.wire.brokers.name_all(name);
+        if let Some(name) = self.server_name {
+            self.brokers.name_all(name);
         }
         let opened = self.outbox.open(self.wire.in_flight_max).await?;
         let keeps = match opened.disk {
@@ -346,8 +357,7 @@ impl Builder {
             room: opened.room,
             disk: opened.disk,
             inbox: Inbox::new(self.wire.receive_max),
-            reconnect: Reconnect::new(self.backoff, self.when_refused, until)
-                .among(self.wire.brokers.len()),
+            reconnect: Reconnect::new(self.brokers, (self.backoff, self.when_refused), until),
             status: say_status,
             chance,
             session_after: match self.wire.first_session {

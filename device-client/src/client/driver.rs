@@ -409,7 +409,9 @@ impl<W: Wire> Driver<W> {
 
     fn connect(&mut self) {
         self.trying();
-        self.wire.connect(self.reconnect.broker());
+        if let Some(broker) = self.reconnect.broker() {
+            self.wire.connect(broker);
+        }
     }
 
     pub(super) fn set_link(&self, link: Link) {

@@ -28,9 +28,9 @@ impl Prober {
     /// Connects as `identity` to the broker that the device is connected to, and leaves again.
     pub(super) async fn probe(&self, identity: &Identity) -> Result<(), ConnectError> {
         let client_id = format!("{}/renewal", identity.device_id());
-        let (settings, broker) = self.settings.for_probe(identity.clone(), client_id);
+        let settings = self.settings.for_probe(identity.clone(), client_id);
         let mut wire = RumqttWire::new(settings);
-        wire.connect(broker);
+        wire.connect_where_chosen();
         match wire.next().await {
             Event::Up(_) => {}
             Event::Down(ConnectError::ClientIdRefused) => return Ok(()),

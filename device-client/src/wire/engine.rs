@@ -19,11 +19,15 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::gated::Farewell;
+use super::overheard::Overheard;
 use super::{Failure, Leave, SessionAfter, WillAfter, translate};
 use crate::error::ConnectError;
 
 /// What is read ahead of us. When it is full, the socket is not read.
 const SAID_MAX: usize = 64;
+
+/// What more a broker says of where to go is cut off.
+const REFERENCE_LEN_MAX: usize = 1024;
 
 /// The near end.
 pub(super) struct Engine {
@@ -119,7 +123,7 @@ pub(super) enum Condition {
 
 impl Engine {
     /// Starts an engine that is not connected.
-    pub(super) fn start(options: MqttOptions, session: Known) -> Self {
+    pub(super) fn start(options: MqttOptions, session: Known, overheard: Overheard) -> Self {
         let (client, event_loop) = AsyncClient::builder(options).unbounded().build();
         let (attempts, next_attempt) = mpsc::channel(1);
         let (orders, next_order) = mpsc::unbounded_channel();
@@ -131,6 +135,7 @@ impl Engine {
             connections: 0,
             connected: None,
             session,
+            overheard,
         };
         let task = tokio::spawn(inside.run(next_attempt, say).in_current_span()).abort_handle();
         Self {
@@ -176,6 +181,7 @@ struct Inside {
     connections: u32,
     connected: Option<u32>,
     session: Known,
+    overheard: Overheard,
 }
 
 impl Inside {
@@ -230,7 +236,11 @@ impl Inside {
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => {
                     let condition = condition(&error);
-                    return Said::Down(translate::down(error), condition);
+                    let error = translate::down(error).toward(|| {
+                        let to = self.overheard.server_reference()?;
+                        Some(translate::plain(&to, REFERENCE_LEN_MAX))
+                    });
+                    return Said::Down(error, condition);
                 }
                 None => {
                     // A broker that does not read holds us in a write, where no ping comes.

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::ledger::Ledger;
+use super::overheard::Overheard;
 use crate::identity::TlsStream;
 
 /// DISCONNECT, normal disconnection: no will is published, and the session expires as was agreed.
@@ -58,6 +59,7 @@ pub(super) struct Gated {
     /// Absent where nothing is recorded.
     ledger: Option<Arc<Ledger>>,
     farewell: Farewell,
+    overheard: Overheard,
     parting: Parting,
     /// Nothing of a packet is still to be written.
     is_between_packets: bool,
@@ -74,12 +76,18 @@ enum Parting {
 }
 
 impl Gated {
-    pub(super) fn new(stream: TlsStream, ledger: Option<Arc<Ledger>>, farewell: Farewell) -> Self {
+    pub(super) fn new(
+        stream: TlsStream,
+        ledger: Option<Arc<Ledger>>,
+        (farewell, overheard): (Farewell, Overheard),
+    ) -> Self {
         farewell.forget();
+        overheard.begin();
         Self {
             stream,
             ledger,
             farewell,
+            overheard,
             parting: Parting::NotYet,
             is_between_packets: true,
         }
@@ -145,7 +153,11 @@ impl AsyncRead for Gated {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.part(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.overheard
+            .heard(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
     }
 }
 

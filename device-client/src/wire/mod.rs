@@ -8,6 +8,7 @@ mod adopt;
 mod engine;
 mod gated;
 mod ledger;
+mod overheard;
 mod rumqtt;
 mod settings;
 #[cfg(test)]
@@ -20,17 +21,19 @@ use crate::error::ConnectError;
 use crate::identity::Identity;
 use crate::message::{Message, Publish, QoS};
 use crate::reason_code::ReasonCode;
+pub(crate) use crate::reconnect::Broker;
 
 pub(crate) use gated::Farewell;
 pub(crate) use ledger::{Ledger, Restored};
+pub(crate) use overheard::Overheard;
 pub(crate) use rumqtt::RumqttWire;
-pub(crate) use settings::{Bearer, Brokers, FirstSession, Settings};
+pub(crate) use settings::{Bearer, FirstSession, Settings, Whereto};
 
 /// One device's side of MQTT. There is one connection at a time, and none at first.
 pub(crate) trait Wire: Send + 'static {
-    /// Starts one attempt to connect to the broker at this place of the list; [`Event::Up`] or
-    /// [`Event::Down`] says how it went.
-    fn connect(&mut self, broker: u32);
+    /// Starts one attempt to connect to this broker; [`Event::Up`] or [`Event::Down`] says how it
+    /// went.
+    fn connect(&mut self, broker: &Broker);
 
     /// Sends a message, or says why it can never be sent on this connection.
     fn publish(&mut self, ticket: Ticket, publish: &Publish) -> Result<(), Unsendable>;

@@ -25,6 +25,7 @@ use super::{
 use crate::error::ConnectError;
 use crate::identity::Identity;
 use crate::message::{Publish, QoS};
+use crate::reconnect::Broker;
 
 /// The wire of a device in MQTT 5.0.
 pub(crate) struct RumqttWire {
@@ -134,7 +135,17 @@ impl RumqttWire {
                 &self.restored,
             );
         }
-        self.connect(self.settings.brokers.chosen());
+        self.connect_where_chosen();
+    }
+
+    /// Connects to the broker that is chosen.
+    pub(crate) fn connect_where_chosen(&mut self) {
+        let clean_start = self.next_session == FirstSession::New;
+        let keep_alive = self.settings.keep_alive;
+        self.engine.connect(Attempt {
+            clean_start,
+            keep_alive,
+        });
     }
 
     /// What the engine said, if it concerns anybody.
@@ -219,7 +230,8 @@ fn start(
         },
         restored: restored.keys().copied().collect(),
     };
-    Engine::start(settings.options(packet_id_max, adopted), session)
+    let options = settings.options(packet_id_max, adopted);
+    Engine::start(options, session, settings.overheard.clone())
 }
 
 #[cfg(test)]
@@ -230,14 +242,9 @@ impl RumqttWire {
 }
 
 impl Wire for RumqttWire {
-    fn connect(&mut self, broker: u32) {
-        self.settings.brokers.choose(broker);
-        let clean_start = self.next_session == FirstSession::New;
-        let keep_alive = self.settings.keep_alive;
-        self.engine.connect(Attempt {
-            clean_start,
-            keep_alive,
-        });
+    fn connect(&mut self, broker: &Broker) {
+        self.settings.whereto.choose(broker);
+        self.connect_where_chosen();
     }
 
     fn publish(&mut self, ticket: Ticket, publish: &Publish) -> Result<(), Unsendable> {

@@ -1,21 +1,20 @@
 //! How a device presents itself to its broker, and that in the terms of `rumqttc`.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rumqttc::{AckMode, Broker, ConnectProperties, MqttOptions};
-use rustls::pki_types::ServerName;
+use rumqttc::{AckMode, ConnectProperties, MqttOptions};
 use tracing::{Instrument, info_span};
 
 use super::adopt::Adopted;
 use super::gated::{Farewell, Gated};
 use super::ledger::Ledger;
+use super::overheard::Overheard;
 use super::translate;
-use crate::client::{BrokerAddress, InvalidAddress};
 use crate::identity::Identity;
 use crate::message::Will;
+use crate::reconnect::Broker;
 
 /// Requests that are written with one flush.
 const REQUEST_BATCH_MAX: usize = 32;
@@ -23,7 +22,7 @@ const REQUEST_BATCH_MAX: usize = 32;
 /// How a device presents itself to its broker. Clones are of the same device.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) brokers: Brokers,
+    pub(crate) whereto: Whereto,
     pub(crate) identity: Bearer,
     pub(crate) client_id: String,
     pub(crate) keep_alive: Duration,
@@ -37,6 +36,7 @@ pub(crate) struct Settings {
     /// Where packet ids are written down, if anywhere.
     pub(crate) ledger: Option<Arc<Ledger>>,
     pub(crate) farewell: Farewell,
+    pub(crate) overheard: Overheard,
 }
 
 /// The identity by which connections are made from now on.
@@ -52,59 +52,26 @@ pub(crate) enum FirstSession {
     Resumed,
 }
 
-/// Where brokers are, and the names their certificates must bear.
-#[derive(Clone, Debug)]
-pub(crate) struct Brokers {
-    all: Vec<(BrokerAddress, ServerName<'static>)>,
-    /// Shared with the connector of an engine, which is made before the choice.
-    chosen: Arc<AtomicU32>,
-}
+/// The broker that a connection is made to. Clones are of the same device: the connector of an
+/// engine is made before the choice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Whereto(Arc<Mutex<Option<Broker>>>);
 
-impl Brokers {
-    pub(crate) fn new(first: BrokerAddress) -> Result<Self, InvalidAddress> {
-        let mut brokers = Self {
-            all: Vec::new(),
-            chosen: Arc::default(),
-        };
-        brokers.add(first)?;
-        Ok(brokers)
-    }
-
-    pub(crate) fn add(&mut self, broker: BrokerAddress) -> Result<(), InvalidAddress> {
-        let name = broker.server_name()?;
-        self.all.push((broker, name));
-        Ok(())
-    }
-
-    /// The same, of which somebody else chooses.
+impl Whereto {
+    /// The same place, of which somebody else chooses.
     fn apart(&self) -> Self {
-        Self {
-            all: self.all.clone(),
-            chosen: Arc::new(self.chosen().into()),
-        }
+        Self(Arc::new(Mutex::new(self.chosen())))
     }
 
-    /// All bear this name.
-    pub(crate) fn name_all(&mut self, server_name: &ServerName<'static>) {
-        for (_, name) in &mut self.all {
-            name.clone_from(server_name);
-        }
+    pub(super) fn choose(&self, broker: &Broker) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(broker.clone());
     }
 
-    pub(crate) fn len(&self) -> u32 {
-        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
-    }
-
-    pub(super) fn choose(&self, broker: u32) {
-        self.chosen.store(broker, Ordering::Relaxed);
-    }
-
-    pub(super) fn chosen(&self) -> u32 {
-        self.chosen.load(Ordering::Relaxed)
-    }
-
-    fn get(&self) -> Option<&(BrokerAddress, ServerName<'static>)> {
-        self.all.get(usize::try_from(self.chosen()).ok()?)
+    pub(super) fn chosen(&self) -> Option<Broker> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -127,17 +94,17 @@ impl Settings {
     /// The same for another device: what becomes of one of them is no matter of the other.
     pub(crate) fn apart(&self) -> Self {
         Self {
-            brokers: self.brokers.apart(),
+            whereto: self.whereto.apart(),
             identity: Bearer::new(self.identity.identity()),
             farewell: Farewell::default(),
+            overheard: Overheard::default(),
             ..self.clone()
         }
     }
 
-    /// For a connection of its own that leaves no trace, and the broker it goes to: the one that
-    /// the device is at.
-    pub(crate) fn for_probe(&self, identity: Identity, client_id: String) -> (Self, u32) {
-        let settings = Self {
+    /// For a connection of its own that leaves no trace, to the broker that the device is at.
+    pub(crate) fn for_probe(&self, identity: Identity, client_id: String) -> Self {
+        Self {
             identity: Bearer::new(identity),
             client_id,
             session_expiry: Duration::ZERO,
@@ -145,15 +112,13 @@ impl Settings {
             will: None,
             ledger: None,
             ..self.apart()
-        };
-        let broker = settings.brokers.chosen();
-        (settings, broker)
+        }
     }
 
     /// For an engine that gives its messages packet ids up to `packet_id_max`.
     pub(super) fn options(&self, packet_id_max: u16, adopted: Adopted) -> MqttOptions {
         // Whereto is chosen when it connects.
-        let nowhere = Broker::tcp("localhost", 0);
+        let nowhere = rumqttc::Broker::tcp("localhost", 0);
         let mut options = MqttOptions::new(self.client_id.clone(), nowhere);
         options
             .set_connect_timeout(self.connect_time_max)
@@ -180,12 +145,16 @@ impl Settings {
     }
 
     async fn connect(self) -> io::Result<Gated> {
-        let (broker, name) = self.brokers.get().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let address = (broker.host(), broker.port());
+        let broker = self.whereto.chosen();
+        let Broker { address, name } = broker.ok_or(io::ErrorKind::AddrNotAvailable)?;
         let identity = self.identity.identity();
-        let attempt = info_span!("attempt", %broker);
-        let stream = identity.connect(address, name.clone()).instrument(attempt);
-        let stream = stream.await?;
-        Ok(Gated::new(stream, self.ledger, self.farewell))
+        let attempt = info_span!("attempt", broker = %address);
+        let host = (address.host(), address.port());
+        let stream = identity.connect(host, name).instrument(attempt).await?;
+        Ok(Gated::new(
+            stream,
+            self.ledger,
+            (self.farewell, self.overheard),
+        ))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, ManualAck, MqttOptions, PubAck};
 
 use super::engine::{Order, carry_out};
+use super::overheard::Overheard;
 use super::*;
 use crate::client::BrokerAddress;
 use crate::identity::tests::TestCa;
@@ -24,9 +25,10 @@ fn an_acknowledgement_is_passed_on_only_with_the_connection_of_its_message() {
 
 #[tokio::test]
 async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() {
-    let broker: BrokerAddress = "localhost:1".parse().unwrap();
+    let address: BrokerAddress = "localhost:1".parse().unwrap();
+    let name = address.server_name().unwrap();
     let mut wire = RumqttWire::new(Settings {
-        brokers: Brokers::new(broker).unwrap(),
+        whereto: Whereto::default(),
         identity: Bearer::new(TestCa::new().device("dev-1").identity().unwrap()),
         client_id: "dev-1".into(),
         keep_alive: Duration::from_secs(30),
@@ -39,6 +41,7 @@ async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() 
         packet_len_max: 1024,
         ledger: None,
         farewell: Farewell::default(),
+        overheard: Overheard::default(),
     });
     let ticket = Ticket { id: 1, turn: 1 };
     let publish = Publish::new("a", "").qos(QoS::AtLeastOnce);
@@ -54,7 +57,7 @@ async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() 
     );
 
     // Nobody listens there: that it is said at all is the work of another engine.
-    wire.connect(0);
+    wire.connect(&Broker { address, name });
     let event = wire.next().await;
     assert!(
         matches!(event, Event::Down(ConnectError::Unreachable { .. })),

@@ -221,7 +221,7 @@ fn state(error: StateError) -> ConnectError {
             reason_string,
         } => ConnectError::ended(
             ReasonCode::new(reason_code as u8),
-            reason_string.map(|t| plain(&t)),
+            reason_string.map(|t| plain(&t, TEXT_LEN_MAX)),
         ),
         StateError::ConnFail { reason } => ConnectError::refused(connack_reason(reason)),
         StateError::ConnectionAborted => ConnectError::Closed,
@@ -232,15 +232,15 @@ fn state(error: StateError) -> ConnectError {
 
 fn broke_protocol(error: &dyn std::error::Error) -> ConnectError {
     ConnectError::Protocol {
-        what: plain(&error.to_string()),
+        what: plain(&error.to_string(), TEXT_LEN_MAX),
     }
 }
 
 /// What a broker wrote, fit for a line of a log.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str, len_max: usize) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
-        .take(TEXT_LEN_MAX)
+        .take(len_max)
         .collect()
 }
 

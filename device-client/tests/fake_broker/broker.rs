@@ -24,7 +24,7 @@ pub(crate) const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
 pub(crate) const CONNACK_SESSION_PRESENT: &[u8] = &[0x20, 3, 1, 0, 0];
 
 pub(crate) struct Broker {
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     listener: TcpListener,
     acceptor: TlsAcceptor,
 }
@@ -45,9 +45,18 @@ impl Broker {
         let acceptor = acceptor(&authority, verifier, version);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self {
-            authority,
+            authority: Arc::new(authority),
             listener,
             acceptor,
+        }
+    }
+
+    /// Another one of the same authority.
+    pub(crate) async fn sibling(&self) -> Self {
+        Self {
+            authority: Arc::clone(&self.authority),
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            acceptor: self.acceptor.clone(),
         }
     }
 

@@ -20,3 +20,4 @@ mod publishing;
 mod receiving;
 mod renewing;
 mod requesting;
+mod sent_away;

@@ -31,7 +31,7 @@ impl Script {
 }
 
 impl Wire for Script {
-    fn connect(&mut self, _broker: u32) {
+    fn connect(&mut self, _broker: &wire::Broker) {
         self.note(Asked::Connect);
     }
 

@@ -4,9 +4,15 @@
 //! we might have waited for it: a broker that accepts us and drops us at once is not called upon
 //! without pause, and one at the end of a bad line is not given up for long.
 
+mod brokers;
+
 use std::time::{Duration, Instant};
 
 use crate::chance::drawn;
+use brokers::Followed;
+
+pub use brokers::ServerReferences;
+pub(crate) use brokers::{Broker, Brokers, Referral, Term};
 
 /// No cap is above this: a wait without end is a device that is lost.
 const WAIT_MAX: Duration = Duration::from_hours(24);
@@ -55,12 +61,11 @@ pub enum WhenRefused {
 /// Decides after each lost connection and each failed attempt.
 ///
 /// Where there are several brokers, the next one's turn comes when an attempt has failed, or a
-/// connection did not last; waits grow with each round through all of them.
+/// connection did not last; waits grow with each round through all of them. One that a broker names
+/// is asked after a wait as any other, so that those it sends away do not come together.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
-    brokers: u32,
-    /// Whose turn it is.
-    broker: u32,
+    brokers: Brokers,
     backoff: Backoff,
     when_refused: WhenRefused,
     stage: Stage,
@@ -79,13 +84,13 @@ enum Stage {
 
 /// Whether waiting can mend what went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hope {
+pub(crate) enum Hope<'a> {
     /// It may be over soon.
     Passing,
     /// Somebody must change something.
     Lasting,
-    /// Not here: another broker is to be asked, if there is one.
-    Elsewhere,
+    /// Not here: another broker is to be asked, if there is one; perhaps this one.
+    Elsewhere(Option<Referral<'a>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +103,13 @@ pub(crate) enum Verdict {
 
 impl Reconnect {
     /// The first connection must stand before `until`; without one it is awaited for ever.
-    pub(crate) fn new(backoff: Backoff, when_refused: WhenRefused, until: Option<Instant>) -> Self {
+    pub(crate) fn new(
+        brokers: Brokers,
+        (backoff, when_refused): (Backoff, WhenRefused),
+        until: Option<Instant>,
+    ) -> Self {
         Self {
-            brokers: 1,
-            broker: 0,
+            brokers,
             backoff,
             when_refused,
             stage: Stage::First { until },
@@ -109,15 +117,9 @@ impl Reconnect {
         }
     }
 
-    /// There are so many brokers to choose from.
-    pub(crate) fn among(mut self, brokers: u32) -> Self {
-        self.brokers = brokers.max(1);
-        self
-    }
-
-    /// Which broker the next attempt goes to.
-    pub(crate) fn broker(&self) -> u32 {
-        self.broker
+    /// Where the next attempt goes to.
+    pub(crate) fn broker(&self) -> Option<&Broker> {
+        self.brokers.next()
     }
 
     pub(crate) fn connected(&mut self, now: Instant) {
@@ -125,16 +127,50 @@ impl Reconnect {
     }
 
     /// The connection was lost, or an attempt failed. `chance` is drawn evenly from all numbers.
-    pub(crate) fn lost(&mut self, now: Instant, hope: Hope, chance: u32) -> Verdict {
+    pub(crate) fn lost(&mut self, now: Instant, hope: Hope<'_>, chance: u32) -> Verdict {
+        let has_lasted = self.note_loss(now);
         let is_over = match hope {
             Hope::Passing => false,
             Hope::Lasting => true,
-            Hope::Elsewhere => self.brokers == 1,
+            Hope::Elsewhere(None) => self.brokers.is_alone(),
+            Hope::Elsewhere(Some(referral)) => {
+                let is_alone = self.brokers.is_alone();
+                match self.brokers.refer(referral) {
+                    Followed::To => return self.again(now, chance),
+                    Followed::Nobody => is_alone,
+                    Followed::TooOften => false,
+                }
+            }
         };
         if is_over && self.when_refused == WhenRefused::Stop {
             return Verdict::Stop;
         }
-        self.note_loss(now, hope);
+        if !has_lasted || matches!(hope, Hope::Elsewhere(_)) {
+            self.brokers.pass_on();
+        }
+        self.again(now, chance)
+    }
+
+    /// How many attempts have failed since a connection lasted.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether there was a connection, and it lasted.
+    fn note_loss(&mut self, now: Instant) -> bool {
+        let Stage::Connected { since } = self.stage else {
+            return false;
+        };
+        self.stage = Stage::Lost;
+        let has_lasted = now.duration_since(since) > self.ceiling();
+        if has_lasted {
+            self.attempt = 0;
+            self.brokers.served();
+        }
+        has_lasted
+    }
+
+    fn again(&mut self, now: Instant, chance: u32) -> Verdict {
         let after = drawn(self.ceiling(), chance);
         self.attempt = self.attempt.saturating_add(1);
         match self.stage {
@@ -143,27 +179,8 @@ impl Reconnect {
         }
     }
 
-    /// How many attempts have failed since a connection lasted.
-    pub(crate) fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    fn note_loss(&mut self, now: Instant, hope: Hope) {
-        let mut has_lasted = false;
-        if let Stage::Connected { since } = self.stage {
-            has_lasted = now.duration_since(since) > self.ceiling();
-            self.stage = Stage::Lost;
-        }
-        if has_lasted {
-            self.attempt = 0;
-        }
-        if !has_lasted || hope == Hope::Elsewhere {
-            self.broker = (self.broker + 1) % self.brokers;
-        }
-    }
-
     fn ceiling(&self) -> Duration {
-        self.backoff.ceiling(self.attempt / self.brokers)
+        self.backoff.ceiling(self.attempt / self.brokers.len())
     }
 }
 
@@ -183,8 +200,24 @@ mod tests {
         }
     }
 
+    fn brokers(hosts: &[&str]) -> Brokers {
+        let mut brokers = Brokers::new(hosts[0].parse().unwrap()).unwrap();
+        for host in &hosts[1..] {
+            brokers.add(host.parse().unwrap()).unwrap();
+        }
+        brokers
+    }
+
+    fn at(reconnect: &Reconnect) -> &str {
+        reconnect.broker().unwrap().address.host()
+    }
+
+    fn among(hosts: &[&str]) -> Reconnect {
+        Reconnect::new(brokers(hosts), (BACKOFF, WhenRefused::Stop), None)
+    }
+
     fn patient() -> Reconnect {
-        Reconnect::new(BACKOFF, WhenRefused::Stop, None)
+        among(&["a"])
     }
 
     #[test]
@@ -243,7 +276,8 @@ mod tests {
 
     #[test]
     fn one_who_keeps_trying_is_not_stopped_by_a_refusal() {
-        let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::KeepTrying, None);
+        let mut reconnect =
+            Reconnect::new(brokers(&["a"]), (BACKOFF, WhenRefused::KeepTrying), None);
         let verdict = reconnect.lost(Instant::now(), Hope::Lasting, u32::MAX);
         assert_eq!(after(verdict), Duration::from_millis(500));
     }
@@ -252,14 +286,16 @@ mod tests {
     fn the_first_connection_is_given_up_when_its_time_is_over_and_later_ones_are_not() {
         let now = Instant::now();
         let until = now + Duration::from_secs(1);
-        let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::Stop, Some(until));
+        let mut reconnect =
+            Reconnect::new(brokers(&["a"]), (BACKOFF, WhenRefused::Stop), Some(until));
         assert_eq!(
             after(reconnect.lost(now, Hope::Passing, u32::MAX)),
             BACKOFF.base
         );
         assert_eq!(reconnect.lost(now, Hope::Passing, u32::MAX), Verdict::Stop);
 
-        let mut reconnect = Reconnect::new(BACKOFF, WhenRefused::Stop, Some(until));
+        let mut reconnect =
+            Reconnect::new(brokers(&["a"]), (BACKOFF, WhenRefused::Stop), Some(until));
         reconnect.connected(now);
         let later = until + Duration::from_mins(1);
         assert_eq!(
@@ -270,10 +306,10 @@ mod tests {
 
     #[test]
     fn one_broker_after_the_other_is_tried_and_the_one_that_serves_is_stayed_with() {
-        let (mut reconnect, now) = (patient().among(3), Instant::now());
+        let (mut reconnect, now) = (among(&["a", "b", "c"]), Instant::now());
         let mut waits = Vec::new();
-        for expected in [0, 1, 2, 0, 1] {
-            assert_eq!(reconnect.broker(), expected);
+        for expected in ["a", "b", "c", "a", "b"] {
+            assert_eq!(at(&reconnect), expected);
             waits.push(after(reconnect.lost(now, Hope::Passing, u32::MAX)).as_millis());
         }
         assert_eq!(waits, [500, 500, 500, 1000, 1000]);
@@ -283,18 +319,57 @@ mod tests {
             after(reconnect.lost(later, Hope::Passing, 0)),
             Duration::ZERO
         );
-        assert_eq!(reconnect.broker(), 2, "it served for a minute");
+        assert_eq!(at(&reconnect), "c", "it served for a minute");
     }
 
     #[test]
     fn a_broker_that_sends_us_away_is_left_for_another_if_there_is_one() {
         let now = Instant::now();
-        assert_eq!(patient().lost(now, Hope::Elsewhere, 0), Verdict::Stop);
-        let mut reconnect = patient().among(2);
+        let elsewhere = Hope::Elsewhere(None);
+        assert_eq!(patient().lost(now, elsewhere, 0), Verdict::Stop);
+        let mut reconnect = among(&["a", "b"]);
         reconnect.connected(now);
         let later = now + Duration::from_mins(1);
-        after(reconnect.lost(later, Hope::Elsewhere, 0));
-        assert_eq!(reconnect.broker(), 1);
+        after(reconnect.lost(later, elsewhere, 0));
+        assert_eq!(at(&reconnect), "b");
+    }
+
+    fn sent_to(to: &str) -> Hope<'_> {
+        let term = Term::ForNow;
+        Hope::Elsewhere(Some(Referral { to, term }))
+    }
+
+    #[test]
+    fn the_broker_that_is_named_is_asked_after_a_wait_and_stayed_with() {
+        let (mut reconnect, now) = (among(&["a", "b", "c"]), Instant::now());
+        let wait = after(reconnect.lost(now, sent_to("c"), u32::MAX));
+        assert_eq!((wait, at(&reconnect)), (BACKOFF.base, "c"));
+        reconnect.connected(now);
+        let later = now + Duration::from_mins(1);
+        after(reconnect.lost(later, Hope::Passing, 0));
+        assert_eq!(at(&reconnect), "c");
+    }
+
+    #[test]
+    fn a_reference_to_nobody_we_may_ask_is_as_none() {
+        let now = Instant::now();
+        let verdict = patient().lost(now, sent_to("x"), 0);
+        assert_eq!(verdict, Verdict::Stop);
+        let mut reconnect = among(&["a", "b"]);
+        after(reconnect.lost(now, sent_to("x"), 0));
+        assert_eq!(at(&reconnect), "b");
+    }
+
+    #[test]
+    fn brokers_that_send_us_around_are_asked_at_the_pace_of_the_backoff_and_not_given_up() {
+        let (mut reconnect, now) = (among(&["a", "b"]), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            let to = if at(&reconnect) == "a" { "b" } else { "a" };
+            waits.push(after(reconnect.lost(now, sent_to(to), u32::MAX)).as_millis());
+        }
+        assert_eq!(waits[..8], [500, 500, 1000, 1000, 2000, 2000, 4000, 4000]);
+        assert_eq!(waits[8..], [8000; 12]);
     }
 
     /// When each of 2,000 devices is back, counted from the start of a broker that was away for
@@ -310,7 +385,11 @@ mod tests {
         };
         let mut back: Vec<_> = (0..2000)
             .map(|_| {
-                let mut reconnect = Reconnect::new(Backoff::default(), WhenRefused::Stop, None);
+                let mut reconnect = Reconnect::new(
+                    brokers(&["a"]),
+                    (Backoff::default(), WhenRefused::Stop),
+                    None,
+                );
                 let since = begin.checked_sub(Duration::from_hours(1)).unwrap();
                 reconnect.connected(since);
                 let mut now = begin;
