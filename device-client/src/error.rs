@@ -97,6 +97,12 @@ pub enum ConnectError {
     /// The identity of the device cannot be renewed where it is.
     #[error("the identity of the device cannot be renewed")]
     NotRenewable(#[source] Arc<IdentityError>),
+    /// MQTT 3.1.1 has no words for it.
+    #[error("MQTT 3.1.1 cannot say this: {what}")]
+    NeedsMqtt5 {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// What the broker sent is not MQTT as it should be.
     #[error("the broker broke the protocol: {what}")]
     Protocol {
@@ -118,6 +124,7 @@ impl ConnectError {
             | Self::ClientIdRefused
             | Self::Outbox(_)
             | Self::NotRenewable(_)
+            | Self::NeedsMqtt5 { .. }
             | Self::SessionTakenOver => true,
             Self::Refused { reason } => !reason.is_passing(),
             Self::SentAway { reason, .. } => *reason == ReasonCode::SERVER_MOVED,
@@ -276,6 +283,12 @@ pub enum PublishError {
     /// A property is longer than 65,535 bytes or contains U+0000.
     #[error("a property is too long or contains a NUL character")]
     InvalidProperty,
+    /// MQTT 3.1.1 has no words for it.
+    #[error("MQTT 3.1.1 cannot say this: {what}")]
+    NeedsMqtt5 {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The message is larger than the broker takes.
     #[error("the message is too large for the broker: {len} bytes, {len_max} at most")]
     TooLarge {
@@ -344,6 +357,12 @@ pub enum SubscribeError {
     /// The filter is no topic filter.
     #[error("the topic filter is not valid")]
     InvalidFilter(#[source] InvalidTopic),
+    /// MQTT 3.1.1 has no words for it.
+    #[error("MQTT 3.1.1 cannot say this: {what}")]
+    NeedsMqtt5 {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The policy of the broker does not let the device subscribe to this filter.
     #[error("the policy of the broker does not let the device subscribe to this filter")]
     NotAuthorized,

@@ -53,4 +53,4 @@ pub use reason_code::ReasonCode;
 pub use reconnect::{Backoff, ServerReferences, WhenRefused};
 pub use renewal::{EnrolError, Enrolment, Renewal, RenewalKey, RenewalTrust, Unfit};
 pub use topic::InvalidTopic;
-pub use wire::Retained;
+pub use wire::{Retained, Version};

@@ -27,7 +27,8 @@ use crate::outbox::disk::WhenDamaged;
 use crate::reconnect::{Backoff, Brokers, Reconnect, ServerReferences, WhenRefused};
 use crate::renewal::{Prober, Renewal, Renewer, Renewing, Replacement};
 use crate::wire::{
-    Bearer, Farewell, FirstSession, Overheard, RumqttWire, SessionAfter, Settings, Whereto, Wire,
+    Bearer, Farewell, FirstSession, OverLibrary, Overheard, SessionAfter, Settings, V3_1_1, V5,
+    Version, Whereto, Wire,
 };
 
 /// Commands on their way to the task of a device; more wait where they are given.
@@ -76,6 +77,7 @@ impl Builder {
     pub(super) fn new(broker: BrokerAddress, identity: Identity) -> Result<Self, InvalidAddress> {
         let brokers = Brokers::new(broker)?;
         let wire = Settings {
+            version: Version::default(),
             whereto: Whereto::default(),
             client_id: identity.device_id().into(),
             identity: Bearer::new(identity),
@@ -135,6 +137,13 @@ impl Builder {
     /// listed.
     pub fn server_references(mut self, references: ServerReferences) -> Self {
         self.brokers.follow(references);
+        self
+    }
+
+    /// Which version of MQTT is spoken; 5.0 by default. What 3.1.1 cannot say is refused:
+    /// see [`Version::V3_1_1`].
+    pub fn version(mut self, version: Version) -> Self {
+        self.wire.version = version;
         self
     }
 
@@ -285,7 +294,10 @@ impl Builder {
     /// [`ConnectError`]: at once for one that waiting cannot mend, otherwise when the time for the
     /// first connection is over.
     pub async fn connect(self) -> Result<Device, ConnectError> {
-        self.connect_over(RumqttWire::new).await
+        match self.wire.version {
+            Version::V5 => self.connect_over(OverLibrary::<V5>::new).await,
+            Version::V3_1_1 => self.connect_over(OverLibrary::<V3_1_1>::new).await,
+        }
     }
 
     pub(super) async fn connect_over<W: Wire>(
@@ -316,10 +328,21 @@ impl Builder {
         self.wire.identity.identity().device_id().into()
     }
 
+    /// What was chosen must be sayable.
+    fn check_version(&self) -> Result<(), ConnectError> {
+        let will = match (self.wire.version, &self.presence, &self.wire.will) {
+            (Version::V3_1_1, Some(_), _) => Err("presence"),
+            (version, _, Some(will)) => version.check_will(will),
+            (Version::V5 | Version::V3_1_1, _, None) => Ok(()),
+        };
+        will.map_err(|what| ConnectError::NeedsMqtt5 { what })
+    }
+
     pub(super) async fn split<W>(
         mut self,
         wire: impl FnOnce(Settings) -> W,
     ) -> Result<(Device, Driver<W>), ConnectError> {
+        self.check_version()?;
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
         // A clone of the builder may make another device.
         self.wire = self.wire.apart();
@@ -346,6 +369,7 @@ impl Builder {
             status,
             room: Arc::clone(&opened.room),
             keeps,
+            version: self.wire.version,
             receive_max: self.wire.receive_max,
             queue_len_max: self.queue_len_max,
         };

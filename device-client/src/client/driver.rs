@@ -455,6 +455,7 @@ impl From<Unsendable> for PublishError {
         match unsendable {
             Unsendable::TooLarge { len, len_max } => Self::TooLarge { len, len_max },
             Unsendable::QosNotSupported => Self::refused(ReasonCode::QOS_NOT_SUPPORTED),
+            Unsendable::NeedsMqtt5 { what } => Self::NeedsMqtt5 { what },
             Unsendable::RetainNotSupported => Self::refused(ReasonCode::RETAIN_NOT_SUPPORTED),
         }
     }

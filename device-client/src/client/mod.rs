@@ -31,7 +31,7 @@ use crate::message::{Publish, QoS};
 use crate::outbox::disk::Accepted;
 use crate::outbox::{Place, Room, WhenFull};
 use crate::topic;
-use crate::wire::{Retained, Subscribe};
+use crate::wire::{Retained, Subscribe, Version};
 use driver::{Command, Done};
 use routes::Routes;
 
@@ -54,6 +54,7 @@ pub struct Device {
     status: watch::Receiver<Status>,
     room: Arc<Room>,
     keeps: Keeps,
+    version: Version,
     receive_max: u16,
     queue_len_max: usize,
 }
@@ -126,6 +127,8 @@ impl Device {
     /// As [`Device::publish`], of what can be known at once.
     pub async fn queue(&self, publish: Publish) -> Result<Receipt, PublishError> {
         publish.check()?;
+        let check = self.version.check_publish(&publish);
+        check.map_err(|what| PublishError::NeedsMqtt5 { what })?;
         let (answer, answered) = oneshot::channel();
         let receipt = Receipt {
             answered,
@@ -224,6 +227,10 @@ impl Device {
     ) -> Result<Subscription, SubscribeError> {
         let filter = filter.into();
         topic::check_filter(&filter).map_err(SubscribeError::InvalidFilter)?;
+        if (self.version, retained) == (Version::V3_1_1, Retained::Skip) {
+            let what = "a subscription without retained messages";
+            return Err(SubscribeError::NeedsMqtt5 { what });
+        }
         let request = Subscribe {
             filter: filter.clone(),
             qos,

@@ -19,6 +19,7 @@ use super::{Device, Subscription};
 use crate::chance::chance;
 use crate::error::{PublishError, SubscribeError};
 use crate::message::{Message, Publish, QoS};
+use crate::wire::Version;
 
 /// Asks others and waits for their answers.
 ///
@@ -80,6 +81,9 @@ impl Device {
     /// # Errors
     /// As [`Device::subscribe`].
     pub async fn requester(&self, answers: impl Into<String>) -> Result<Requester, SubscribeError> {
+        if self.version == Version::V3_1_1 {
+            return Err(SubscribeError::NeedsMqtt5 { what: "a request" });
+        }
         let answers = answers.into();
         let subscription = self.subscribe(answers.clone(), QoS::AtLeastOnce).await?;
         let waiting = Arc::new(Waiting(Mutex::new(Questions {

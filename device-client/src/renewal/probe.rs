@@ -12,7 +12,10 @@ use tokio::time::timeout;
 
 use crate::error::ConnectError;
 use crate::identity::Identity;
-use crate::wire::{Event, Leave, RumqttWire, SessionAfter, Settings, WillAfter, Wire};
+use crate::wire::{
+    Event, Leave, Library, OverLibrary, SessionAfter, Settings, V3_1_1, V5, Version, WillAfter,
+    Wire,
+};
 
 /// How long saying goodbye may take.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -29,22 +32,28 @@ impl Prober {
     pub(super) async fn probe(&self, identity: &Identity) -> Result<(), ConnectError> {
         let client_id = format!("{}/renewal", identity.device_id());
         let settings = self.settings.for_probe(identity.clone(), client_id);
-        let mut wire = RumqttWire::new(settings);
-        wire.connect_where_chosen();
-        match wire.next().await {
-            Event::Up(_) => {}
-            Event::Down(ConnectError::ClientIdRefused) => return Ok(()),
-            Event::Down(error) => return Err(error),
-            // Nothing was asked that could be answered before.
-            _ => return Err(ConnectError::Closed),
+        match settings.version {
+            Version::V5 => probe_over(OverLibrary::<V5>::new(settings)).await,
+            Version::V3_1_1 => probe_over(OverLibrary::<V3_1_1>::new(settings)).await,
         }
-        wire.close(Leave {
-            session: SessionAfter::Ended,
-            wait: None,
-            will: WillAfter::Forgotten,
-        });
-        // It was let in, whatever becomes of the goodbye.
-        let _ = timeout(CLOSE_TIME_MAX, wire.next()).await;
-        Ok(())
     }
+}
+
+async fn probe_over<L: Library>(mut wire: OverLibrary<L>) -> Result<(), ConnectError> {
+    wire.connect_where_chosen();
+    match wire.next().await {
+        Event::Up(_) => {}
+        Event::Down(ConnectError::ClientIdRefused) => return Ok(()),
+        Event::Down(error) => return Err(error),
+        // Nothing was asked that could be answered before.
+        _ => return Err(ConnectError::Closed),
+    }
+    wire.close(Leave {
+        session: SessionAfter::Ended,
+        wait: None,
+        will: WillAfter::Forgotten,
+    });
+    // It was let in, whatever becomes of the goodbye.
+    let _ = timeout(CLOSE_TIME_MAX, wire.next()).await;
+    Ok(())
 }

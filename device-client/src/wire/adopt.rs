@@ -8,21 +8,14 @@
 
 use std::sync::Arc;
 
-use rumqttc::{
-    PersistedAckMode, PersistedPubRel, PersistedRequest, PersistedSession, SessionStore,
-    SessionStoreKey,
-};
-
 use super::ledger::{Ledger, Restored};
+use crate::message::Publish;
 
-type Stored<'a, T> =
-    std::pin::Pin<Box<dyn Future<Output = Result<T, rumqttc::SessionStoreError>> + Send + 'a>>;
-
-/// Stands in for a store of sessions.
+/// A session, as a library is to go on with it.
 #[derive(Debug)]
-pub(super) struct Adopted {
+pub(crate) struct Adopted {
     /// The highest packet id that messages may get.
-    packet_id_max: u16,
+    pub(super) packet_id_max: u16,
     others: Others,
     /// Where packet ids are written down, if anywhere.
     ledger: Option<Arc<Ledger>>,
@@ -39,6 +32,25 @@ pub(super) enum Others {
     Free,
 }
 
+/// What is sent first when a session is gone on with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sent<'a> {
+    Release(u16),
+    Publish(u16, &'a Publish),
+}
+
+/// What a library has under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen<'a> {
+    Release(u16),
+    Publish {
+        packet_id: u16,
+        duplicate: bool,
+        topic: &'a [u8],
+        payload: &'a [u8],
+    },
+}
+
 impl Adopted {
     pub(super) fn new(packet_id_max: u16, others: Others, ledger: Option<Arc<Ledger>>) -> Self {
         let under_way = ledger.iter().flat_map(|ledger| ledger.under_way());
@@ -50,56 +62,45 @@ impl Adopted {
         }
     }
 
-    fn session(&self, client_id: &str) -> PersistedSession {
-        let release = |pkid| PersistedRequest::PubRel(PersistedPubRel { pkid });
+    /// In this order.
+    pub(super) fn to_send(&self) -> impl Iterator<Item = Sent<'_>> {
         let is_ours = |id: &u16| self.under_way.iter().any(|ours| ours.packet_id == *id);
         let others = match self.others {
             Others::Unknown => self.packet_id_max,
             Others::Free => 0,
         };
-        let others = (1..=others).filter(|id| !is_ours(id));
-        let ours = self.under_way.iter().map(Restored::request);
-        let incoming = self.ledger.iter().flat_map(|ledger| ledger.incoming());
-        PersistedSession {
-            format_version: 1,
-            client_id: client_id.into(),
-            clean_start: false,
-            session_expiry_interval: None,
-            outgoing_inflight_upper_limit: Some(self.packet_id_max),
-            ack_mode: PersistedAckMode::Manual,
-            last_pkid: self.last_packet_id() % self.packet_id_max,
-            last_puback: self.first_packet_id() - 1,
-            replay: others.map(release).chain(ours).collect(),
-            incoming_qos2: incoming.collect(),
-        }
-    }
-}
-
-/// Should this session be resumed once more, it is sent again in the order of its packet ids from
-/// the first on; so those that follow must follow the last [MQTT-4.6.0-1].
-impl Adopted {
-    fn first_packet_id(&self) -> u16 {
-        self.under_way.first().map_or(1, |first| first.packet_id)
+        let others = (1..=others).filter(move |id| !is_ours(id));
+        let ours = self.under_way.iter().map(|ours| match ours.is_received {
+            true => Sent::Release(ours.packet_id),
+            false => Sent::Publish(ours.packet_id, &ours.publish),
+        });
+        others.map(Sent::Release).chain(ours)
     }
 
-    fn last_packet_id(&self) -> u16 {
-        self.under_way.last().map_or(0, |last| last.packet_id)
+    /// The packet ids before the first message that goes on, and of the last.
+    ///
+    /// Should this session be resumed once more, it is sent again in the order of its packet ids
+    /// from the first on; so those that follow must follow the last [MQTT-4.6.0-1].
+    pub(super) fn between(&self) -> (u16, u16) {
+        let first = self.under_way.first().map_or(1, |first| first.packet_id);
+        let last = self.under_way.last().map_or(0, |last| last.packet_id);
+        (first - 1, last % self.packet_id_max)
     }
-}
 
-impl SessionStore for Adopted {
-    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> Stored<'a, Option<PersistedSession>> {
-        Box::pin(async { Ok(Some(self.session(key.client_id()))) })
+    /// Of messages of the broker whose release is awaited.
+    pub(super) fn incoming(&self) -> Vec<u16> {
+        let ledger = self.ledger.as_ref();
+        ledger.map(|ledger| ledger.incoming()).unwrap_or_default()
     }
 
-    fn save<'a>(&'a self, _: &'a SessionStoreKey, session: &'a PersistedSession) -> Stored<'a, ()> {
+    /// The session as it is before anything more is sent.
+    pub(super) fn saw<'a>(
+        &self,
+        incoming: impl Iterator<Item = u16>,
+        under_way: impl Iterator<Item = Seen<'a>>,
+    ) {
         if let Some(ledger) = &self.ledger {
-            ledger.saw(session);
+            ledger.saw(incoming, under_way);
         }
-        Box::pin(async { Ok(()) })
-    }
-
-    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Stored<'a, ()> {
-        Box::pin(async { Ok(()) })
     }
 }

@@ -7,12 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rumqttc::{
-    PersistedIncomingQos2, PersistedPubRel, PersistedPublish, PersistedPublishProperties,
-    PersistedQoS, PersistedRequest, PersistedSession,
-};
-
-use super::{Ticket, translate};
+use super::Ticket;
+use super::adopt::Seen;
 use crate::message::{Publish, QoS};
 use crate::outbox::disk::{Durable, Record, Writer};
 
@@ -30,7 +26,7 @@ struct Pages {
     /// By packet id.
     under_way: BTreeMap<u16, UnderWay>,
     /// Messages of the broker whose release is awaited.
-    incoming: Vec<PersistedIncomingQos2>,
+    incoming: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -93,7 +89,7 @@ impl Ledger {
     }
 
     /// What the broker has sent at quality of service 2 and not released.
-    pub(super) fn incoming(&self) -> Vec<PersistedIncomingQos2> {
+    pub(super) fn incoming(&self) -> Vec<u16> {
         self.pages().incoming.clone()
     }
 
@@ -127,45 +123,58 @@ impl Ledger {
     }
 
     /// The session as it is before anything more is sent.
-    pub(super) fn saw(&self, session: &PersistedSession) {
+    pub(super) fn saw<'a>(
+        &self,
+        incoming: impl Iterator<Item = u16>,
+        under_way: impl Iterator<Item = Seen<'a>>,
+    ) {
         let mut pages = self.pages();
-        pages.incoming.clone_from(&session.incoming_qos2);
+        pages.incoming.clear();
+        pages.incoming.extend(incoming);
         let mut before = std::mem::take(&mut pages.under_way);
-        for request in &session.replay {
-            let (packet_id, seen) = match request {
-                PersistedRequest::Publish(publish) => {
-                    let known = before.remove(&publish.pkid);
-                    (publish.pkid, self.saw_publish(publish, known, &mut pages))
+        for seen in under_way {
+            let (packet_id, under_way) = match seen {
+                Seen::Publish { packet_id, .. } => {
+                    let known = before.remove(&packet_id);
+                    (packet_id, self.saw_publish(seen, known, &mut pages))
                 }
-                PersistedRequest::PubRel(release) => {
-                    let known = before.remove(&release.pkid);
-                    (release.pkid, self.saw_release(known))
+                Seen::Release(packet_id) => {
+                    let known = before.remove(&packet_id);
+                    (packet_id, self.saw_release(known))
                 }
-                PersistedRequest::Subscribe(_) | PersistedRequest::Unsubscribe(_) => continue,
             };
-            if let Some(seen) = seen {
-                pages.under_way.insert(packet_id, seen);
+            if let Some(under_way) = under_way {
+                pages.under_way.insert(packet_id, under_way);
             }
         }
     }
 
     fn saw_publish(
         &self,
-        publish: &PersistedPublish,
+        seen: Seen<'_>,
         known: Option<UnderWay>,
         pages: &mut Pages,
     ) -> Option<UnderWay> {
+        let Seen::Publish {
+            packet_id,
+            duplicate,
+            topic,
+            payload,
+        } = seen
+        else {
+            return known;
+        };
         // One that was sent before is the one that had this packet id before.
         if known
             .as_ref()
-            .is_some_and(|known| publish.dup || known.message.is(publish))
+            .is_some_and(|known| duplicate || known.message.is(topic, payload))
         {
             return known;
         }
         // What stands before it was refused without a packet id.
         let message = loop {
             let message = pages.handed.pop_front()?;
-            if message.is(publish) {
+            if message.is(topic, payload) {
                 break message;
             }
         };
@@ -173,7 +182,7 @@ impl Ledger {
             QoS::ExactlyOnce => Durable::BeforeSpeech,
             QoS::AtLeastOnce | QoS::AtMostOnce => Durable::Sometime,
         };
-        let (id, packet_id) = (message.ticket.id, publish.pkid);
+        let id = message.ticket.id;
         self.writer
             .append(Record::Sent { id, packet_id }, durable, None);
         Some(UnderWay {
@@ -200,43 +209,7 @@ impl Ledger {
 }
 
 impl Message {
-    fn is(&self, publish: &PersistedPublish) -> bool {
-        self.publish.topic.as_bytes() == publish.topic && self.publish.payload == publish.payload
-    }
-}
-
-impl Restored {
-    /// What is to be sent for it.
-    pub(super) fn request(&self) -> PersistedRequest {
-        let pkid = self.packet_id;
-        if self.is_received {
-            return PersistedRequest::PubRel(PersistedPubRel { pkid });
-        }
-        let packet = translate::publish(&self.publish);
-        let properties = packet
-            .properties
-            .map(|properties| PersistedPublishProperties {
-                payload_format_indicator: properties.payload_format_indicator,
-                message_expiry_interval: properties.message_expiry_interval,
-                response_topic: properties.response_topic,
-                correlation_data: properties.correlation_data.map(Into::into),
-                user_properties: properties.user_properties,
-                subscription_identifiers: Vec::new(),
-                content_type: properties.content_type,
-            });
-        PersistedRequest::Publish(PersistedPublish {
-            // Whether it was sent is not known; a broker that has it must know it for the same.
-            dup: true,
-            qos: match self.publish.qos {
-                QoS::AtMostOnce => PersistedQoS::AtMostOnce,
-                QoS::AtLeastOnce => PersistedQoS::AtLeastOnce,
-                QoS::ExactlyOnce => PersistedQoS::ExactlyOnce,
-            },
-            retain: packet.retain,
-            topic: packet.topic.into(),
-            pkid,
-            payload: packet.payload.into(),
-            properties,
-        })
+    fn is(&self, topic: &[u8], payload: &[u8]) -> bool {
+        self.publish.topic.as_bytes() == topic && self.publish.payload == payload
     }
 }

@@ -1,19 +1,21 @@
 //! Between us and the library that speaks MQTT: what we ask of it, and what it tells us.
 //!
-//! No type of that library goes beyond this folder, so that another can stand in for it (MQTT
-//! 3.1.1, a test). A wire connects when told and never by itself; what is handed to it is answered
+//! No type of a library goes beyond its folder, so that another can stand in for it (MQTT 3.1.1, a
+//! test). A wire connects when told and never by itself; what is handed to it is answered
 //! under the same ticket, or has to be handed over again when it comes [`Event::Up`] without it.
 
 mod adopt;
 mod engine;
+mod forgetting;
 mod gated;
 mod ledger;
+mod library;
+mod over_library;
 mod overheard;
-mod rumqtt;
 mod settings;
 #[cfg(test)]
 mod tests;
-mod translate;
+mod version;
 
 use std::time::Duration;
 
@@ -25,9 +27,11 @@ pub(crate) use crate::reconnect::Broker;
 
 pub(crate) use gated::Farewell;
 pub(crate) use ledger::{Ledger, Restored};
+pub(crate) use library::{Library, V3_1_1, V5};
+pub(crate) use over_library::OverLibrary;
 pub(crate) use overheard::Overheard;
-pub(crate) use rumqtt::RumqttWire;
 pub(crate) use settings::{Bearer, FirstSession, Settings, Whereto};
+pub use version::Version;
 
 /// One device's side of MQTT. There is one connection at a time, and none at first.
 pub(crate) trait Wire: Send + 'static {
@@ -170,9 +174,16 @@ pub(crate) enum Failure {
 /// Why a message cannot be sent on this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsendable {
-    TooLarge { len: usize, len_max: usize },
+    TooLarge {
+        len: usize,
+        len_max: usize,
+    },
     QosNotSupported,
     RetainNotSupported,
+    /// MQTT 3.1.1 cannot say this.
+    NeedsMqtt5 {
+        what: &'static str,
+    },
 }
 
 /// A message that came.

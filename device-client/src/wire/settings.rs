@@ -1,27 +1,24 @@
-//! How a device presents itself to its broker, and that in the terms of `rumqttc`.
+//! How a device presents itself to its broker.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rumqttc::{AckMode, ConnectProperties, MqttOptions};
+use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
-use super::adopt::Adopted;
 use super::gated::{Farewell, Gated};
 use super::ledger::Ledger;
 use super::overheard::Overheard;
-use super::translate;
+use super::version::Version;
 use crate::identity::Identity;
 use crate::message::Will;
 use crate::reconnect::Broker;
 
-/// Requests that are written with one flush.
-const REQUEST_BATCH_MAX: usize = 32;
-
 /// How a device presents itself to its broker. Clones are of the same device.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    pub(crate) version: Version,
     pub(crate) whereto: Whereto,
     pub(crate) identity: Bearer,
     pub(crate) client_id: String,
@@ -115,36 +112,24 @@ impl Settings {
         }
     }
 
-    /// For an engine that gives its messages packet ids up to `packet_id_max`.
-    pub(super) fn options(&self, packet_id_max: u16, adopted: Adopted) -> MqttOptions {
-        // Whereto is chosen when it connects.
-        let nowhere = rumqttc::Broker::tcp("localhost", 0);
-        let mut options = MqttOptions::new(self.client_id.clone(), nowhere);
-        options
-            .set_connect_timeout(self.connect_time_max)
-            .set_connect_properties(self.connect_properties())
-            .set_ack_mode(AckMode::Manual)
-            .set_max_request_batch(REQUEST_BATCH_MAX)
-            .set_outgoing_inflight_upper_limit(packet_id_max);
-        if let Some(will) = &self.will {
-            options.set_last_will(translate::will(will));
-        }
-        options.set_session_store(adopted);
-        // TLS is ours, so that its refusals come through as they are.
-        let settings = self.clone();
-        options.set_socket_connector(move |_, _| settings.clone().connect());
-        options
+    /// For a connection of its own by which a broker forgets the session [MQTT-3.1.2-6].
+    pub(super) fn for_forgetting(&self) -> Self {
+        let identity = self.identity.identity();
+        self.for_probe(identity, self.client_id.clone())
     }
 
-    fn connect_properties(&self) -> ConnectProperties {
-        let mut properties = ConnectProperties::new();
-        properties.session_expiry_interval = Some(translate::seconds(self.session_expiry));
-        properties.receive_maximum = Some(self.receive_max);
-        properties.max_packet_size = Some(self.packet_len_max);
-        properties
+    /// Whether a session of MQTT 3.1.1 ends with each connection.
+    pub(super) fn is_session_brief(&self) -> bool {
+        self.session_expiry.is_zero() && self.first_session == FirstSession::New
     }
 
-    async fn connect(self) -> io::Result<Gated> {
+    /// The same, for a library that does not keep to our time.
+    pub(super) async fn connect_in_time(self) -> io::Result<Gated> {
+        let connected = timeout(self.connect_time_max, self.connect()).await;
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    pub(super) async fn connect(self) -> io::Result<Gated> {
         let broker = self.whereto.chosen();
         let Broker { address, name } = broker.ok_or(io::ErrorKind::AddrNotAvailable)?;
         let identity = self.identity.identity();

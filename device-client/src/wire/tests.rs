@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, ManualAck, MqttOptions, PubAck};
+use rumqttc::{AsyncClient, MqttOptions};
 
 use super::engine::{Order, carry_out};
 use super::overheard::Overheard;
@@ -16,8 +16,11 @@ fn an_acknowledgement_is_passed_on_only_with_the_connection_of_its_message() {
     for (connected, expected) in [(Some(2), 1), (Some(3), 0), (None, 0)] {
         let options = MqttOptions::new("id", "localhost");
         let (client, event_loop) = AsyncClient::builder(options).unbounded().build();
-        let order = Order::Acknowledge(2, ManualAck::PubAck(PubAck::new(7, None)));
-        carry_out(order, &client, connected).unwrap();
+        let receipt = Receipt {
+            packet_id: 7,
+            qos: QoS::AtLeastOnce,
+        };
+        carry_out(Order::Acknowledge(2, receipt), &client, connected);
         let passed_on = event_loop.diagnostics().queues.control_requests_rx_len;
         assert_eq!(passed_on, expected, "{connected:?}");
     }
@@ -27,7 +30,8 @@ fn an_acknowledgement_is_passed_on_only_with_the_connection_of_its_message() {
 async fn an_engine_that_dies_is_a_lost_connection_and_another_takes_its_place() {
     let address: BrokerAddress = "localhost:1".parse().unwrap();
     let name = address.server_name().unwrap();
-    let mut wire = RumqttWire::new(Settings {
+    let mut wire = OverLibrary::<V5>::new(Settings {
+        version: Version::V5,
         whereto: Whereto::default(),
         identity: Bearer::new(TestCa::new().device("dev-1").identity().unwrap()),
         client_id: "dev-1".into(),

@@ -16,6 +16,7 @@ mod hostile;
 mod keeping;
 mod logging;
 mod material;
+mod older;
 mod publishing;
 mod receiving;
 mod renewing;

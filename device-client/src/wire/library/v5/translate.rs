@@ -10,13 +10,11 @@ use rumqttc::{
     SubAck, SubscribeNoticeError, SubscribeReasonCode, mqttbytes,
 };
 
-use super::{Failure, Incoming, Receipt};
 use crate::error::ConnectError;
 use crate::message::{Message, Properties, Publish, QoS, Will};
 use crate::reason_code::ReasonCode;
-
-/// More of a broker's own words than this is not kept.
-const TEXT_LEN_MAX: usize = 200;
+use crate::wire::library::{TEXT_LEN_MAX, broke_protocol, plain};
+use crate::wire::{Failure, Incoming, Receipt};
 
 pub(super) fn qos(qos: QoS) -> rumqttc::QoS {
     match qos {
@@ -35,7 +33,7 @@ fn qos_from(qos: rumqttc::QoS) -> QoS {
 }
 
 /// Part of a second counts as a whole one: a message must not expire before its time.
-pub(super) fn seconds(time: Duration) -> u32 {
+pub(crate) fn seconds(time: Duration) -> u32 {
     let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX)
 }
@@ -228,20 +226,6 @@ fn state(error: StateError) -> ConnectError {
         StateError::AwaitPingResp | StateError::CollisionTimeout => ConnectError::TimedOut,
         other => broke_protocol(&other),
     }
-}
-
-fn broke_protocol(error: &dyn std::error::Error) -> ConnectError {
-    ConnectError::Protocol {
-        what: plain(&error.to_string(), TEXT_LEN_MAX),
-    }
-}
-
-/// What a broker wrote, fit for a line of a log.
-pub(super) fn plain(text: &str, len_max: usize) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(len_max)
-        .collect()
 }
 
 fn connack_reason(code: ConnectReturnCode) -> ReasonCode {

@@ -1,36 +1,38 @@
-//! MQTT 5.0 by `rumqttc`.
+//! A wire over a library that speaks MQTT.
 //!
-//! What it needs is asked of its engine, and what comes of it is told in our words. Its request
-//! channels are unbounded, and bounded from outside: by the outbox's window, the receive maximum,
-//! and the number of subscriptions.
+//! What it needs is asked of its engine, and what comes of it is told in our words. A broker that
+//! cannot be told how much we take at once is held back here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 use futures_util::stream::FuturesUnordered;
-use rumqttc::{
-    ConnAck, ManualAck, PubAck, PubRec, PublishOptions, RetainForwardRule, SubscribeFilterInput,
-    SubscribeProperties,
-};
+use tracing::warn;
 
 use super::adopt::{Adopted, Others};
-use super::engine::{Attempt, Condition, Engine, Kept, Known, Order, Said};
+use super::engine::{Attempt, Engine, Kept, Known, Order, Said};
+use super::forgetting::{Forgetting, Then};
 use super::ledger::Ledger;
+use super::library::{Asker, Condition, Library, Limits, Welcome};
 use super::settings::{FirstSession, Settings};
+use super::version::Version;
 use super::{
-    Event, Failure, Leave, Receipt, Retained, Session, Subscribe, Ticket, Unsendable, Wire,
-    translate,
+    Event, Failure, Incoming, Leave, Receipt, Session, SessionAfter, Subscribe, Ticket, Unsendable,
+    Wire,
 };
 use crate::error::ConnectError;
 use crate::identity::Identity;
-use crate::message::{Publish, QoS};
+use crate::message::Publish;
 use crate::reconnect::Broker;
 
-/// The wire of a device in MQTT 5.0.
-pub(crate) struct RumqttWire {
+/// A broker that sends so many messages more than are taken at once is not listened to.
+const HELD_BACK_MAX: usize = 1000;
+
+/// The wire of a device.
+pub(crate) struct OverLibrary<L: Library> {
     settings: Settings,
-    engine: Engine,
+    engine: Engine<L>,
     answers: FuturesUnordered<BoxFuture<'static, Event>>,
     /// Handed to an engine that had stopped: told once it is known that it has.
     late: Vec<Event>,
@@ -40,6 +42,19 @@ pub(crate) struct RumqttWire {
     /// What an earlier life left, by packet id, as long as the broker may know of it.
     restored: BTreeMap<u16, Ticket>,
     origin: Origin,
+    incoming: HeldBack,
+    forgetting: Option<Forgetting<L>>,
+    session_after: SessionAfter,
+}
+
+/// Messages of a broker that knows no receive maximum.
+#[derive(Debug, Default)]
+struct HeldBack {
+    waiting: VecDeque<Incoming>,
+    /// Packet ids of what was given out and is not acknowledged.
+    given: BTreeSet<u16>,
+    /// What comes now comes again with the next connection.
+    is_too_much: bool,
 }
 
 /// Where the session of an engine comes from that has not been connected.
@@ -51,16 +66,7 @@ enum Origin {
     Disk,
 }
 
-/// What the broker of this connection can bear.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    packet_len_max: usize,
-    qos_max: QoS,
-    retain: bool,
-    subscription_identifiers: bool,
-}
-
-impl RumqttWire {
+impl<L: Library> OverLibrary<L> {
     /// A wire that is not connected. To be called in a runtime.
     pub(crate) fn new(settings: Settings) -> Self {
         let packet_id_max = settings.in_flight_max;
@@ -78,10 +84,13 @@ impl RumqttWire {
             restored,
             origin,
             next_session: settings.first_session,
-            limits: Limits::of(None),
+            limits: Limits::default(),
             answers: FuturesUnordered::new(),
             late: Vec::new(),
             packet_id_max,
+            incoming: HeldBack::default(),
+            forgetting: None,
+            session_after: SessionAfter::Kept,
             settings,
         }
     }
@@ -140,7 +149,18 @@ impl RumqttWire {
 
     /// Connects to the broker that is chosen.
     pub(crate) fn connect_where_chosen(&mut self) {
-        let clean_start = self.next_session == FirstSession::New;
+        if self.needs_forgetting() && self.next_session == FirstSession::New {
+            self.forgetting = Some(Forgetting::begin(&self.settings, Then::Connect));
+        } else {
+            self.attempt();
+        }
+    }
+
+    fn attempt(&self) {
+        let clean_start = match L::VERSION {
+            Version::V5 => self.next_session == FirstSession::New,
+            Version::V3_1_1 => self.settings.is_session_brief(),
+        };
         let keep_alive = self.settings.keep_alive;
         self.engine.connect(Attempt {
             clean_start,
@@ -148,10 +168,63 @@ impl RumqttWire {
         });
     }
 
+    /// Whether a session of ours ends only by a connection of its own.
+    fn needs_forgetting(&self) -> bool {
+        L::VERSION == Version::V3_1_1 && !self.settings.is_session_brief()
+    }
+
+    /// The broker has forgotten the session, or has not.
+    fn forgotten(&mut self, result: Result<(), ConnectError>) -> Option<Event> {
+        match (self.forgetting.take()?.then, result) {
+            (Then::Connect, Ok(())) => {
+                self.attempt();
+                None
+            }
+            (Then::Connect, Err(error)) => Some(Event::Down(error)),
+            (Then::Closed, _) => Some(Event::Closed),
+        }
+    }
+
+    fn closed(&mut self) -> Option<Event> {
+        if !self.needs_forgetting() || self.session_after == SessionAfter::Kept {
+            return Some(Event::Closed);
+        }
+        self.forgetting = Some(Forgetting::begin(&self.settings, Then::Closed));
+        None
+    }
+
+    /// A message that is given out now, or waits until others have been acknowledged.
+    fn take_in(&mut self, incoming: Incoming) -> Option<Event> {
+        if L::VERSION == Version::V5 || incoming.receipt.is_none() {
+            return Some(Event::Message(incoming));
+        }
+        if self.incoming.is_too_much {
+            return None;
+        }
+        self.incoming.waiting.push_back(incoming);
+        if self.incoming.waiting.len() > HELD_BACK_MAX {
+            warn!("the broker sends more messages than can be held: another connection is made");
+            self.incoming.is_too_much = true;
+            self.incoming.waiting.clear();
+            self.hang_up();
+        }
+        self.give_out()
+    }
+
+    fn give_out(&mut self) -> Option<Event> {
+        let HeldBack { waiting, given, .. } = &mut self.incoming;
+        if given.len() >= usize::from(self.settings.receive_max) {
+            return None;
+        }
+        let incoming = waiting.pop_front()?;
+        given.extend(incoming.receipt.map(|receipt| receipt.packet_id));
+        Some(Event::Message(incoming))
+    }
+
     /// What the engine said, if it concerns anybody.
     fn heard(&mut self, said: Option<Said>) -> Option<Event> {
         match said {
-            Some(Said::Up(connack)) => Some(Event::Up(self.up(&connack))),
+            Some(Said::Up(welcome)) => Some(Event::Up(self.up(&welcome))),
             Some(Said::Answered(packet_id, result)) => {
                 let ticket = self.restored.remove(&packet_id)?;
                 Some(Event::Published(ticket, result))
@@ -160,9 +233,10 @@ impl RumqttWire {
                 self.narrow(receive_max);
                 None
             }
-            Some(Said::Message(packet)) => translate::incoming(packet).map(Event::Message),
-            Some(Said::Closed) => Some(Event::Closed),
+            Some(Said::Message(incoming)) => self.take_in(incoming),
+            Some(Said::Closed) => self.closed(),
             Some(Said::Down(error, Condition::Sound)) => {
+                self.incoming = HeldBack::default();
                 self.go_on();
                 Some(Event::Down(error))
             }
@@ -178,9 +252,9 @@ impl RumqttWire {
         }
     }
 
-    fn up(&mut self, connack: &ConnAck) -> Session {
+    fn up(&mut self, welcome: &Welcome) -> Session {
         self.settings.identity.identity().note_welcome();
-        let session = match (connack.session_present, self.engine.knows_session) {
+        let session = match (welcome.session_present, self.engine.knows_session) {
             (false, _) => Session::New,
             (true, true) => Session::Resumed,
             (true, false) if self.origin == Origin::Disk => Session::Restored,
@@ -192,7 +266,8 @@ impl RumqttWire {
         self.engine.knows_session = true;
         self.engine.connections = self.engine.connections.wrapping_add(1);
         self.next_session = FirstSession::Resumed;
-        self.limits = Limits::of(connack.properties.as_ref());
+        self.limits = welcome.limits;
+        self.incoming = HeldBack::default();
         session
     }
 
@@ -211,16 +286,24 @@ impl RumqttWire {
     }
 }
 
+/// How the session was forgotten; never ready where it is not to be.
+async fn done<L: Library>(forgetting: &mut Option<Forgetting<L>>) -> Result<(), ConnectError> {
+    match forgetting {
+        Some(forgetting) => forgetting.done().await,
+        None => pending().await,
+    }
+}
+
 fn under_way(ledger: &Ledger) -> BTreeMap<u16, Ticket> {
     let under_way = ledger.under_way().into_iter();
     under_way.map(|it| (it.packet_id, it.ticket)).collect()
 }
 
-fn start(
+fn start<L: Library>(
     settings: &Settings,
     (packet_id_max, others): (u16, Others),
     restored: &BTreeMap<u16, Ticket>,
-) -> Engine {
+) -> Engine<L> {
     let adopted = Adopted::new(packet_id_max, others, settings.ledger.clone());
     let session = Known {
         packet_id_max,
@@ -230,43 +313,35 @@ fn start(
         },
         restored: restored.keys().copied().collect(),
     };
-    let options = settings.options(packet_id_max, adopted);
-    Engine::start(options, session, settings.overheard.clone())
+    Engine::start(settings, adopted, session)
 }
 
 #[cfg(test)]
-impl RumqttWire {
+impl<L: Library> OverLibrary<L> {
     pub(super) fn kill_engine(&self) {
         self.engine.kill();
     }
 }
 
-impl Wire for RumqttWire {
+impl<L: Library> Wire for OverLibrary<L> {
     fn connect(&mut self, broker: &Broker) {
         self.settings.whereto.choose(broker);
         self.connect_where_chosen();
     }
 
     fn publish(&mut self, ticket: Ticket, publish: &Publish) -> Result<(), Unsendable> {
-        let mut packet = translate::publish(publish);
-        self.limits.check(&packet)?;
-        let mut options = PublishOptions::new(packet.qos).retain(packet.retain);
-        if let Some(properties) = packet.properties.take() {
-            options = options.properties(properties);
-        }
+        let check = L::VERSION.check_publish(publish);
+        check.map_err(|what| Unsendable::NeedsMqtt5 { what })?;
+        let packet = L::Asker::packet(publish);
+        self.limits.check(publish, L::Asker::len(&packet))?;
         if let Some(ledger) = &self.settings.ledger {
             ledger.handed_over(ticket, publish);
         }
-        let topic = publish.topic.as_str();
-        match self
-            .engine
-            .client
-            .try_publish_tracked(topic, packet.payload, options)
-        {
-            Ok(notice) => self.await_answer(async move {
-                Event::Published(ticket, translate::published(notice.wait_async().await))
-            }),
-            Err(_stopped) => self
+        match self.engine.library.publish(&publish.topic, packet) {
+            Some(answer) => {
+                self.await_answer(async move { Event::Published(ticket, answer.await) });
+            }
+            None => self
                 .late
                 .push(Event::Published(ticket, Err(Failure::Forgotten))),
         }
@@ -274,44 +349,26 @@ impl Wire for RumqttWire {
     }
 
     fn subscribe(&mut self, ticket: Ticket, request: &Subscribe) {
-        let retained = match request.retained {
-            Retained::Send => RetainForwardRule::OnEverySubscribe,
-            Retained::Skip => RetainForwardRule::Never,
-        };
-        let filter =
-            SubscribeFilterInput::new(request.filter.as_str(), translate::qos(request.qos))
-                .retain_forward_rule(retained);
-        let id = self
-            .limits
-            .subscription_identifiers
-            .then_some(request.identifier);
-        let properties = SubscribeProperties {
-            id: id.and_then(|id| usize::try_from(id).ok()),
-            user_properties: Vec::new(),
-        };
-        let client = &self.engine.client;
-        match client.try_subscribe_many_with_properties_tracked([filter], properties) {
-            Ok(notice) => self.await_answer(async move {
-                Event::Subscribed(ticket, translate::subscribed(notice.wait_async().await))
-            }),
-            Err(_stopped) => self
+        let knows_identifiers = self.limits.subscription_identifiers;
+        let identifier = knows_identifiers.then_some(request.identifier);
+        match self.engine.library.subscribe(request, identifier) {
+            Some(answer) => {
+                self.await_answer(async move { Event::Subscribed(ticket, answer.await) });
+            }
+            None => self
                 .late
                 .push(Event::Subscribed(ticket, Err(Failure::Forgotten))),
         }
     }
 
     fn unsubscribe(&mut self, filter: &str) {
-        let _ = self.engine.client.try_unsubscribe(filter);
+        self.engine.library.unsubscribe(filter);
     }
 
     fn acknowledge(&mut self, receipt: Receipt) {
-        let ack = match receipt.qos {
-            QoS::AtMostOnce => return,
-            QoS::AtLeastOnce => ManualAck::PubAck(PubAck::new(receipt.packet_id, None)),
-            QoS::ExactlyOnce => ManualAck::PubRec(PubRec::new(receipt.packet_id, None)),
-        };
+        self.incoming.given.remove(&receipt.packet_id);
         self.engine
-            .order(Order::Acknowledge(self.engine.connections, ack));
+            .order(Order::Acknowledge(self.engine.connections, receipt));
     }
 
     fn renew(&mut self, identity: Identity) {
@@ -324,17 +381,26 @@ impl Wire for RumqttWire {
     }
 
     fn close(&mut self, leave: Leave) {
+        self.session_after = leave.session;
         self.engine.order(Order::Leave(leave));
     }
 
     async fn next(&mut self) -> Event {
         loop {
+            if let Some(event) = self.give_out() {
+                return event;
+            }
             tokio::select! {
                 // What was answered before a connection was lost is heard before that.
                 biased;
                 Some(answer) = self.answers.next() => {
                     if !self.goes_on(&answer) {
                         return answer;
+                    }
+                }
+                result = done(&mut self.forgetting) => {
+                    if let Some(event) = self.forgotten(result) {
+                        return event;
                     }
                 }
                 said = self.engine.said.recv() => {
@@ -347,42 +413,5 @@ impl Wire for RumqttWire {
                 }
             }
         }
-    }
-}
-
-impl Limits {
-    fn of(properties: Option<&rumqttc::ConnAckProperties>) -> Self {
-        /// The longest packet there can be (MQTT 5.0 §2.1.4).
-        const PACKET_LEN_MAX: usize = 268_435_460;
-        let packet_len_max = properties.and_then(|p| p.max_packet_size);
-        let qos_max = properties.and_then(|p| p.max_qos).and_then(QoS::from_level);
-        Self {
-            packet_len_max: packet_len_max.map_or(PACKET_LEN_MAX, |len| {
-                usize::try_from(len).unwrap_or(PACKET_LEN_MAX)
-            }),
-            qos_max: qos_max.unwrap_or(QoS::ExactlyOnce),
-            retain: properties.and_then(|p| p.retain_available) != Some(0),
-            subscription_identifiers: properties.and_then(|p| p.subscription_identifiers_available)
-                != Some(0),
-        }
-    }
-
-    /// What the broker would close the connection over is not sent.
-    fn check(&self, packet: &rumqttc::Publish) -> Result<(), Unsendable> {
-        // The packet id is not counted before there is one.
-        let len = packet.size() + usize::from(packet.qos != rumqttc::QoS::AtMostOnce) * 2;
-        if len > self.packet_len_max {
-            return Err(Unsendable::TooLarge {
-                len,
-                len_max: self.packet_len_max,
-            });
-        }
-        if packet.qos > translate::qos(self.qos_max) {
-            return Err(Unsendable::QosNotSupported);
-        }
-        if packet.retain && !self.retain {
-            return Err(Unsendable::RetainNotSupported);
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,88 @@
+//! A session that is adopted, in the terms of the library.
+
+use std::pin::Pin;
+
+use rumqttc_v4::{
+    PersistedAckMode, PersistedIncomingQos2, PersistedPubRel, PersistedPublish, PersistedQoS,
+    PersistedRequest, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey,
+};
+
+use crate::message::{Publish, QoS};
+use crate::wire::adopt::{Adopted, Seen, Sent};
+
+type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
+
+/// Stands in for a store of sessions.
+#[derive(Debug)]
+pub(super) struct Store(pub(super) Adopted);
+
+impl Store {
+    fn session(&self, client_id: &str) -> PersistedSession {
+        let Self(adopted) = self;
+        let (last_puback, last_pkid) = adopted.between();
+        PersistedSession {
+            format_version: 1,
+            client_id: client_id.into(),
+            clean_session: false,
+            max_inflight: adopted.packet_id_max,
+            ack_mode: PersistedAckMode::Manual,
+            last_pkid,
+            last_puback,
+            replay: adopted.to_send().map(request).collect(),
+            incoming_qos2: adopted
+                .incoming()
+                .into_iter()
+                .map(|pkid| PersistedIncomingQos2 { pkid })
+                .collect(),
+        }
+    }
+}
+
+fn request(sent: Sent<'_>) -> PersistedRequest {
+    match sent {
+        Sent::Release(pkid) => PersistedRequest::PubRel(PersistedPubRel { pkid }),
+        Sent::Publish(pkid, publish) => PersistedRequest::Publish(persisted(pkid, publish)),
+    }
+}
+
+fn persisted(pkid: u16, publish: &Publish) -> PersistedPublish {
+    PersistedPublish {
+        // Whether it was sent is not known; a broker that has it must know it for the same.
+        dup: true,
+        qos: match publish.qos {
+            QoS::AtMostOnce => PersistedQoS::AtMostOnce,
+            QoS::AtLeastOnce => PersistedQoS::AtLeastOnce,
+            QoS::ExactlyOnce => PersistedQoS::ExactlyOnce,
+        },
+        retain: publish.retain,
+        topic: publish.topic.clone().into_bytes(),
+        pkid,
+        payload: publish.payload.to_vec(),
+    }
+}
+
+impl SessionStore for Store {
+    fn load<'a>(&'a self, key: &'a SessionStoreKey) -> Stored<'a, Option<PersistedSession>> {
+        Box::pin(async { Ok(Some(self.session(key.client_id()))) })
+    }
+
+    fn save<'a>(&'a self, _: &'a SessionStoreKey, session: &'a PersistedSession) -> Stored<'a, ()> {
+        let requests = session.replay.iter().filter_map(|request| match request {
+            PersistedRequest::Publish(publish) => Some(Seen::Publish {
+                packet_id: publish.pkid,
+                duplicate: publish.dup,
+                topic: &publish.topic,
+                payload: &publish.payload,
+            }),
+            PersistedRequest::PubRel(release) => Some(Seen::Release(release.pkid)),
+            PersistedRequest::Subscribe(_) | PersistedRequest::Unsubscribe(_) => None,
+        });
+        let incoming = session.incoming_qos2.iter().map(|it| it.pkid);
+        self.0.saw(incoming, requests);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn clear<'a>(&'a self, _: &'a SessionStoreKey) -> Stored<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
