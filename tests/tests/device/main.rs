@@ -11,6 +11,7 @@ mod blocking;
 mod est;
 mod kills;
 mod memory;
+mod older;
 mod relay;
 mod renewals;
 mod telemetry;
