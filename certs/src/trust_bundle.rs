@@ -233,8 +233,7 @@ fn read_root(line: &[u8]) -> Result<CertificateDer<'static>, InvalidBundle> {
 fn check_root(pem: &str) -> Result<CertificateDer<'static>, InvalidBundle> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes());
     let der = der.map_err(|_| InvalidBundle::NotARoot(Refusal::Malformed("not PEM")))?;
-    let root = Authority::read(&der).map_err(InvalidBundle::NotARoot)?;
-    root.verify_issued(&der).map_err(InvalidBundle::NotARoot)?;
+    Authority::read_root(&der).map_err(InvalidBundle::NotARoot)?;
     Ok(der)
 }
 
@@ -287,10 +286,15 @@ mod tests {
     }
 
     fn root(algorithm: &'static SignatureAlgorithm) -> Root {
+        root_that_names(true, algorithm)
+    }
+
+    /// One that says by which key it was signed, or does not: its own.
+    fn root_that_names(key_id: bool, algorithm: &'static SignatureAlgorithm) -> Root {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "a root");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.use_authority_key_identifier_extension = true;
+        params.use_authority_key_identifier_extension = key_id;
         let key = KeyPair::generate_for(algorithm).unwrap();
         let made = params.self_signed(&key).unwrap();
         Root {
@@ -343,6 +347,17 @@ mod tests {
         let mut writer = BundleWriter::new(&header(1), &[&new.pem]).unwrap();
         let refused = writer.sign(&rsa.authority, |_| Ok(Vec::new()));
         assert_eq!(refused, Err(InvalidBundle::Algorithm));
+    }
+
+    #[test]
+    fn a_root_need_not_say_that_its_own_key_has_signed_it() {
+        let old = root_that_names(false, &PKCS_ECDSA_P256_SHA256);
+        let octets = bundle(1, &[&old], &[&old]);
+        let read = read(&octets, &old, 0).unwrap();
+        assert_eq!(
+            Authority::read(&read.roots()[0]).as_ref(),
+            Ok(&old.authority)
+        );
     }
 
     #[test]

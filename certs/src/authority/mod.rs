@@ -162,3 +162,68 @@ fn is_sound(algorithm: &AlgorithmIdentifier<'_>) -> bool {
     use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
     ![OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(&algorithm.algorithm)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints as Constraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    };
+
+    use super::*;
+
+    fn params(name: &str, is_ca: IsCa) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = is_ca;
+        params
+    }
+
+    const CA: IsCa = IsCa::Ca(Constraints::Unconstrained);
+
+    #[test]
+    fn a_root_has_issued_itself_whether_or_not_it_names_its_key() {
+        for names_key in [false, true] {
+            let mut params = params("a root", CA);
+            params.use_authority_key_identifier_extension = names_key;
+            let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert!(Authority::read_root(made.der()).is_ok(), "{names_key}");
+
+            let mut spoilt = made.der().to_vec();
+            *spoilt.last_mut().unwrap() ^= 1;
+            let refused = Authority::read_root(&spoilt).unwrap_err();
+            assert_eq!(refused, Refusal::BadSignature);
+        }
+    }
+
+    #[test]
+    fn what_another_has_issued_is_no_root_whatever_its_name() {
+        let key = || KeyPair::generate().unwrap();
+        let above = CertifiedIssuer::self_signed(params("a root", CA), key()).unwrap();
+        for (name, names_key, expected) in [
+            ("below", false, Refusal::UnknownAuthority),
+            ("below", true, Refusal::UnknownAuthority),
+            ("a root", true, Refusal::UnknownAuthority),
+            ("a root", false, Refusal::BadSignature),
+        ] {
+            let mut params = params(name, CA);
+            params.use_authority_key_identifier_extension = names_key;
+            let made = params.signed_by(&key(), &above).unwrap();
+            let refused = Authority::read_root(made.der()).unwrap_err();
+            assert_eq!(refused, expected, "{name}, {names_key}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_authority_is_no_root() {
+        for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+            let leaf = params("a leaf", is_ca);
+            let leaf = leaf.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            let refused = Authority::read_root(leaf.der()).unwrap_err();
+            assert_eq!(refused, Refusal::IssuerIsNoAuthority);
+        }
+        assert!(matches!(
+            Authority::read_root(b"no certificate"),
+            Err(Refusal::Malformed(_))
+        ));
+    }
+}
