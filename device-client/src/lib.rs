@@ -51,6 +51,8 @@ pub use outbox::{OutboxCounts, WhenFull};
 pub use payload::{Encoding, PayloadError};
 pub use reason_code::ReasonCode;
 pub use reconnect::{Backoff, ServerReferences, WhenRefused};
-pub use renewal::{EnrolError, Enrolment, Renewal, RenewalKey, RenewalTrust, Unfit};
+pub use renewal::{
+    EnrolError, Enrolment, Renewal, RenewalKey, RenewalTrust, TrustBundleError, Unfit,
+};
 pub use topic::InvalidTopic;
 pub use wire::{Retained, Version};

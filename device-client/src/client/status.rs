@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::ConnectError;
 use crate::outbox::OutboxCounts;
-use crate::renewal::EnrolError;
+use crate::renewal::{EnrolError, TrustBundleError};
 
 /// How a device stands. A snapshot: it may have changed since.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct CertificateStatus {
     pub renewals: u32,
     /// What went wrong last, unless it was renewed since.
     pub last_failure: Option<EnrolError>,
+    /// Why the trust bundle was not followed at the last renewal, where one is.
+    pub bundle_failure: Option<TrustBundleError>,
 }
 
 /// The connection of a device.
@@ -97,6 +99,7 @@ impl Status {
                 next_renewal: None,
                 renewals: 0,
                 last_failure: None,
+                bundle_failure: None,
             },
         }
     }

@@ -12,6 +12,8 @@ mod schedule;
 mod task;
 mod trust;
 
+use std::path::PathBuf;
+
 use crate::identity::Identity;
 use est::Server;
 use schedule::{Pace, Term};
@@ -20,6 +22,7 @@ pub use enrolment::Enrolment;
 pub use error::{EnrolError, Unfit};
 pub(crate) use probe::Prober;
 pub(crate) use task::{Renewer, Renewing, Replacement};
+pub use trust::TrustBundleError;
 
 /// How the certificate of a device is renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,7 @@ pub struct Renewal {
     pace: Pace,
     key: RenewalKey,
     trust: RenewalTrust,
+    bundle: Option<PathBuf>,
 }
 
 /// Whom a device trusts once its certificate was renewed.
@@ -70,6 +74,7 @@ impl Renewal {
             },
             key: RenewalKey::New,
             trust: RenewalTrust::Followed,
+            bundle: None,
         })
     }
 
@@ -98,6 +103,21 @@ impl Renewal {
     /// Whom to trust from then on; by default the roots that the enrolment server tells of.
     pub fn trust(mut self, trust: RenewalTrust) -> Self {
         self.trust = trust;
+        self.bundle = None;
+        self
+    }
+
+    /// Trusts from then on the roots of the trust bundle in this file, which `countersign trust
+    /// export` has made, and nobody else, whatever an enrolment server tells.
+    ///
+    /// The file is read at each renewal. A root that is trusted already must have signed it, and
+    /// its number may not be lower than that of the last. One that is not believed changes nothing
+    /// and holds up no renewal; [`crate::CertificateStatus::bundle_failure`] says why. A root that
+    /// is not in it is given up when both the enrolment server and the broker have proved
+    /// themselves without it.
+    pub fn trust_bundle(mut self, file: impl Into<PathBuf>) -> Self {
+        self.trust = RenewalTrust::Kept;
+        self.bundle = Some(file.into());
         self
     }
 }

@@ -181,10 +181,13 @@ impl Task {
     async fn try_out(&self, granted: &mut Granted) -> Result<(), ConnectError> {
         if let Some(narrow) = granted.narrow.take() {
             let server = &self.renewer.renewal.server;
-            if server.authorities(narrow.identity.https()).await.is_ok()
-                && self.renewer.prober.probe(&narrow.identity).await.is_ok()
-            {
-                info!("authorities that are not served any more are not trusted any more");
+            // One that tells of no authorities has proved itself before it says so.
+            let has_proved_itself = matches!(
+                server.authorities(narrow.identity.https()).await,
+                Ok(_) | Err(EnrolError::Refused { .. } | EnrolError::Answer(_))
+            );
+            if has_proved_itself && self.renewer.prober.probe(&narrow.identity).await.is_ok() {
+                info!("authorities that are gone are not trusted any more");
                 *granted = *narrow;
                 return Ok(());
             }
@@ -194,14 +197,23 @@ impl Task {
 
     /// A new certificate, accepted and not tried. When there is none, nothing is left of it.
     async fn enrol(&mut self) -> Result<Candidate, EnrolError> {
-        let key = self.renewer.renewal.key;
+        let (key, bundle) = (
+            self.renewer.renewal.key,
+            self.renewer.renewal.bundle.clone(),
+        );
         let prepare = move |home: &mut Home| -> Result<_, EnrolError> {
-            let present = Present::read(Parts::open(&home.files())?)?;
+            let mut present = Present::read(Parts::open(&home.files())?)?;
+            let followed = bundle.map(|bundle| present.follow(&bundle));
             let application = Application::renewal(&present, key)?;
             let staged = home.stage(application.key_pem().as_bytes())?;
-            Ok((present, application, staged))
+            Ok(((present, application, staged), followed))
         };
-        let (mut present, application, staged) = self.on_disk(prepare).await?;
+        let ((mut present, application, staged), followed) = self.on_disk(prepare).await?;
+        let failure = followed.and_then(Result::err);
+        if let Some(error) = &failure {
+            warn!(error = %certs::WithCauses(error), "the trust bundle is not followed");
+        }
+        self.note(|certificate| certificate.bundle_failure = failure);
         match self.ask(&mut present, &application).await {
             Ok(granted) => Ok(Candidate { staged, granted }),
             Err(error) => {

@@ -10,6 +10,7 @@ use device_client::Identity;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    SigningKey as _,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -76,6 +77,10 @@ impl Authority {
 
     pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    pub(crate) fn sign(&self, octets: &[u8]) -> Vec<u8> {
+        self.issuer.key().sign(octets).unwrap()
     }
 
     pub(crate) fn der(&self) -> CertificateDer<'static> {

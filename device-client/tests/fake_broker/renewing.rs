@@ -1,14 +1,18 @@
 //! A device that renews its certificate, step by step, and what can come between.
 
+use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use certs::{BundleHeader, BundleWriter, InvalidBundle, TrustDomain};
 use device_client::{
-    Builder, ConnectError, Device, EnrolError, Identity, Publish, QoS, Renewal, Will,
+    Builder, ConnectError, Device, EnrolError, Identity, Publish, QoS, Renewal, TrustBundleError,
+    Will,
 };
 use rustls::CertificateError;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -327,8 +331,18 @@ fn trusted(scene: &Scene) -> Vec<CertificateDer<'static>> {
 /// device is connected.
 async fn renew(
     scene: &Scene,
+    certified: (Connection, &Authority, u64),
+    served: &[CertificateDer<'static>],
+) -> Connection {
+    renew_and(scene, certified, served, || ()).await
+}
+
+/// The same, and something is done before the device goes over to its certificate.
+async fn renew_and(
+    scene: &Scene,
     (mut connection, issuer, lifetime): (Connection, &Authority, u64),
     served: &[CertificateDer<'static>],
+    act: impl Fn(),
 ) -> Connection {
     let serve = async {
         loop {
@@ -338,6 +352,7 @@ async fn renew(
             if asked.head.starts_with("GET ") {
                 asked.certificates(served).await;
             } else {
+                act();
                 let leaf = issuer.certify("dev-1", &asked.body, Duration::from_secs(lifetime));
                 asked.certificates(&[leaf]).await;
             }
@@ -390,6 +405,87 @@ async fn a_root_is_replaced_while_a_device_lives() {
     let _connection = renew(&scene, (connection, &new, 20), &[]).await;
     assert_eq!(trusted(&scene), only_new);
     assert_eq!(device.status().certificate.renewals, 5);
+}
+
+#[tokio::test]
+async fn a_trust_bundle_is_followed_at_each_renewal_and_nobody_elses_word() {
+    let (old, new, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let devices_of_both = verifier(&[&old, &new]);
+    let broker = Broker::start_with(old, devices_of_both, &rustls::version::TLS13).await;
+    let mut scene = Scene::with(broker).await;
+    let old = Arc::clone(&scene.broker.authority);
+    scene.est.prove_by(&old, &new);
+    let file = scene.home.path().join("trust.bundle");
+    let write = |octets: Vec<u8>| fs::write(&file, octets).unwrap();
+    write(bundle(7, &[&stranger], &stranger));
+    let identity = Identity::open(scene.home.path()).unwrap();
+    let renewal = Renewal::by_est(&scene.est.url()).unwrap().at(50);
+    let builder = scene.broker.builder(identity);
+    let builder = builder.renew(renewal.trust_bundle(&file));
+    let (device, connection) = scene.broker.connected(builder).await;
+
+    // A stranger's is not followed, and what the enrolment server tells of neither. The next one is
+    // there before the device looks again.
+    let served = [old.der(), stranger.der()];
+    bundle_failure(
+        &device,
+        Some("it is signed by no root that is trusted here"),
+    )
+    .await;
+    let next = || write(bundle(2, &[&old, &new], &old));
+    let connection = renew_and(&scene, (connection, &old, 12), &served, next).await;
+    assert_eq!(trusted(&scene), [old.der()]);
+
+    bundle_failure(&device, None).await;
+    let next = || write(bundle(1, &[&old], &old));
+    let connection = renew_and(&scene, (connection, &old, 14), &served, next).await;
+    assert_eq!(trusted(&scene), [old.der(), new.der()]);
+
+    bundle_failure(&device, Some("it has number 1, and 2 was seen before")).await;
+    let next = || write(bundle(3, &[&new], &old));
+    let connection = renew_and(&scene, (connection, &new, 16), &[], next).await;
+    assert_eq!(trusted(&scene), [old.der(), new.der()]);
+
+    bundle_failure(&device, None).await;
+    scene.est.prove_by(&new, &old);
+    scene.broker.prove_by(&new);
+    let _connection = renew(&scene, (connection, &new, 18), &[]).await;
+    assert_eq!(trusted(&scene), [new.der()]);
+    assert_eq!(device.status().certificate.renewals, 4);
+}
+
+/// Waits until the bundle is followed, or not for this reason.
+async fn bundle_failure(device: &Device, why: Option<&str>) {
+    let is_so = || {
+        let failure = device.status().certificate.bundle_failure;
+        match (failure, why) {
+            (Some(failure), Some(why)) => failure.to_string().ends_with(why),
+            (failure, why) => failure.is_none() && why.is_none(),
+        }
+    };
+    let so = async {
+        while !is_so() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = timeout(PATIENCE, so).await;
+    waited.unwrap_or_else(|_| panic!("{:?}", device.status().certificate));
+}
+
+/// A trust bundle of these roots.
+fn bundle(number: u64, roots: &[&Authority], signer: &Authority) -> Vec<u8> {
+    let header = BundleHeader {
+        number,
+        trust_domain: TrustDomain::parse("test").unwrap(),
+        created: UnixTime::now(),
+    };
+    let pems: Vec<_> = roots.iter().map(|root| root.pem()).collect();
+    let pems: Vec<_> = pems.iter().map(|pem| &**pem).collect();
+    let mut writer = BundleWriter::new(&header, &pems).unwrap();
+    let root = certs::Authority::read_root(&signer.der()).unwrap();
+    let sign = |body: &[u8]| Ok::<_, InvalidBundle>(signer.sign(body));
+    writer.sign(&root, sign).unwrap();
+    writer.finish()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Nothing in a new certificate is taken on trust because the server that sent it was: its key must
 //! be ours, its path must lead to an authority known before, and it must name the same device.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use certs::{Certificate, CommonName, KeyAlgorithm, Subject, TrustDomain, parse_spiffe_uri};
@@ -17,7 +18,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 
 use super::error::{EnrolError, Unfit};
-use super::trust::{self, Trust};
+use super::trust::{self, Trust, TrustBundleError};
 use super::{RenewalKey, RenewalTrust};
 use crate::identity::{AUTHORITIES, Identity, IdentityError, KEY, Key, Parts, PemFile};
 
@@ -64,13 +65,23 @@ impl Present {
         })
     }
 
+    /// There is a trust bundle to follow.
+    pub(super) fn follow(&mut self, bundle: &Path) -> Result<(), TrustBundleError> {
+        let domain = names(&self.leaf).map(|(domain, _)| domain);
+        let domain = domain.map_err(|why| TrustBundleError::Present(why.to_string()))?;
+        self.trust = Trust::by_bundle(&self.parts.authorities, bundle, &domain)?;
+        Ok(())
+    }
+
     /// The enrolment server has proved itself, and told of these authorities.
     pub(super) fn learn(
         &mut self,
         served: Vec<CertificateDer<'static>>,
         choice: RenewalTrust,
     ) -> Result<(), IdentityError> {
-        self.trust = Trust::following(&self.parts.authorities, &served, choice)?;
+        if choice == RenewalTrust::Followed {
+            self.trust = Trust::following(&self.parts.authorities, &served)?;
+        }
         self.served = served;
         Ok(())
     }
