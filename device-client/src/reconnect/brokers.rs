@@ -270,12 +270,11 @@ mod tests {
         ] {
             let mut brokers = brokers(references, &["a", "b:7", "c", "[::1]:9"]);
             let followed = refer(&mut brokers, to, Term::ForNow);
-            match expected {
-                Some(expected) => {
-                    assert_eq!((followed, &*next(&brokers)), (Followed::To, expected))
-                }
-                None => assert_eq!((followed, &*next(&brokers)), (Followed::Nobody, "a:8883")),
-            }
+            let (became, at) = match expected {
+                Some(expected) => (Followed::To, expected),
+                None => (Followed::Nobody, "a:8883"),
+            };
+            assert_eq!((followed, &*next(&brokers)), (became, at), "{to}");
         }
     }
 

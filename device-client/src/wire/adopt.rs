@@ -70,9 +70,12 @@ impl Adopted {
             Others::Free => 0,
         };
         let others = (1..=others).filter(move |id| !is_ours(id));
-        let ours = self.under_way.iter().map(|ours| match ours.is_received {
-            true => Sent::Release(ours.packet_id),
-            false => Sent::Publish(ours.packet_id, &ours.publish),
+        let ours = self.under_way.iter().map(|ours| {
+            if ours.is_received {
+                Sent::Release(ours.packet_id)
+            } else {
+                Sent::Publish(ours.packet_id, &ours.publish)
+            }
         });
         others.map(Sent::Release).chain(ours)
     }

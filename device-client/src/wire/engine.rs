@@ -65,7 +65,8 @@ pub(super) enum Order {
 /// What the engine says.
 pub(super) enum Said {
     Up(Welcome),
-    Message(Incoming),
+    /// In a box: a channel keeps room for many of its items, and nearly always in vain.
+    Message(Box<Incoming>),
     Down(ConnectError, Condition),
     Closed,
     /// A message that the session came with was answered.

@@ -233,7 +233,7 @@ impl<L: Library> OverLibrary<L> {
                 self.narrow(receive_max);
                 None
             }
-            Some(Said::Message(incoming)) => self.take_in(incoming),
+            Some(Said::Message(incoming)) => self.take_in(*incoming),
             Some(Said::Closed) => self.closed(),
             Some(Said::Down(error, Condition::Sound)) => {
                 self.incoming = HeldBack::default();

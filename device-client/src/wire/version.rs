@@ -37,11 +37,10 @@ impl Version {
     pub(crate) fn check_publish(self, publish: &Publish) -> Result<(), &'static str> {
         let properties = &publish.properties;
         match self {
-            Self::V5 => Ok(()),
             Self::V3_1_1 if properties.response_topic.is_some() => Err("a response topic"),
             Self::V3_1_1 if properties.correlation_data.is_some() => Err("correlation data"),
             Self::V3_1_1 if !properties.user.is_empty() => Err("a property of the application"),
-            Self::V3_1_1 => Ok(()),
+            Self::V3_1_1 | Self::V5 => Ok(()),
         }
     }
 

@@ -1,7 +1,9 @@
 //! A device and the authority that operators run: from a one-time token to its third certificate.
 
+use crate::examples::Example;
 use crate::telemetry::follow;
-use certs::{DeviceId, Kind, Subject};
+use certs::{DeviceId, Kind, Serial, Subject};
+use countersign_tests::raw::PATIENCE;
 use countersign_tests::world::{Settings, World};
 use device_client::{Device, Enrolment, Identity, Renewal};
 use provisioning::{
@@ -14,7 +16,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const ID: &str = "renewing";
 
@@ -66,15 +68,19 @@ impl Scene {
 
     /// What somebody puts on the device: its token, and whom to trust.
     fn enrolment(&self, url: &str) -> Enrolment {
+        let known = fs::read(Layout::new(self.ca.path()).ca_pem()).unwrap();
+        Enrolment::by_est(url, ID, self.token(), &known).unwrap()
+    }
+
+    fn token(&self) -> String {
         let request = TokenRequest {
             dir: self.ca.path(),
             device: &DeviceId::parse(ID).unwrap(),
             ttl: Duration::from_hours(1),
             again: false,
         };
-        let token = token_create(&request, UnixTime::now()).unwrap().token;
-        let known = fs::read(Layout::new(self.ca.path()).ca_pem()).unwrap();
-        Enrolment::by_est(url, ID, token.as_str(), &known).unwrap()
+        let created = token_create(&request, UnixTime::now()).unwrap();
+        created.token.as_str().to_owned()
     }
 
     async fn connect(&self, identity: Identity, renewal: Option<Renewal>) -> Device {
@@ -134,6 +140,33 @@ async fn enrol_and_renew(scene: &Scene, home: &Path) {
     let last = Identity::open(home).unwrap();
     assert_ne!(last.serial(), first);
     assert!(last.not_after() <= now() + LIFETIME);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the examples; scripts/test runs it"]
+async fn the_example_of_a_renewal_enrols_connects_and_renews() {
+    let scene = Scene::new();
+    let server = scene.serve().await;
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path().join(ID);
+    let url = format!("https://{}", server.address());
+    let (token, ca) = (scene.token(), Layout::new(scene.ca.path()).ca_pem());
+    let broker = scene.world.address().to_string();
+    let arguments: [&dyn AsRef<std::ffi::OsStr>; 6] = [&ID, &home, &ca, &url, &token, &broker];
+    let example = Example::start("renewal", &arguments);
+    let serial = || Identity::open(&home).ok().map(|identity| identity.serial());
+    let serial = async |before: Option<Serial>| loop {
+        match serial() {
+            Some(serial) if Some(serial.clone()) != before => return serial,
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let first = timeout(PATIENCE, serial(None)).await.expect("not enrolled");
+    timeout(PATIENCE, serial(Some(first)))
+        .await
+        .expect("not renewed");
+    example.interrupt().await;
     server.stop().await;
 }
 

@@ -9,6 +9,7 @@
 mod authority;
 mod blocking;
 mod est;
+mod examples;
 mod kills;
 mod memory;
 mod older;

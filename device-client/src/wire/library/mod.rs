@@ -81,7 +81,7 @@ pub(super) type Answer<T> = BoxFuture<'static, Result<T, Failure>>;
 /// What a library hears.
 pub(crate) enum Heard {
     Welcome(Welcome),
-    Message(Incoming),
+    Message(Box<Incoming>),
     /// The last word on the message under this packet id.
     Answer(u16, Result<(), Failure>),
     /// We have said goodbye.

@@ -71,7 +71,8 @@ impl Library for V3_1_1 {
                 },
             })),
             Ok(Event::Incoming(Packet::Publish(packet))) => {
-                Ok(translate::incoming(packet).map_or(Heard::Nothing, Heard::Message))
+                let incoming = translate::incoming(packet).map(Box::new);
+                Ok(incoming.map_or(Heard::Nothing, Heard::Message))
             }
             Ok(Event::Incoming(Packet::PubAck(ack))) => Ok(Heard::Answer(ack.pkid, Ok(()))),
             Ok(Event::Incoming(Packet::PubComp(comp))) => Ok(Heard::Answer(comp.pkid, Ok(()))),
@@ -105,7 +106,7 @@ impl Asker for AsyncClient {
         let options = PublishOptions::new(packet.qos).retain(packet.retain);
         let notice = self.try_publish_tracked(topic, packet.payload, options);
         let notice = notice.ok()?;
-        Some(async move { translate::published(notice.wait_async().await) }.boxed())
+        Some(async move { translate::published(&notice.wait_async().await) }.boxed())
     }
 
     fn subscribe(&self, request: &Subscribe, _: Option<u32>) -> Option<Answer<QoS>> {

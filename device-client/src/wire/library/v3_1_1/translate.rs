@@ -69,7 +69,7 @@ pub(super) fn incoming(packet: rumqttc_v4::Publish) -> Option<Incoming> {
     })
 }
 
-pub(super) fn published(result: Result<PublishResult, PublishNoticeError>) -> Result<(), Failure> {
+pub(super) fn published(result: &Result<PublishResult, PublishNoticeError>) -> Result<(), Failure> {
     match result {
         Ok(
             PublishResult::Qos0Flushed | PublishResult::Qos1(_) | PublishResult::Qos2Completed(_),
@@ -94,12 +94,12 @@ pub(super) fn subscribed(result: Result<SubAck, SubscribeNoticeError>) -> Result
 /// What ended a connection, or an attempt at one.
 pub(super) fn down(error: ConnectionError) -> ConnectError {
     match error {
-        ConnectionError::Io(error) => ConnectError::io(error),
         ConnectionError::NetworkTimeout
         | ConnectionError::FlushTimeout
         | ConnectionError::DisconnectTimeout => ConnectError::TimedOut,
         ConnectionError::ConnectionRefused(code) => ConnectError::refused(reason(code)),
-        ConnectionError::MqttState(
+        ConnectionError::Io(error)
+        | ConnectionError::MqttState(
             StateError::Io(error) | StateError::Deserialization(mqttbytes::Error::Io(error)),
         ) => ConnectError::io(error),
         ConnectionError::MqttState(StateError::ConnectionAborted) => ConnectError::Closed,

@@ -61,7 +61,8 @@ impl Library for V5 {
         match self.0.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => Ok(Heard::Welcome(welcome(&connack))),
             Ok(Event::Incoming(Packet::Publish(packet))) => {
-                Ok(translate::incoming(packet).map_or(Heard::Nothing, Heard::Message))
+                let incoming = translate::incoming(packet).map(Box::new);
+                Ok(incoming.map_or(Heard::Nothing, Heard::Message))
             }
             Ok(Event::Incoming(packet)) => Ok(match translate::answer(&packet) {
                 Some((packet_id, result)) => Heard::Answer(packet_id, result),
