@@ -10,8 +10,6 @@
 
 mod broker;
 mod connecting;
-mod enrolling;
-mod est;
 mod hostile;
 mod keeping;
 mod logging;
@@ -19,6 +17,6 @@ mod material;
 mod older;
 mod publishing;
 mod receiving;
-mod renewing;
+mod renewal;
 mod requesting;
 mod sent_away;

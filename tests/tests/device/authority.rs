@@ -158,7 +158,7 @@ async fn the_example_of_a_renewal_enrols_connects_and_renews() {
     let serial = || Identity::open(&home).ok().map(|identity| identity.serial());
     let serial = async |before: Option<Serial>| loop {
         match serial() {
-            Some(serial) if Some(serial.clone()) != before => return serial,
+            Some(serial) if Some(serial) != before => return serial,
             _ => sleep(Duration::from_millis(20)).await,
         }
     };

@@ -20,13 +20,13 @@ async fn a_device_that_speaks_the_older_version_has_its_session_until_it_leaves(
     let newer = builder("5").connect().await.unwrap();
     let lasting = builder("3").version(Version::V3_1_1).resume_session();
     let older = lasting.clone().connect().await.unwrap();
-    let mut orders = older.subscribe("orders", QoS::ExactlyOnce).await.unwrap();
+    let mut tasks = older.subscribe("tasks", QoS::ExactlyOnce).await.unwrap();
     let mut answers = newer.subscribe("answers", QoS::ExactlyOnce).await.unwrap();
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let order = Publish::new("orders", "open").qos(qos).content_type("x/y");
-        newer.publish_with(order).await.unwrap();
-        let order = timeout(PATIENCE, orders.next()).await.unwrap();
-        assert_eq!(order.unwrap().unwrap().qos, qos);
+        let task = Publish::new("tasks", "open").qos(qos).content_type("x/y");
+        newer.publish_with(task).await.unwrap();
+        let task = timeout(PATIENCE, tasks.next()).await.unwrap();
+        assert_eq!(task.unwrap().unwrap().qos, qos);
         older.publish("answers", "opened", qos).await.unwrap();
         let answer = timeout(PATIENCE, answers.next()).await.unwrap();
         assert_eq!(answer.unwrap().unwrap().payload, "opened");
@@ -35,18 +35,18 @@ async fn a_device_that_speaks_the_older_version_has_its_session_until_it_leaves(
     // Its session waits for it, and so does what comes meanwhile.
     older.disconnect(PATIENCE).await.unwrap();
     newer
-        .publish("orders", "shut", QoS::ExactlyOnce)
+        .publish("tasks", "shut", QoS::ExactlyOnce)
         .await
         .unwrap();
     let older = lasting.connect().await.unwrap();
-    let mut orders = older.subscribe("orders", QoS::ExactlyOnce).await.unwrap();
-    let order = timeout(PATIENCE, orders.next()).await.unwrap();
-    assert_eq!(order.unwrap().unwrap().payload, "shut");
+    let mut tasks = older.subscribe("tasks", QoS::ExactlyOnce).await.unwrap();
+    let task = timeout(PATIENCE, tasks.next()).await.unwrap();
+    assert_eq!(task.unwrap().unwrap().payload, "shut");
     older.disconnect(PATIENCE).await.unwrap();
 
     // One that begins anew has nothing of it, and leaves nothing.
     newer
-        .publish("orders", "old", QoS::AtLeastOnce)
+        .publish("tasks", "old", QoS::AtLeastOnce)
         .await
         .unwrap();
     for _ in 0..2 {
@@ -55,16 +55,16 @@ async fn a_device_that_speaks_the_older_version_has_its_session_until_it_leaves(
             .connect()
             .await
             .unwrap();
-        let mut orders = older.subscribe("orders", QoS::AtLeastOnce).await.unwrap();
+        let mut tasks = older.subscribe("tasks", QoS::AtLeastOnce).await.unwrap();
         newer
-            .publish("orders", "new", QoS::AtLeastOnce)
+            .publish("tasks", "new", QoS::AtLeastOnce)
             .await
             .unwrap();
-        let order = timeout(PATIENCE, orders.next()).await.unwrap();
-        assert_eq!(order.unwrap().unwrap().payload, "new");
+        let task = timeout(PATIENCE, tasks.next()).await.unwrap();
+        assert_eq!(task.unwrap().unwrap().payload, "new");
         older.disconnect(PATIENCE).await.unwrap();
         newer
-            .publish("orders", "old", QoS::AtLeastOnce)
+            .publish("tasks", "old", QoS::AtLeastOnce)
             .await
             .unwrap();
     }

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use super::est::{Asked, Est};
 use crate::broker::PATIENCE;
-use crate::est::{Asked, Est};
 use crate::material::{Authority, names};
 
 const HOUR: Duration = Duration::from_hours(1);
