@@ -3,6 +3,7 @@
 //! `cargo run -p countersign-device-client --example actuator -- certs/dev/devices/dev-1`
 
 use std::error::Error;
+use std::pin::pin;
 use std::time::Duration;
 
 use device_client::{Device, Encoding, Identity, Message, Publish, QoS, ReceiveError};
@@ -25,6 +26,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::connect(&broker, identity).await?;
     let orders = device.subscribe(orders, QoS::ExactlyOnce).await?;
     let mut orders = orders.typed::<u8>(Encoding::Json);
+    // One for all turns: a signal that comes while we are busy is not missed.
+    let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             Some(order) = orders.next() => match order {
@@ -39,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 }
                 Err(ended) => return Err(ended.into()),
             },
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut stop => break,
         }
     }
     device.disconnect(GOODBYE_TIME_MAX).await?;

@@ -10,6 +10,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::pin::pin;
 use std::time::Duration;
 
 use device_client::{Device, Enrolment, Identity, Renewal};
@@ -31,6 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .connect()
         .await?;
     let (mut told, mut look) = (None, interval(Duration::from_secs(1)));
+    // One for all turns: a signal that comes while we are busy is not missed.
+    let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             _ = look.tick() => {
@@ -42,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     told = now;
                 }
             }
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut stop => break,
         }
     }
     device.disconnect(Duration::from_secs(5)).await?;

@@ -3,6 +3,7 @@
 //! `cargo run -p countersign-device-client --example sensor -- certs/dev/devices/dev-1`
 
 use std::error::Error;
+use std::pin::pin;
 use std::time::Duration;
 
 use device_client::{Device, Identity, Publish, QoS, Will};
@@ -41,6 +42,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .subscribe(topic("commands/interval"), QoS::AtLeastOnce)
         .await?;
     let mut interval = Duration::from_secs(5);
+    // One for all turns: a signal that comes while we are busy is not missed.
+    let mut stop = pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             () = tokio::time::sleep(interval) => {
@@ -54,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     interval = Duration::from_secs(seconds.max(1));
                 }
             }
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut stop => break,
         }
     }
     device.disconnect(Duration::from_secs(5)).await?;
