@@ -30,6 +30,9 @@ struct Flood {
     memory_mib: u64,
 }
 
+/// More than an outbox and the buffers of a socket take.
+const FILL_LEN: usize = 12 << 20;
+const FILL_MESSAGE_LEN: usize = 200 << 10;
 /// So many handshakes of an attacker are open at once.
 const ANSWERED_WITHIN: usize = 500;
 
@@ -78,6 +81,8 @@ fn under(flood: Flood) -> f64 {
     }));
     let stage = Stage::on(world.clone());
     let hello = client_hello(&stage);
+    // Before anything is measured: they are to be full, not to be filled.
+    let _deaf = never_read(&stage, flood);
     let bare = bare_socket();
     let (mut beside_bare, mut beside_ours) = (Vec::new(), Vec::new());
     // In turns, so that a machine that is slower for a while is so for both.
@@ -87,7 +92,6 @@ fn under(flood: Flood) -> f64 {
         });
         let ours = measure(&stage, flood, |scope, stop| {
             attack(scope, stop, (world.address(), flood), &hello);
-            never_read(scope, stop, &stage, flood);
             publish_too_fast(scope, stop, &stage, flood);
         });
         println!("p99 {:?}, {:?}", p99(&ours), p99(&bare));
@@ -100,6 +104,11 @@ fn under(flood: Flood) -> f64 {
     println!("p99 {during:?}, {before:?} beside a bare socket: {ratio:.2}; {resident} KiB at most");
     assert!(resident < flood.memory_mib * 1024, "{resident} KiB");
     world.expect_health();
+    let dropped = world.counted("dropped_outbox_full");
+    assert!(
+        dropped >= flood.never_read * 10,
+        "{dropped} dropped: they are not full"
+    );
     ratio
 }
 
@@ -250,20 +259,24 @@ fn publish_too_fast<'s>(
     });
 }
 
-/// Subscribers that never read. They take no time of the machine's but what they cause.
-fn never_read<'s>(scope: &'s Scope<'s, '_>, stop: &'s AtomicBool, stage: &'s Stage, flood: Flood) {
+/// Subscribers that never read, for whom all waits that may.
+fn never_read(stage: &Stage, flood: Flood) -> Vec<Client> {
+    let topic = stage.topic("flood");
     let subscribe = |number| {
-        let mut deaf = stage.client(V5, &format!("deaf{number}"));
-        deaf.subscribe(&stage.topic("flood"), 0);
+        let name = format!("deaf{number}");
+        let connect = stage.connect(V5, &name).keep_alive(0);
+        let mut deaf = stage.open(&name, &connect).0;
+        deaf.subscribe(&topic, 0);
         deaf
     };
-    let all: Vec<_> = (0..flood.never_read).map(subscribe).collect();
-    scope.spawn(move || {
-        while !stop.load(Ordering::Relaxed) {
-            sleep(Duration::from_millis(50));
-        }
-        drop(all);
-    });
+    let all = (0..flood.never_read).map(subscribe).collect();
+    let mut filler = stage.client(V5, "filler");
+    for _ in 0..FILL_LEN / FILL_MESSAGE_LEN {
+        filler.send_publish(&Publish::new(&topic, "x".repeat(FILL_MESSAGE_LEN)));
+    }
+    // What is said last is heard last.
+    filler.publish(&Publish::new(&topic, "full").qos(1));
+    all
 }
 
 /// A socket that accepts and closes.
