@@ -109,9 +109,6 @@ pub enum IdentityError {
         /// Why not.
         source: InvalidUri,
     },
-    /// The private key is in a token, where this library makes no other.
-    #[error("the key is in a token, and such an identity is not renewed here")]
-    KeyInToken,
     /// The identity is in no directory, so that another could not be kept.
     #[error("the identity was not opened from a directory")]
     InMemory,

@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pkcs11::{Algorithm, KeyUri, Pin, TokenKey};
-use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::{IdentityError, KEY, PemFile};
 
 /// Where the private key is, in the place of it.
-const KEY_URI: &str = "key.uri";
+pub(super) const KEY_URI: &str = "key.uri";
 
 /// A private key.
 pub(crate) enum Key {
@@ -51,14 +51,11 @@ impl Key {
         Ok(Self::Token(Arc::new(key)))
     }
 
-    /// The key itself.
-    ///
-    /// # Errors
-    /// When it is in a token, or not a key.
-    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    /// The file by which it is opened again: its name, and what is in it.
+    pub(crate) fn file(&self) -> (&'static str, Vec<u8>) {
         match self {
-            Self::File(file) => file.private_key(),
-            Self::Token(_) => Err(IdentityError::KeyInToken),
+            Self::File(file) => (KEY, file.text.clone()),
+            Self::Token(key) => (KEY_URI, format!("{}\n", key.uri()).into_bytes()),
         }
     }
 

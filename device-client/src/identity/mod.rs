@@ -48,20 +48,13 @@ struct Holder {
     serial: Serial,
     not_before: UnixTime,
     not_after: UnixTime,
-    origin: Origin,
+    /// Where another can be kept in its place.
+    directory: Option<PathBuf>,
     tls: Arc<ClientConfig>,
     /// The same without a TLS session from before.
     tls_anew: Arc<ClientConfig>,
     /// Whether the last TLS session was resumed and came to nothing.
     is_resumption_in_doubt: AtomicBool,
-}
-
-/// Whence an identity is, which decides whether another can be kept in its place.
-enum Origin {
-    Memory,
-    Directory(PathBuf),
-    /// Its key is in a token, wherever the rest is.
-    Token,
 }
 
 impl Identity {
@@ -107,7 +100,8 @@ impl Identity {
     /// the file which the URI names.
     ///
     /// The token signs once in each TLS handshake that is not resumed, and whoever connects waits
-    /// for it. An identity in a token is not renewed ([`crate::Builder::renew`]).
+    /// for it. To be renewed ([`crate::Builder::renew`]), it must be in a directory
+    /// ([`Identity::open`]); the key stays the same.
     ///
     /// # Errors
     /// [`IdentityError`] names the part, or the token, and what is wrong with it.
@@ -157,11 +151,8 @@ impl Identity {
 
     /// Where another may take its place.
     pub(crate) fn directory(&self) -> Result<&Path, IdentityError> {
-        match &self.holder.origin {
-            Origin::Directory(directory) => Ok(directory),
-            Origin::Memory => Err(IdentityError::InMemory),
-            Origin::Token => Err(IdentityError::KeyInToken),
-        }
+        let directory = self.holder.directory.as_deref();
+        directory.ok_or(IdentityError::InMemory)
     }
 
     pub(crate) fn has_expired(&self) -> bool {
@@ -210,17 +201,12 @@ impl Parts {
             self.check_validity(&certificate, now)?;
         }
         let tls = tls::client_config(&self, chain)?;
-        let origin = match (&self.key, directory) {
-            (Key::Token(_), _) => Origin::Token,
-            (Key::File(_), Some(directory)) => Origin::Directory(directory),
-            (Key::File(_), None) => Origin::Memory,
-        };
         let holder = Holder {
             subject,
             serial: certificate.serial,
             not_before: certificate.not_before,
             not_after: certificate.not_after,
-            origin,
+            directory,
             tls_anew: Arc::new(tls::without_resumption(&tls)),
             tls: Arc::new(tls),
             is_resumption_in_doubt: AtomicBool::new(false),
@@ -311,7 +297,7 @@ impl PemFile {
         Ok(certificates)
     }
 
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, IdentityError> {
         PrivateKeyDer::from_pem_slice(&self.text)
             .map_err(|source| self.not_pem("unencrypted private key", source))
     }

@@ -71,6 +71,10 @@ impl TestCa {
 }
 
 impl Files {
+    pub(crate) fn key(&self) -> Key {
+        Key::File(PemFile::new(KEY, self.key.as_bytes()))
+    }
+
     pub(crate) fn identity(&self) -> Result<Identity, IdentityError> {
         let Self {
             chain,

@@ -51,7 +51,7 @@ pub enum RenewalTrust {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RenewalKey {
     /// Another one of the same algorithm, made on the device; P-256 in the place of one that is not
-    /// issued.
+    /// issued. One in a token (PKCS #11) stays.
     #[default]
     New,
     /// The one that the device has.

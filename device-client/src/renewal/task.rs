@@ -205,7 +205,7 @@ impl Task {
             let mut present = Present::read(Parts::open(&home.files())?)?;
             let followed = bundle.map(|bundle| present.follow(&bundle));
             let application = Application::renewal(&present, key)?;
-            let staged = home.stage(application.key_pem().as_bytes())?;
+            let staged = home.stage(&application.key())?;
             Ok(((present, application, staged), followed))
         };
         let ((mut present, application, staged), followed) = self.on_disk(prepare).await?;

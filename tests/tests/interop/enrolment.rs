@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running `countersign ca serve`.
-struct Enrolment {
+pub(crate) struct Enrolment {
     process: Process,
-    port: String,
+    pub(crate) port: String,
 }
 
 impl Enrolment {
-    fn start(dir: &Path, port: &str, more: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, port: &str, more: &[&str]) -> Self {
         let listen = format!("127.0.0.1:{port}");
         let mut command = countersign();
         command.args(["ca", "serve", "--json", "--listen", &listen]);
@@ -28,8 +28,8 @@ impl Enrolment {
 }
 
 /// What a device has: a directory with its key, and what it was given.
-struct Device {
-    dir: PathBuf,
+pub(crate) struct Device {
+    pub(crate) dir: PathBuf,
     id: String,
     /// User and password.
     credentials: Option<String>,
@@ -37,7 +37,7 @@ struct Device {
 
 impl Device {
     /// With a token of the authority in `ca`, whose root it trusts.
-    fn new(ca: &Path, below: &Path, id: &str) -> Self {
+    pub(crate) fn new(ca: &Path, below: &Path, id: &str) -> Self {
         let device = Self::without_token(ca, below, id);
         let made = countersign()
             .args(["token", "create", id, "--ttl", "1h", "--json", "--dir"])
@@ -94,7 +94,7 @@ impl Device {
         (status.to_owned(), body.to_owned())
     }
 
-    fn enrol(&self, port: &str) -> (String, String) {
+    pub(crate) fn enrol(&self, port: &str) -> (String, String) {
         let body = ["--data-binary", "@csr.pem"];
         match &self.credentials {
             Some(credentials) => {
@@ -106,7 +106,7 @@ impl Device {
     }
 
     /// Takes the certificate out of an answer.
-    fn keep(&self, (status, body): &(String, String)) {
+    pub(crate) fn keep(&self, (status, body): &(String, String)) {
         assert_eq!(status, "200", "{body}");
         fs::write(self.dir.join("answer.p7"), body).unwrap();
         let take = "openssl base64 -d -in answer.p7 |
@@ -115,7 +115,7 @@ impl Device {
     }
 
     /// The serial number in the certificate that it has.
-    fn serial(&self) -> String {
+    pub(crate) fn serial(&self) -> String {
         let mut command = Command::new("openssl");
         let shown = self.run(command.args(["x509", "-noout", "-serial", "-in", "cert.pem"]));
         let text = String::from_utf8(shown.stdout).unwrap();

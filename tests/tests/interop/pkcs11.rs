@@ -2,11 +2,15 @@
 //!
 //! Each test has tokens of its own, which none but the processes it starts can see.
 
-use crate::binary::{Up, countersign};
+use crate::binary::{PATIENCE, Up, collect, countersign};
+use crate::enrolment::{Device, Enrolment};
+use countersign_tests::world::program;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const PIN: &str = "1234";
@@ -276,6 +280,61 @@ fn a_device_whose_key_is_in_a_token_connects_and_has_none_on_disk() {
     let refused = hsm.publish(&up, "sensor-p256");
     let words = String::from_utf8(refused.stderr).unwrap();
     assert!(words.contains("does not belong to"), "{words}");
+}
+
+/// A program that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs softhsm2, curl, openssl and the examples; scripts/test runs it"]
+fn a_device_renews_its_certificate_for_the_key_that_stays_in_its_token() {
+    let (hsm, up) = (SoftHsm::new(), Up::start());
+    let enrolment = Enrolment::start(&up.dir, "0", &["--lifetime", "10s"]);
+    let device = Device::new(&up.dir, &hsm.path("devices"), "sensor-1");
+    let uri = hsm.make("sensor-1", "p256");
+    let request = done(&mut hsm.countersign(&["key", "request", &uri, "--id", "sensor-1"]));
+    fs::write(device.dir.join("csr.pem"), request.stdout).unwrap();
+    device.keep(&device.enrol(&enrolment.port));
+    hsm.write_private("devices/sensor-1/key.uri", &format!("{uri}\n"));
+
+    // It begins in the past and lasts for seconds, so it is renewed at once; and it is not renewed
+    // by one that ends in the same second.
+    thread::sleep(Duration::from_millis(1100));
+    let mut command = hsm.with_tokens(Command::new(program("examples").join("renewal")));
+    command
+        .arg("sensor-1")
+        .args([&device.dir, &up.dir.join("ca.pem")]);
+    command.arg(format!("https://127.0.0.1:{}", enrolment.port));
+    command.args(["no-token", &format!("mqtts://127.0.0.1:{}", up.port)]);
+    let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let told = collect(running.0.stdout.take().unwrap());
+    // What is used takes the place of what came before.
+    let in_device = |name: &str| device.dir.join(name);
+    let is_used = || {
+        let counts = fs::read_link(in_device("current")).ok();
+        counts.is_some_and(|it| it == Path::new("v2")) && !in_device("v1").exists()
+    };
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while !is_used() {
+        let told = told.lock().unwrap();
+        assert!(
+            Instant::now() < deadline,
+            "no second renewal was used: {told}"
+        );
+        drop(told);
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!in_device("key.uri").exists(), "the first is still there");
+    let kept = fs::read_to_string(in_device("v2/key.uri")).unwrap();
+    assert_eq!(kept, format!("{uri}\n"));
+    assert!(!in_device("v2/key.pem").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! dev-1/current -> v7        what counts
-//! dev-1/v7/{key,cert,ca}.pem
+//! dev-1/v7/{key,cert,ca}.pem  or key.uri in the place of key.pem
 //! dev-1/v6/…                 the one before, until v7 has been used
 //! ```
 //!
@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use certs::Certificate;
 use rustls::pki_types::UnixTime;
 
-use super::{AUTHORITIES, CHAIN, IdentityError, KEY, PemFile};
+use super::key::KEY_URI;
+use super::{AUTHORITIES, CHAIN, IdentityError, KEY, Key, PemFile};
 pub(crate) use first::EmptyHome;
 use step::Step;
 
@@ -33,7 +34,7 @@ const NEXT: &str = "current.new";
 
 /// In every version, and at the top before there is one. The key comes first: it is the first to be
 /// removed.
-const FILES: [&str; 3] = [KEY, CHAIN, AUTHORITIES];
+const FILES: [&str; 4] = [KEY, KEY_URI, CHAIN, AUTHORITIES];
 
 /// Where the files of an identity are that can be renewed, held by one device.
 #[derive(Debug)]
@@ -77,9 +78,9 @@ impl Home {
 
     /// Begins another version with its key, durably: who has no room for it asks for no
     /// certificate.
-    pub(crate) fn stage(&self, key: &[u8]) -> Result<Staged, IdentityError> {
+    pub(crate) fn stage(&self, key: &Key) -> Result<Staged, IdentityError> {
         let next = Version(self.counts.0.saturating_add(1));
-        carry_out(&self.directory, &stage(&self.directory, next, key))?;
+        carry_out(&self.directory, &stage(&self.directory, next, key.file()))?;
         Ok(Staged(next))
     }
 
@@ -231,11 +232,11 @@ fn lock(directory: &Path) -> Result<File, IdentityError> {
 
 // The steps of each change, in an order in which each may be the last before the power goes.
 
-fn stage(directory: &Path, version: Version, key: &[u8]) -> Vec<Step> {
+fn stage(directory: &Path, version: Version, (name, key): (&str, Vec<u8>)) -> Vec<Step> {
     let path = version.path(directory);
     vec![
         Step::MakeDirectory(path.clone()),
-        Step::Write(path.join(KEY), key.into()),
+        Step::Write(path.join(name), key),
     ]
 }
 

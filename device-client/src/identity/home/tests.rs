@@ -32,7 +32,7 @@ impl Stage {
     /// Replaces the identity by another one.
     fn renew(&self, home: &mut Home, number: usize) {
         let next = &self.issued[number];
-        let staged = home.stage(next.key.as_bytes()).unwrap();
+        let staged = home.stage(&next.key()).unwrap();
         home.switch(
             &staged,
             (next.chain.as_bytes(), next.authorities.as_bytes()),
@@ -95,7 +95,7 @@ fn a_version_that_is_given_up_leaves_nothing_behind() {
     let stage = Stage::new();
     let mut home = Home::open(stage.path()).unwrap();
     let before = stage.names();
-    let staged = home.stage(b"key").unwrap();
+    let staged = home.stage(&Key::File(PemFile::new(KEY, b"key"))).unwrap();
     home.discard(&staged).unwrap();
     assert_eq!(stage.names(), before);
     stage.renew(&mut home, 1);
@@ -166,7 +166,7 @@ fn what_is_issued_to_the_top_later_counts_instead() {
 /// The steps of a whole renewal, and which identity may be found after each.
 fn steps(stage: &Stage, directory: &Path, (from, to): (u32, usize)) -> Vec<Step> {
     let (version, next) = (Version(from + 1), &stage.issued[to]);
-    let mut steps = super::stage(directory, version, next.key.as_bytes());
+    let mut steps = super::stage(directory, version, next.key().file());
     let files = (next.chain.as_bytes(), next.authorities.as_bytes());
     steps.extend(switch(directory, version, files));
     steps.extend(remove(directory, Version(from)));
@@ -281,7 +281,7 @@ fn check(stage: &Stage, directory: &Path, old: Option<usize>) {
     assert_eq!(stage.opens_in(directory).unwrap(), opens);
     let counts = home.counts;
     let expected = match counts {
-        Version(0) => set(&FILES),
+        Version(0) => set(&[KEY, CHAIN, AUTHORITIES]),
         version => set(&[CURRENT, &version.name()]),
     };
     assert_eq!(names(directory), expected);

@@ -3,6 +3,8 @@
 //! Nothing in a new certificate is taken on trust because the server that sent it was: its key must
 //! be ours, its path must lead to an authority known before, and it must name the same device.
 
+mod key;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,17 +19,18 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 
+use self::key::RequestKey;
 use super::error::{EnrolError, Unfit};
 use super::trust::{self, Trust, TrustBundleError};
 use super::{RenewalKey, RenewalTrust};
-use crate::identity::{AUTHORITIES, Identity, IdentityError, KEY, Key, Parts, PemFile};
+use crate::identity::{AUTHORITIES, Identity, IdentityError, Key, Parts, PemFile};
 
 /// A chain is not followed further.
 const CHAIN_LEN_MAX: usize = 5;
 
 /// A key, and a request for a certificate of it.
 pub(super) struct Application {
-    key: KeyPair,
+    key: RequestKey,
     /// PKCS #10 in DER.
     pub(super) request: Vec<u8>,
 }
@@ -128,11 +131,17 @@ fn name(leaf: &Certificate) -> DistinguishedName {
 }
 
 impl Application {
-    /// By the holder of `present`, for another certificate with the same names.
+    /// By the holder of `present`, for another certificate with the same names. A key in a token
+    /// stays: another could not be taken away with the certificate if that came to nothing.
     pub(super) fn renewal(present: &Present, key: RenewalKey) -> Result<Self, EnrolError> {
-        let key = match key {
-            RenewalKey::New => KeyPair::generate_for(like(&present.leaf)),
-            RenewalKey::Same => KeyPair::try_from(&present.parts.key.private_key()?),
+        let key = match (&present.parts.key, key) {
+            (Key::Token(key), RenewalKey::New | RenewalKey::Same) => RequestKey::in_token(key),
+            (Key::File(_), RenewalKey::New) => {
+                KeyPair::generate_for(like(&present.leaf)).map(RequestKey::OnDevice)
+            }
+            (Key::File(file), RenewalKey::Same) => {
+                KeyPair::try_from(&file.private_key()?).map(RequestKey::OnDevice)
+            }
         };
         let make = || Self::new(key?, &present.params()?);
         make().map_err(|error| failed(&error))
@@ -145,7 +154,7 @@ impl Application {
             let mut params = CertificateParams::default();
             params.distinguished_name = DistinguishedName::new();
             params.distinguished_name.push(DnType::CommonName, id);
-            Self::new(KeyPair::from_pem(key_pem)?, &params)
+            Self::new(RequestKey::OnDevice(KeyPair::from_pem(key_pem)?), &params)
         };
         make().map_err(|error| failed(&error))
     }
@@ -156,13 +165,13 @@ impl Application {
         Ok(key.serialize_pem())
     }
 
-    fn new(key: KeyPair, params: &CertificateParams) -> Result<Self, rcgen::Error> {
+    fn new(key: RequestKey, params: &CertificateParams) -> Result<Self, rcgen::Error> {
         let request = params.serialize_request(&key)?.der().to_vec();
         Ok(Self { key, request })
     }
 
-    pub(super) fn key_pem(&self) -> String {
-        self.key.serialize_pem()
+    pub(super) fn key(&self) -> Key {
+        self.key.to_key()
     }
 
     /// Judges what came in answer to a renewal.
@@ -242,7 +251,7 @@ impl Application {
     fn grant(&self, chain_pem: String, authorities: &[u8]) -> Result<Granted, EnrolError> {
         let parts = Parts {
             chain: PemFile::new("the answer", chain_pem.as_bytes()),
-            key: Key::File(PemFile::new(KEY, self.key_pem().as_bytes())),
+            key: self.key(),
             authorities: PemFile::new(AUTHORITIES, authorities),
         };
         let identity = parts.identity(Some(UnixTime::now()), None);

@@ -10,7 +10,7 @@ use crate::identity::tests::{Files, TestCa, device_params, uri};
 fn present(files: &Files) -> Present {
     let parts = Parts {
         chain: PemFile::new("cert.pem", files.chain.as_bytes()),
-        key: Key::File(PemFile::new("key.pem", files.key.as_bytes())),
+        key: files.key(),
         authorities: PemFile::new("ca.pem", files.authorities.as_bytes()),
     };
     Present::read(parts).unwrap()
@@ -180,7 +180,7 @@ fn a_newcomer_gets_a_certificate_of_its_own_id_only() {
     let ca = TestCa::new();
     let key = Application::new_key().unwrap();
     let application = Application::newcomer(&key, "dev-1").unwrap();
-    assert_eq!(application.key_pem(), key);
+    assert_eq!(application.key().file(), ("key.pem", key.into_bytes()));
     let leaf = certify(&ca, &application.request, |_| {});
     let known = ca.pem();
     for (id, is_granted) in [("dev-1", true), ("dev-2", false)] {
