@@ -27,6 +27,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "broker",
         ],
     ),
+    ("fleet/examples/greenhouse", &["device-client", "fleet"]),
     (
         "cli",
         &[

@@ -60,6 +60,19 @@ const RUNTIMES: &[&str] = &[
     "tokio-rustls",
 ];
 
+/// What goes onto devices, whatever processor they have.
+const PORTABLE: &[&str] = &["device-client/src/", "certs/src/", "pkcs11/src/"];
+
+/// What some processors have not: those of 32 bits often no atomics of 64.
+const OF_SOME_PROCESSORS: &[&str] = &[
+    "AtomicI64",
+    "AtomicU64",
+    "core::arch",
+    "std::arch",
+    "target_arch",
+    "target_pointer_width",
+];
+
 /// How bytes are taken apart and put together.
 const BYTES: &[&str] = &[
     "from_be_bytes",
@@ -158,6 +171,15 @@ fn only_certs_reads_certificates(sources: &[Source]) -> Vec<Breach> {
         let excepted = is_in(source, OTHER_CERTIFICATES) || source.path.starts_with("certs/");
         let breach = path.has("x509_parser") && !excepted;
         breach.then(|| "x509_parser outside certs; ask certs::Certificate instead".to_owned())
+    })
+}
+
+fn what_goes_onto_devices_runs_on_any(sources: &[Source]) -> Vec<Breach> {
+    each_path(sources, |source, path| {
+        let portable = PORTABLE.iter().any(|part| source.path.starts_with(part));
+        let found = OF_SOME_PROCESSORS.iter().find(|name| path.has(name));
+        let found = found.filter(|_| portable)?;
+        Some(format!("{found} is not on every device's processor"))
     })
 }
 
@@ -261,5 +283,24 @@ fn certificates_are_read_by_certs_alone() {
             ("tests/src/raw.rs", parser),
         ],
         &["provisioning/src/issue.rs:1"],
+    );
+}
+
+#[test]
+fn what_goes_onto_devices_asks_for_no_certain_processor() {
+    holds(what_goes_onto_devices_runs_on_any);
+    let counts = "use std::sync::atomic::{AtomicU32, AtomicU64};\n\
+                  #[cfg(target_arch = \"x86_64\")]\nfn f() { std::arch::x(); }\n";
+    finds(
+        what_goes_onto_devices_runs_on_any,
+        &[
+            ("device-client/src/a.rs", counts),
+            ("broker/src/b.rs", counts),
+        ],
+        &[
+            "device-client/src/a.rs:1",
+            "device-client/src/a.rs:2",
+            "device-client/src/a.rs:3",
+        ],
     );
 }
