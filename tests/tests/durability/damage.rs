@@ -175,7 +175,9 @@ fn long_damage_of_400_bits_and_100_cuts_is_refused_or_costs_the_last_frame_at_mo
 fn damage(flips: u32, cuts: u32) {
     let mut store = Store::new();
     let mut random = Seeded::new(1);
-    let files = store.files();
+    let mut files = store.files();
+    // Whoever was killed may have left one that it had just begun.
+    files.retain(|file| file.metadata().unwrap().len() > 0);
     let all: u64 = files.iter().map(|it| it.metadata().unwrap().len()).sum();
     assert!(all >= 4 << 20, "{all} bytes in {files:?}");
     let (mut started, mut refused) = (0, 0);
