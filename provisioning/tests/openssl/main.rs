@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod root_apart;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -1,10 +1,7 @@
 //! OpenSSL verifies what was issued below a root that is kept apart.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use certs::DeviceId;
 use countersign_provisioning::{
@@ -14,19 +11,7 @@ use countersign_provisioning::{
 };
 use rustls_pki_types::UnixTime;
 
-fn openssl(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("openssl").args(arguments).output().unwrap();
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::{openssl, path};
 
 /// The two machines: a root in `root`, and authorities that it has certified in `online`.
 fn certified(temp: &Path, passphrase: &Passphrase) {
