@@ -1,6 +1,6 @@
 //! `countersign ca`: the authorities themselves.
 
-use crate::failure::{FAILED, Failure, USAGE};
+use crate::failure::{FAILED, Failure};
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_audit_commands::{self, CaAuditCommand};
 use crate::provision::care_commands::backup::{self, BackupArgs};
@@ -201,19 +201,15 @@ fn init(args: &CaInitArgs) -> Result<(), Failure> {
     let there = ca_status(&args.dir, UnixTime::now()).is_ok();
     let in_tokens = |role: &Role| args.key.iter().any(|(of, _)| of == role);
     let makes_keys = !there && !ISSUERS.iter().all(in_tokens);
-    let passphrase = if makes_keys {
-        args.passphrase.choose()?
-    } else {
-        args.passphrase.read_file()?
-    };
-    if args.organization.is_some() && passphrase.is_none() && makes_keys {
-        let words = "the keys of an organization are encrypted: name a file with --passphrase-file";
-        return Err(Failure::new(USAGE, words));
-    }
+    let organization = args.organization.as_deref();
+    let words = "the keys of an organization are encrypted: name a file with --passphrase-file";
+    let passphrase = args
+        .passphrase
+        .of_authority(makes_keys, (organization, words))?;
     let request = InitRequest {
         dir: &args.dir,
         trust_domain: args.trust_domain.as_ref(),
-        organization: args.organization.as_deref(),
+        organization,
         algorithm: args.algorithm,
         passphrase: passphrase.as_ref(),
         tokens: &args.key,

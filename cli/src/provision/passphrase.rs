@@ -62,6 +62,22 @@ impl PassphraseArgs {
         ask_twice("Passphrase for the new keys (none: for development, unencrypted): ")
     }
 
+    /// As [`Self::choose`] where a key of an authority `is_made`. One of an organization is not made
+    /// without: it is refused in the `words`.
+    pub(crate) fn of_authority(
+        &self,
+        is_made: bool,
+        (organization, words): (Option<&str>, &str),
+    ) -> Result<Option<Passphrase>, Failure> {
+        if !is_made {
+            return self.read_file();
+        }
+        match self.choose()? {
+            None if organization.is_some() => Err(Failure::new(USAGE, words)),
+            chosen => Ok(chosen),
+        }
+    }
+
     /// The passphrase in the file, if one is named.
     pub(crate) fn read_file(&self) -> Result<Option<Passphrase>, Failure> {
         self.passphrase_file.as_deref().map(from_file).transpose()

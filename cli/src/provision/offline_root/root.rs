@@ -1,7 +1,7 @@
 //! `countersign ca root`: the root where there is no network.
 
 use super::confirmed;
-use crate::failure::{Failure, USAGE};
+use crate::failure::Failure;
 use crate::operate::broker_admin::reasons;
 use crate::operate::broker_admin::table::table;
 use crate::provision::ca_commands::{trust_domain, words_of};
@@ -178,19 +178,15 @@ pub(crate) fn run(command: &RootCommand) -> Result<(), Failure> {
 
 fn init(args: &InitArgs) -> Result<(), Failure> {
     let makes_key = args.key.is_none() && root_status(&args.dir, UnixTime::now()).is_err();
-    let passphrase = if makes_key {
-        args.passphrase.choose()?
-    } else {
-        args.passphrase.read_file()?
-    };
-    if args.organization.is_some() && passphrase.is_none() && makes_key {
-        let words = "the key of an organization is encrypted: name a file with --passphrase-file";
-        return Err(Failure::new(USAGE, words));
-    }
+    let organization = args.organization.as_deref();
+    let words = "the key of an organization is encrypted: name a file with --passphrase-file";
+    let passphrase = args
+        .passphrase
+        .of_authority(makes_key, (organization, words))?;
     let request = RootInitRequest {
         dir: &args.dir,
         trust_domain: args.trust_domain.as_ref(),
-        organization: args.organization.as_deref(),
+        organization,
         passphrase: passphrase.as_ref(),
         token: args.key.as_ref(),
     };
