@@ -267,7 +267,7 @@ impl<'t> Search<'t> {
 
     /// The children that a level of text leads to, but for the wildcard.
     #[inline]
-    fn children(&self, node: &'t Node, level: &str, each: &mut impl FnMut(usize)) {
+    fn children(&self, node: &Node, level: &str, each: &mut impl FnMut(usize)) {
         if let Some(child) = node.texts.get(level) {
             each(*child);
         }
