@@ -222,7 +222,7 @@ pub(super) fn stand(
 ) -> Result<Option<AuditCheckpoint>, RegistryError> {
     let sql = "SELECT number, hash, at FROM audit ORDER BY number DESC LIMIT 1";
     let last: Option<(i64, [u8; 32], i64)> = transaction
-        .query_row_again(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row_again(sql, [], |row| row.try_into())
         .optional()
         .map_err(RegistryError::doing("read"))?;
     let read = |(number, hash, at): (i64, [u8; 32], i64)| {

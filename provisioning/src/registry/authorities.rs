@@ -135,8 +135,7 @@ impl Registry {
     /// Every root's key that the root before it has certified.
     pub(crate) fn cross_certificates(&self) -> Result<Vec<CrossCertificate>, RegistryError> {
         let sql = "SELECT subject, issuer, pem FROM cross_certificate ORDER BY rowid";
-        let rows: Vec<(Vec<u8>, Vec<u8>, String)> =
-            self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows: Vec<(Vec<u8>, Vec<u8>, String)> = self.rows(sql, [], |row| row.try_into())?;
         let serial = |octets: &[u8]| Serial::from_octets(octets).map_err(RegistryError::Unreadable);
         let read = |(subject, issuer, pem): (Vec<u8>, Vec<u8>, String)| {
             Ok(CrossCertificate {
@@ -194,8 +193,7 @@ impl Registry {
         let sql = "SELECT authority.certificate, stage FROM authority
                    CROSS JOIN certificate ON serial = authority.certificate
                    ORDER BY certificate.rowid";
-        let rows: Vec<(Vec<u8>, String)> =
-            self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows: Vec<(Vec<u8>, String)> = self.rows(sql, [], |row| row.try_into())?;
         let read = |(serial, stage): (Vec<u8>, String)| {
             let serial = Serial::from_octets(&serial).map_err(RegistryError::Unreadable)?;
             let stage = AuthorityStage::parse(&stage).ok_or(RegistryError::Damaged)?;
@@ -314,16 +312,8 @@ fn advance(
 /// Reads the columns `role, number, stage, name, pem`.
 fn read(row: &Row<'_>) -> Result<RecordedAuthority, RegistryError> {
     type Columns = (String, u32, String, Box<str>, String);
-    let columns = || -> rusqlite::Result<Columns> {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
-    };
-    let (role, number, stage, name, pem) = columns().map_err(RegistryError::doing("read"))?;
+    let columns: rusqlite::Result<Columns> = row.try_into();
+    let (role, number, stage, name, pem) = columns.map_err(RegistryError::doing("read"))?;
     let role = Role::parse(&role).ok_or(RegistryError::Damaged)?;
     Ok(RecordedAuthority {
         id: AuthorityId { role, number },

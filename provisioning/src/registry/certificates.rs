@@ -118,7 +118,7 @@ pub(super) fn find(
     role: Role,
     (sql, keys): (&str, impl Params),
 ) -> Result<Option<Recorded>, RegistryError> {
-    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let read = |row: &Row<'_>| row.try_into();
     let found: Option<(Box<str>, String)> = connection
         .query_row_again(sql, keys, read)
         .optional()
@@ -241,7 +241,7 @@ mod tests {
         let lives: Vec<(String, String, String)> = connection(&temp)
             .prepare("SELECT role, name, status FROM certificate ORDER BY rowid")
             .unwrap()
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_map([], |row| row.try_into())
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();

@@ -128,7 +128,7 @@ pub(super) fn claim(
         let sql = "INSERT INTO device (id, kind, created) VALUES (?, ?, ?)
                    ON CONFLICT (id) DO UPDATE SET removed = NULL RETURNING id, kind";
         let values = params![asked, kind, now.as_secs().cast_signed()];
-        transaction.query_row_again(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))
+        transaction.query_row_again(sql, values, |row| row.try_into())
     };
     let (id, kind_found): (String, String) = claim().map_err(RegistryError::doing("write"))?;
     if (&*id, &*kind_found) == (asked, kind) {

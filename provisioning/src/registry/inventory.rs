@@ -178,7 +178,7 @@ impl Registry {
             "SELECT device, revoked, reason FROM device_revocation WHERE {} ORDER BY revoked",
             which.has("device")
         );
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let read = |row: &Row<'_>| row.try_into();
         for (id, at, reason) in self.rows(&sql, [which.key()], read)? {
             let (id, at, reason): (Box<str>, i64, u8) = (id, at, reason);
             let reason = RevocationReason::from_code(reason).ok_or(RegistryError::Damaged)?;
@@ -206,7 +206,7 @@ impl Registry {
             "SELECT device, suspended FROM device_suspension WHERE {}",
             which.has("device")
         );
-        for (id, since) in self.rows(&sql, [which.key()], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        for (id, since) in self.rows(&sql, [which.key()], |row| row.try_into())? {
             let (id, since): (Box<str>, i64) = (id, since);
             let place = places.get(&id).and_then(|place| devices.get_mut(*place));
             let Some(device) = place else { continue };
@@ -230,7 +230,7 @@ impl Registry {
              UNION ALL SELECT 'g', device, name, '' FROM device_group WHERE {asked_for}
              UNION ALL SELECT 't', device, name, '' FROM device_tag WHERE {asked_for}"
         );
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let read = |row: &Row<'_>| row.try_into();
         for (what, id, name, value) in self.rows(&sql, [which.key()], read)? {
             let (what, id, name, value): (Box<str>, Box<str>, Box<str>, Box<str>) =
                 (what, id, name, value);
@@ -250,10 +250,8 @@ impl Registry {
 
 /// Reads the columns `id, kind, created, removed` and those of a certificate.
 fn read_device(row: &Row<'_>, now: UnixTime) -> Result<Device, RegistryError> {
-    let columns = || -> rusqlite::Result<(String, String, i64, Option<i64>)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    };
-    let (id, kind, added, removed) = columns().map_err(RegistryError::doing("read"))?;
+    let columns: rusqlite::Result<(String, String, i64, Option<i64>)> = row.try_into();
+    let (id, kind, added, removed) = columns.map_err(RegistryError::doing("read"))?;
     let kind = Kind::parse(&kind).ok_or(RegistryError::Damaged)?;
     let id = DeviceId::parse(&id).map_err(|_| RegistryError::Damaged)?;
     let certificate = read_certificate(row, 4)?;

@@ -15,7 +15,7 @@ impl Registry {
         let mut known = self.certified_devices(now)?;
         let sql = "SELECT device.id, name, value FROM device_attribute
                    JOIN device ON device.id = device_attribute.device";
-        let attributes = self.rows(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let attributes = self.rows(sql, (), |row| row.try_into())?;
         for (id, name, value) in attributes {
             let (id, name, value): (String, String, String) = (id, name, value);
             if let Some(device) = known.get_mut(&id) {
@@ -24,7 +24,7 @@ impl Registry {
         }
         let sql = "SELECT device.id, name FROM device_group
                    JOIN device ON device.id = device_group.device";
-        let groups = self.rows(sql, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let groups = self.rows(sql, (), |row| row.try_into())?;
         for (id, name) in groups {
             let (id, name): (String, String) = (id, name);
             if let Some(device) = known.get_mut(&id) {
@@ -43,7 +43,7 @@ impl Registry {
                    WHERE status IN ('issued', 'superseded') AND not_after >= ?
                    ORDER BY certificate.rowid";
         let key = [now.as_secs().cast_signed()];
-        let rows = self.rows(sql, key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows = self.rows(sql, key, |row| row.try_into())?;
         let mut known = BTreeMap::new();
         for (id, kind, sha256) in rows {
             let (id, kind): (String, String) = (id, kind);

@@ -72,16 +72,8 @@ impl Registry {
 type Columns = (String, Box<str>, String, Option<u8>, Option<i64>);
 
 fn read(row: &Row<'_>) -> Result<KnownCertificate, RegistryError> {
-    let columns = || -> rusqlite::Result<Columns> {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
-    };
-    let (role, name, status, reason, revoked) = columns().map_err(RegistryError::doing("read"))?;
+    let columns: rusqlite::Result<Columns> = row.try_into();
+    let (role, name, status, reason, revoked) = columns.map_err(RegistryError::doing("read"))?;
     let reason = reason.and_then(RevocationReason::from_code);
     let revoked = match (revoked, reason) {
         (Some(at), Some(reason)) => Some(Revoked {

@@ -47,7 +47,7 @@ impl Registry {
                    (SELECT words FROM audit WHERE number = 1 AND event = 'begun')";
         let (there, told, begun): (i64, i64, Option<String>) = self
             .connection
-            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row(sql, [], |row| row.try_into())
             .map_err(RegistryError::doing("read"))?;
         let before = begun.as_deref().and_then(|words| words.split(' ').nth(1));
         let before: u64 = before.map_or(Ok(0), str::parse).unwrap_or(0);

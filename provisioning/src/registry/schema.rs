@@ -307,7 +307,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), RegistryError> 
 fn begin_chain(transaction: &Transaction<'_>, version: usize) -> Result<(), RegistryError> {
     let sql = "SELECT count(*), ifnull(max(created), 0) FROM certificate";
     let (count, last): (u32, i64) = transaction
-        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(sql, [], |row| row.try_into())
         .map_err(RegistryError::doing("migrate"))?;
     let words = format!("after {count} certificates, in a registry of version {version}");
     audit::note(transaction, (Event::Begun, "registry", &words), time(last)?)

@@ -74,12 +74,10 @@ impl Registry {
 }
 
 fn read(row: &Row<'_>) -> Result<Deliverable, RegistryError> {
-    let columns = || -> rusqlite::Result<(String, Vec<u8>, bool)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    };
     let delivery =
         || -> rusqlite::Result<(Option<Box<str>>, Option<i64>)> { Ok((row.get(3)?, row.get(4)?)) };
-    let (device, serial, counts) = columns().map_err(RegistryError::doing("read"))?;
+    let columns: rusqlite::Result<(String, Vec<u8>, bool)> = row.try_into();
+    let (device, serial, counts) = columns.map_err(RegistryError::doing("read"))?;
     let before = match delivery().map_err(RegistryError::doing("read"))? {
         (Some(to), Some(at)) => Some(Handover { to, at: time(at)? }),
         (None, _) | (_, None) => None,

@@ -307,7 +307,7 @@ impl Registry {
     /// The unfinished batch in which each device waits, by the device's id.
     pub(crate) fn waiting_devices(&self) -> Result<HashMap<Box<str>, Box<str>>, RegistryError> {
         let sql = "SELECT device, batch FROM batch_row WHERE state IN ('waiting', 'recorded')";
-        let rows = self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = self.rows(sql, [], |row| row.try_into())?;
         Ok(rows.into_iter().collect())
     }
 

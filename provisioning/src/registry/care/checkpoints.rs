@@ -43,7 +43,7 @@ impl Registry {
     /// All signatures that there are.
     pub(in crate::registry) fn checkpoints(&self) -> Result<Checkpoints, RegistryError> {
         let sql = "SELECT number, authority, signature FROM checkpoint";
-        let rows = self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows = self.rows(sql, [], |row| row.try_into())?;
         let mut found = Checkpoints::of(self.voucher()?);
         for (number, authority, signature) in rows {
             let (number, authority, signature): (i64, Vec<u8>, Vec<u8>) =
@@ -74,7 +74,7 @@ impl Registry {
         let keys = params![serial, role.as_str(), Role::Root.as_str()];
         let found: Option<(String, String)> = self
             .connection
-            .query_row(sql, keys, |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(sql, keys, |row| row.try_into())
             .optional()
             .map_err(RegistryError::doing("read"))?;
         let Some((ca, root)) = found else {

@@ -47,7 +47,7 @@ impl Registry {
         let keys = params![role.as_str(), now, soon];
         let (expired, soon): (i64, i64) = self
             .connection
-            .query_row(sql, keys, |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(sql, keys, |row| row.try_into())
             .map_err(RegistryError::doing("read"))?;
         Ok(Ending {
             expired: expired.cast_unsigned(),

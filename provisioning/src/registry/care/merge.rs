@@ -211,10 +211,7 @@ fn merge(transaction: &Transaction<'_>, at: UnixTime) -> Result<Merged, Registry
                WHERE serial NOT IN (SELECT serial FROM main.certificate) ORDER BY rowid";
     let new: Vec<(String, String, String)> = transaction
         .prepare(sql)
-        .and_then(|mut it| {
-            it.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect()
-        })
+        .and_then(|mut it| it.query_map([], |row| row.try_into())?.collect())
         .map_err(doing())?;
     let before = counted_revoked(transaction)?;
     let (first, others) = ADDED.split_at(1);

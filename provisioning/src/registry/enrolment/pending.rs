@@ -167,13 +167,11 @@ pub(super) fn issued(
 
 /// Reads the columns [`COLUMNS`].
 fn read(row: &Row<'_>) -> Result<PendingEnrolment, RegistryError> {
-    let columns = || -> rusqlite::Result<(i64, String, [u8; 32], Box<str>)> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    };
     let outcome = || -> rusqlite::Result<(i64, String, Option<Vec<u8>>)> {
         Ok((row.get(4)?, row.get(5)?, row.get(6)?))
     };
-    let (number, device, key, address) = columns().map_err(RegistryError::doing("read"))?;
+    let columns: rusqlite::Result<(i64, String, [u8; 32], Box<str>)> = row.try_into();
+    let (number, device, key, address) = columns.map_err(RegistryError::doing("read"))?;
     let (asked, state, serial) = outcome().map_err(RegistryError::doing("read"))?;
     let serial = serial.map(|octets| Serial::from_octets(&octets));
     Ok(PendingEnrolment {
