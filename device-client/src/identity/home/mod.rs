@@ -168,11 +168,17 @@ fn current(directory: &Path) -> Result<Version, IdentityError> {
         return Ok(top);
     }
     let begins = |version: Version| begins(&version.path(directory).join(CHAIN));
-    Ok(if begins(top) > begins(linked) {
+    Ok(if is_whole(directory) && begins(top) > begins(linked) {
         top
     } else {
         linked
     })
+}
+
+/// Whether nothing of what stands beside a certificate is missing: it may be half removed.
+fn is_whole(path: &Path) -> bool {
+    let is_there = |name| path.join(name).exists();
+    (is_there(KEY) || is_there(KEY_URI)) && is_there(AUTHORITIES)
 }
 
 /// When the certificate at `path` begins, if there is a good one.

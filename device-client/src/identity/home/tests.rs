@@ -40,6 +40,15 @@ impl Stage {
         .unwrap();
     }
 
+    /// Issues another identity to the top, whose certificate begins later than the others.
+    fn reissue(&self) -> Issued {
+        let mut params = crate::identity::tests::device_params("dev-1");
+        params.not_before = time::OffsetDateTime::now_utc();
+        let reissued = TestCa::new().issue(&params);
+        reissued.write(self.path());
+        reissued
+    }
+
     /// Which identity opens.
     fn opens(&self) -> usize {
         self.opens_in(self.path()).unwrap()
@@ -149,10 +158,7 @@ fn what_is_issued_to_the_top_later_counts_instead() {
     stage.renew(&mut home, 1);
     home.retire().unwrap();
     drop(home);
-    let mut params = crate::identity::tests::device_params("dev-1");
-    params.not_before = time::OffsetDateTime::now_utc();
-    let reissued = TestCa::new().issue(&params);
-    reissued.write(stage.path());
+    let reissued = stage.reissue();
     let serial = || Identity::open(stage.path()).unwrap().serial();
     assert_eq!(serial(), reissued.identity().unwrap().serial());
     let mut home = Home::open(stage.path()).unwrap();
@@ -161,6 +167,27 @@ fn what_is_issued_to_the_top_later_counts_instead() {
     // Its certificate begins before: the link counts once the top is gone.
     home.retire().unwrap();
     assert_eq!(stage.opens(), 2);
+}
+
+#[test]
+fn a_top_that_is_half_removed_does_not_count() {
+    let stage = Stage::new();
+    let mut home = Home::open(stage.path()).unwrap();
+    let serial = |issued: &Issued| issued.identity().unwrap().serial();
+    let (reissued, renewed) = (serial(&stage.reissue()), serial(&stage.issued[2]));
+    stage.renew(&mut home, 2);
+    drop(home);
+    let all = remove(stage.path(), Version(0));
+    for cut in 0..=all.len() {
+        for survivors in survivors(&all[..cut]) {
+            let copy = copy(stage.path());
+            for step in &survivors {
+                let _ = moved(step, stage.path(), copy.path()).carry_out();
+            }
+            let opened = Identity::open(copy.path()).unwrap().serial();
+            assert!([reissued, renewed].contains(&opened), "{survivors:?}");
+        }
+    }
 }
 
 /// The steps of a whole renewal, and which identity may be found after each.
