@@ -2,8 +2,7 @@
 //!
 //! No peer reaches MQTT any other way, and every one that does not leaves a line that says why.
 
-use super::known::Reputation;
-use super::unfinished::Slot;
+use super::door::{Reputation, Slot};
 use crate::refusals::Code;
 use crate::trust::{Generation, Verdict, noting_verdict};
 use certs::{Certificate, Refusal, VerifiedDevice};

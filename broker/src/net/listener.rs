@@ -4,11 +4,9 @@
 //! shown who it is, is bounded by its slot among the unfinished.
 
 use super::connection::{self, Connection, Place};
-use super::door::{Door, Newcomer};
+use super::door::{Door, Newcomer, Reputation, Rules, Slot};
 use super::handshake::shake_hands;
 use super::report::Guest;
-use super::rules::Rules;
-use super::unfinished::Slot;
 use crate::engine::{ConnectionId, Limits};
 use crate::shard::Outbox;
 use crate::shard::Shards;
@@ -32,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// So many are accepted before others have their turn: in a flood, those who are in already would
 /// wait for all who come.
-const IN_A_ROW_MAX: usize = 8;
+const IN_A_ROW_MAX: usize = 2;
 
 /// What all connections of one listener share.
 pub(crate) struct Front {
@@ -78,11 +76,16 @@ fn welcome(front: &Arc<Front>, stream: TcpStream, peer: SocketAddr) {
         Err(why) => return front.door.note_turned_away(peer, why),
     };
     counters.open.fetch_add(1, Ordering::Relaxed);
+    let reputation = slot.reputation;
     let front = Arc::clone(front);
     let tasks = front.tasks.clone();
     tasks.spawn(async move {
         // In a box, which goes when it is done: a handshake takes more memory than what follows.
-        let opened = Box::pin(attend((&front, rules), stream, (peer, slot))).await;
+        let attended = Box::pin(attend((&front, rules), stream, (peer, slot)));
+        let opened = match reputation {
+            Reputation::Stranger => Arc::clone(&front.door.turns).share(attended).await,
+            Reputation::Known => attended.await,
+        };
         if let Some((connection, guest)) = opened {
             let (ended, let_go) = connection::serve(connection).await;
             front.door.note_let_go(let_go);
@@ -99,7 +102,8 @@ async fn attend(
     stream: TcpStream,
     (peer, mut slot): (SocketAddr, Slot),
 ) -> Option<(Box<Connection>, Box<Guest>)> {
-    tune(&stream, rules.net.tcp_keep_alive);
+    // A socket that is gone already will tell so when it is read.
+    let _ = stream.set_nodelay(true);
     let generation = front.generation.get();
     let admitted = tokio::select! {
         admitted = shake_hands(stream, &mut slot, (&rules.stages, &generation)) => admitted,
@@ -113,6 +117,7 @@ async fn attend(
         }
     };
     front.door.know(peer.ip());
+    keep_alive(stream.get_ref().0, rules.net.tcp_keep_alive);
     let (limits, connect_timeout) = (&rules.engine, rules.net.connect_timeout);
     let protocol = ServerConnection::new(limits.packet_size_max, limits.topic_alias_max);
     let greeting = timeout(connect_timeout, connection::greet(&mut stream, protocol)).await;
@@ -156,13 +161,12 @@ impl Front {
     }
 }
 
-/// Small packets leave at once, and a peer that is gone for good is found in the end, whatever
-/// keep-alive it asked MQTT for.
-fn tune(stream: &TcpStream, keep_alive: Duration) {
+/// A peer that is gone for good is found in the end, whatever keep-alive it asked MQTT for. Who is
+/// not in yet has less time anyway.
+fn keep_alive(stream: &TcpStream, after: Duration) {
     let keep_alive = TcpKeepalive::new()
-        .with_time(keep_alive)
-        .with_interval(keep_alive / 4);
-    // A socket that is gone already will tell so when it is read.
-    let _ = stream.set_nodelay(true);
+        .with_time(after)
+        .with_interval(after / 4);
+    // As above.
     let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
 }

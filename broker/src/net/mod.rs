@@ -2,19 +2,14 @@
 //!
 //! Nothing here decides what MQTT means, and nothing waits for a peer without a limit.
 
-mod addresses;
 mod brake;
 mod connection;
 mod door;
 mod handshake;
-mod known;
-mod lines;
 mod listener;
 mod listening;
 mod report;
-mod rules;
 mod speaking;
-mod unfinished;
 
 pub(crate) use door::Door;
 pub(crate) use listener::{Front, accept};

@@ -62,8 +62,8 @@ impl PassphraseArgs {
         ask_twice("Passphrase for the new keys (none: for development, unencrypted): ")
     }
 
-    /// As [`Self::choose`] where a key of an authority `is_made`. One of an organization is not made
-    /// without: it is refused in the `words`.
+    /// As [`Self::choose`] where a key of an authority `is_made`. One of an organization is not
+    /// made without: it is refused in the `words`.
     pub(crate) fn of_authority(
         &self,
         is_made: bool,

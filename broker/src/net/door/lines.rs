@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What the log has told of in this second.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(in crate::net) struct Lines {
     inner: Mutex<Inner>,
 }
 
@@ -26,7 +26,7 @@ struct Inner {
 
 impl Lines {
     /// Whether the log tells of one more refusal: then, how many it has left out before.
-    pub(super) fn take(&self, now: Instant) -> Option<u64> {
+    pub(in crate::net) fn take(&self, now: Instant) -> Option<u64> {
         // Nothing panics while it is held.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |since| now.saturating_duration_since(since) >= SECOND;

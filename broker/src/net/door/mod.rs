@@ -3,21 +3,32 @@
 //! One for all listeners. Whoever is turned away here costs an accepted socket and a look into a
 //! few tables, and nothing that grows with how many come.
 
-use super::addresses::{Addresses, Counted, Network};
-use super::known::{Known, Reputation, Strangers};
-use super::lines::Lines;
-use super::rules::Rules;
-use super::unfinished::{Slot, Unfinished};
+mod addresses;
+mod known;
+mod lines;
+mod rules;
+mod turns;
+mod unfinished;
+
+pub(super) use known::Reputation;
+pub(super) use rules::Rules;
+pub(super) use unfinished::Slot;
+
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::memory::Memory;
 use crate::refusals::{Code, Refusals};
 use crate::trust::Live;
+use addresses::{Addresses, Counted, Network};
+use known::{Known, Strangers};
+use lines::Lines;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+use turns::Turns;
+use unfinished::Unfinished;
 
 /// So many refusals are remembered.
 const REFUSALS_MAX: usize = 4096;
@@ -36,6 +47,8 @@ pub(crate) struct Door {
     strangers: Strangers,
     unfinished: Arc<Unfinished>,
     pub(super) lines: Lines,
+    /// Those of strangers.
+    pub(super) turns: Arc<Turns>,
 }
 
 /// What happened at the door since the start.
@@ -95,6 +108,7 @@ impl Door {
             strangers: Strangers::default(),
             unfinished: Arc::default(),
             lines: Lines::default(),
+            turns: Arc::default(),
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! Whoever has come goes on by those that were in force then.
 
-use super::handshake::Stages;
 use super::known::StrangerRate;
 use super::unfinished::Places;
 use crate::config::{Config, NetLimits};
 use crate::engine::Limits;
+use crate::net::handshake::Stages;
 use tokio::sync::Semaphore;
 
 /// So many strangers come from one address at once before their rate counts. Once a device of a
@@ -19,7 +19,7 @@ pub(crate) struct Rules {
     pub(crate) net: NetLimits,
     /// Of these, what a connection must know by itself.
     pub(crate) engine: Limits,
-    pub(super) stages: Stages,
+    pub(in crate::net) stages: Stages,
 }
 
 impl Rules {
@@ -45,7 +45,7 @@ impl Rules {
     }
 
     /// How many may be unfinished.
-    pub(super) fn places(&self) -> Places {
+    pub(in crate::net) fn places(&self) -> Places {
         let net = &self.net;
         let reserved = reserve(net.waiting_max, net.known_reserve_percent);
         Places {
@@ -56,7 +56,7 @@ impl Rules {
     }
 
     /// How fast strangers may come.
-    pub(super) fn stranger_rate(&self) -> StrangerRate {
+    pub(in crate::net) fn stranger_rate(&self) -> StrangerRate {
         let net = &self.net;
         let at_once = net.unfinished_per_address_max.min(STRANGERS_AT_ONCE_MAX);
         StrangerRate::new(net.stranger_rate_max, at_once)

@@ -57,7 +57,7 @@ pub(crate) struct Slot {
     number: u64,
     address: Network,
     /// What was known of its network when it came.
-    pub(super) reputation: Reputation,
+    pub(in crate::net) reputation: Reputation,
     /// Closed by eviction; none once the handshake has begun.
     stay: Option<oneshot::Receiver<()>>,
 }
