@@ -185,12 +185,12 @@ fn replace(
     let created = made.created();
     let (made, list) = made.finish(RestoreWords::Merged, now)?;
     carry_over(layout, &made.0)?;
-    files::sync_file_system(layout.dir())?;
-    let (ca_dir, staged) = (layout.ca_dir(), made.0.ca_dir());
-    files::move_to(&staged, &ca_dir)?;
-    files::sync(layout.dir())?;
-    let former = free_name(layout, now)?;
+    // The two change places, so that whoever stops this on its way never leaves the former one
+    // where the next restore would delete it.
+    let (staged, former) = (made.0.ca_dir(), free_name(layout, now)?);
     fs::rename(&staged, &former).map_err(|source| files::failed("keep", &staged, source))?;
+    files::sync_file_system(layout.dir())?;
+    files::move_to(&former, &layout.ca_dir())?;
     bring_missing(&made.0, layout)?;
     files::sync(layout.dir())?;
     Ok(Restored {

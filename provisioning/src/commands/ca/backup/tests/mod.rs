@@ -1,6 +1,7 @@
 //! What was lost comes back, and what was taken away does not.
 
 mod forged;
+mod killed;
 mod rotated;
 mod tokens;
 
