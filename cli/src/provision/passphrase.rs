@@ -11,6 +11,9 @@ use std::io::{self, BufRead, IsTerminal, Stdin, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// A new passphrase has at least so many characters. Whatever opens an old key still does.
+const CHARACTERS_MIN: usize = 8;
+
 /// Where the passphrase comes from.
 #[derive(Debug, Args)]
 pub(crate) struct PassphraseArgs {
@@ -53,13 +56,8 @@ impl PassphraseArgs {
 
     /// Under what new keys are encrypted: `None` when they are for development.
     pub(crate) fn choose(&self) -> Result<Option<Passphrase>, Failure> {
-        if let Some(found) = self.read_file()? {
-            return Ok(Some(found));
-        }
-        if !io::stdin().is_terminal() {
-            return Ok(None);
-        }
-        ask_twice("Passphrase for the new keys (none: for development, unencrypted): ")
+        let question = "Passphrase for the new keys (none: for development, unencrypted): ";
+        choose(self.passphrase_file.as_deref(), question)
     }
 
     /// As [`Self::choose`] where a key of an authority `is_made`. One of an organization is not
@@ -111,8 +109,25 @@ pub(crate) fn from_file(path: &Path) -> Result<Passphrase, Failure> {
     Ok(found)
 }
 
+/// A new passphrase: the one in the file, or what is asked for on the terminal; without either, and
+/// when it was nothing, `None`.
+pub(crate) fn choose(file: Option<&Path>, question: &str) -> Result<Option<Passphrase>, Failure> {
+    let chosen = match file {
+        Some(path) => Some(from_file(path)?),
+        None if io::stdin().is_terminal() => ask_twice(question)?,
+        None => None,
+    };
+    match chosen.as_ref().map(Passphrase::characters) {
+        Some(short @ ..CHARACTERS_MIN) => Err(Failure::new(
+            USAGE,
+            format!("a new passphrase has at least {CHARACTERS_MIN} characters, this one {short}"),
+        )),
+        Some(CHARACTERS_MIN..) | None => Ok(chosen),
+    }
+}
+
 /// Asks for a new passphrase, and for the same again; `None` when it was nothing.
-pub(crate) fn ask_twice(question: &str) -> Result<Option<Passphrase>, Failure> {
+fn ask_twice(question: &str) -> Result<Option<Passphrase>, Failure> {
     let Some(first) = ask(question)? else {
         return Ok(None);
     };

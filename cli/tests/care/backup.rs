@@ -83,8 +83,8 @@ fn a_passphrase_opens_a_backup_and_another_one_does_not() {
         text(&temp.path().join("ca.age")),
         text(&temp.path().join("other")),
     );
-    let ours = private(&temp.path().join("ours"), "ours\n");
-    let theirs = private(&temp.path().join("theirs"), "theirs\n");
+    let ours = private(&temp.path().join("ours"), "only ours\n");
+    let theirs = private(&temp.path().join("theirs"), "not ours\n");
     let backup = ["ca", "backup", "--dir", &dir, "--out", &out];
     assert_eq!(run(&backup).code, 2);
     run(&[&backup[..], &["--passphrase-file", &ours]].concat()).ok();
@@ -117,4 +117,33 @@ fn a_passphrase_opens_a_backup_and_another_one_does_not() {
         &ours,
     ];
     assert_eq!(run(&missing).code, 4);
+}
+
+#[test]
+fn a_new_passphrase_is_not_short() {
+    let (temp, dir) = world();
+    let path = |name: &str| text(&temp.path().join(name));
+    let passphrase = private(&temp.path().join("passphrase"), "1234567\n");
+    let (new, out) = (path("new"), path("out"));
+    let root = path("root");
+    let domain = ["--trust-domain", "acme.example"];
+    let cases: [(&str, &[&str]); 4] = [
+        (
+            &new,
+            &[&["ca", "init", "--dir", &new][..], &domain].concat(),
+        ),
+        (
+            &root,
+            &[&["ca", "root", "init", "--dir", &root][..], &domain].concat(),
+        ),
+        (&out, &["ca", "request", "--dir", &new, "--out", &out]),
+        (&out, &["ca", "backup", "--dir", &dir, "--out", &out]),
+    ];
+    for (made, arguments) in cases {
+        let ran = run(&[arguments, &["--passphrase-file", &passphrase]].concat());
+        assert_eq!(ran.code, 2, "{arguments:?}");
+        let words = "a new passphrase has at least 8 characters, this one 7";
+        assert!(ran.err.contains(words), "{}", ran.err);
+        assert!(!Path::new(made).exists(), "{arguments:?}");
+    }
 }

@@ -46,6 +46,11 @@ impl Passphrase {
         (!text.is_empty()).then_some(Self(text))
     }
 
+    /// How many characters it has.
+    pub fn characters(&self) -> usize {
+        self.0.chars().count()
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

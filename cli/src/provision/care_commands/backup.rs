@@ -1,13 +1,12 @@
 //! `countersign ca backup`: who can open the backup, and what is in it.
 
 use crate::failure::{Failure, USAGE};
-use crate::provision::passphrase::{ask_twice, from_file};
+use crate::provision::passphrase::choose;
 use crate::provision::recipient;
 use clap::Args;
 use provisioning::{BackupRequest, EncryptTo, Recipient, ca_backup};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 pub(crate) const HELP: &str = "\
@@ -37,11 +36,12 @@ pub(crate) struct BackupArgs {
 }
 
 pub(crate) fn backup(args: &BackupArgs) -> Result<(), Failure> {
-    let passphrase = match &args.passphrase_file {
-        Some(path) => Some(from_file(path)?),
-        None if !args.recipients.is_empty() => None,
-        None if io::stdin().is_terminal() => ask_twice("Passphrase of the backup: ")?,
-        None => None,
+    let passphrase = match &*args.recipients {
+        [] => choose(
+            args.passphrase_file.as_deref(),
+            "Passphrase of the backup: ",
+        )?,
+        _ => None,
     };
     let to = match (&passphrase, &*args.recipients) {
         (Some(passphrase), _) => EncryptTo::Passphrase(passphrase),
