@@ -1,15 +1,17 @@
 //! A restore under `kill -9`: whenever it was stopped, the authority is there as it was or as it
 //! will be, the same command given again brings it to its end, and no registry is gone.
 
+use std::cell::Cell;
 use std::env;
-use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use super::*;
 
 const DIR: &str = "COUNTERSIGN_TEST_RESTORE_KILL_DIR";
 const VICTIM: &str = "commands::ca::backup::tests::killed::victim";
-const PAUSE: Duration = Duration::from_micros(300);
+/// So often in the time that a restore takes.
+const KILLS: u32 = 40;
 
 /// A backup, `later.age`, and a directory, `other`, each of which knows what the other does not.
 fn world_of_two() -> TempDir {
@@ -27,17 +29,37 @@ fn world_of_two() -> TempDir {
 fn a_restore_is_taken_up_wherever_it_was_killed() {
     let world = world_of_two();
     for into in ["other", "new"] {
-        let mut kills = 0;
-        while killed_after(world.path(), into, PAUSE * kills) {
-            kills += 1;
-        }
-        println!("{into}: {kills} kills");
-        assert!(kills > 5, "{into}: it was never killed on its way");
+        // One that is left alone tells how long it takes.
+        let (whole, _) = restore_until(world.path(), into, |_, _| false);
+        let pauses = (0..KILLS).map(|kill| whole * kill / KILLS);
+        let ends = pauses.map(|pause| restore_until(world.path(), into, |_, took| took >= pause).1);
+        let killed = ends.filter(|end| !end.success()).count();
+        println!("{into}: {killed} kills in {whole:?}");
+        assert!(killed > 5, "{into}: it was never killed on its way");
     }
 }
 
-/// Whether a restore was killed so long after it had unpacked a registry, and not done before.
-fn killed_after(world: &Path, into: &str, pause: Duration) -> bool {
+#[test]
+fn a_restore_that_is_killed_once_the_new_authority_is_in_its_place_has_kept_the_former() {
+    let world = world_of_two();
+    for _ in 0..5 {
+        let id = |dir: &Path| fs::metadata(dir.join("ca")).unwrap().ino();
+        let before = Cell::new(None);
+        restore_until(world.path(), "other", |dir, _| {
+            let first = before.get().unwrap_or_else(|| id(dir));
+            before.set(Some(first));
+            id(dir) != first
+        });
+    }
+}
+
+/// Restores, in a process that is killed when `is_time`, once it has unpacked a registry, and
+/// again. How long it took from there, and how it ended.
+fn restore_until(
+    world: &Path,
+    into: &str,
+    is_time: impl Fn(&Path, Duration) -> bool,
+) -> (Duration, ExitStatus) {
     let temp = tempfile::tempdir().unwrap();
     copy(world, temp.path());
     let dir = temp.path().join(into);
@@ -46,26 +68,25 @@ fn killed_after(world: &Path, into: &str, pause: Duration) -> bool {
         temp.path().join(".new.restore.new"),
     ];
     let mut victim = spawn(&dir);
-    let is_unpacked = || {
-        staged
-            .iter()
-            .any(|it| it.join("ca/registry.sqlite").exists())
-    };
-    while !is_unpacked() && victim.try_wait().unwrap().is_none() {
+    let is_unpacked = |it: &PathBuf| it.join("ca/registry.sqlite").exists();
+    while !staged.iter().any(is_unpacked) && victim.try_wait().unwrap().is_none() {
         thread::yield_now();
     }
-    thread::sleep(pause);
-    let is_done = victim.try_wait().unwrap().is_some();
+    let begin = Instant::now();
+    while !is_time(&dir, begin.elapsed()) && victim.try_wait().unwrap().is_none() {
+        thread::yield_now();
+    }
+    let took = begin.elapsed();
     // It may be done by now.
     let _ = victim.kill();
-    victim.wait().unwrap();
+    let end = victim.wait().unwrap();
     if dir.exists() {
         // Somebody needs it before it is restored again.
         issue(&dir, "dev-5", None).unwrap();
     }
     restore(&temp.path().join("later.age"), &dir).unwrap();
     check_end(&dir, into);
-    !is_done
+    (took, end)
 }
 
 fn check_end(dir: &Path, into: &str) {
